@@ -10,4 +10,8 @@
 //! - [`snapshot`]: objects compiled into one immutable whole that the data plane reads.
 #![forbid(unsafe_code)]
 
+pub mod balance;
+pub mod detect;
 pub mod model;
+pub mod route;
+pub mod snapshot;

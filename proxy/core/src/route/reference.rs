@@ -1,0 +1,161 @@
+//! The specification's words, read naively, against the router.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use proptest::prelude::*;
+
+use super::{Candidate, RequestHead, Router};
+use crate::model::{
+    HeaderMatch, HttpMatch, HttpRoute, HttpRule, ObjectName, PathMatch, QueryMatch, TextMatch,
+};
+
+type Winner = (usize, usize);
+
+/// All matches that hold, then the ties broken one criterion after the other.
+fn naive(routes: &[HttpRoute], head: &RequestHead<'_>) -> Option<Winner> {
+    let mut left: Vec<(Winner, &HttpRoute, &HttpMatch, usize)> = Vec::new();
+    for (r, route) in routes.iter().enumerate() {
+        for (u, rule) in route.rules.iter().enumerate() {
+            for (m, matched) in rule.matches.iter().enumerate() {
+                if holds(matched, head) {
+                    left.push(((r, u), route, matched, m));
+                }
+            }
+        }
+    }
+    let exact = |m: &HttpMatch| usize::from(matches!(m.path, PathMatch::Exact(_)));
+    let length = |m: &HttpMatch| match &m.path {
+        PathMatch::Prefix(p) => p.trim_end_matches('/').len(),
+        _ => 0,
+    };
+    let keep_best =
+        |left: &mut Vec<(Winner, &HttpRoute, &HttpMatch, usize)>,
+         score: &dyn Fn(&(Winner, &HttpRoute, &HttpMatch, usize)) -> i128| {
+            if let Some(best) = left.iter().map(score).max() {
+                left.retain(|candidate| score(candidate) == best);
+            }
+        };
+    keep_best(&mut left, &|c| exact(c.2) as i128);
+    keep_best(&mut left, &|c| length(c.2) as i128);
+    keep_best(&mut left, &|c| i128::from(c.2.method.is_some()));
+    keep_best(&mut left, &|c| c.2.headers.len() as i128);
+    keep_best(&mut left, &|c| c.2.queries.len() as i128);
+    keep_best(&mut left, &|c| -i128::from(c.1.created.unwrap_or(i64::MAX)));
+    left.sort_by(|a, b| (&a.1.name, a.0.1, a.3).cmp(&(&b.1.name, b.0.1, b.3)));
+    left.first().map(|candidate| candidate.0)
+}
+
+fn holds(matched: &HttpMatch, head: &RequestHead<'_>) -> bool {
+    let path = match &matched.path {
+        PathMatch::Exact(exact) => head.path == &**exact,
+        PathMatch::Prefix(prefix) => {
+            let elements = |p: &str| {
+                p.split('/').filter(|e| !e.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+            };
+            elements(head.path).starts_with(&elements(prefix))
+        }
+        PathMatch::Regex(regex) => regex.is_match(head.path),
+    };
+    let text = |m: &TextMatch, value: &str| match m {
+        TextMatch::Exact(exact) => value == &**exact,
+        TextMatch::Regex(regex) => regex.is_match(value),
+    };
+    path && matched.method.as_ref().is_none_or(|m| m == head.method)
+        && matched.headers.iter().all(|h| {
+            let all: Vec<_> =
+                head.headers.get_all(&h.name).iter().map(|v| v.to_str().unwrap()).collect();
+            !all.is_empty() && text(&h.value, &all.join(","))
+        })
+        && matched.queries.iter().all(|q| {
+            head.query
+                .unwrap_or("")
+                .split('&')
+                .find_map(|pair| {
+                    let (k, v) = pair.split_once('=')?;
+                    (k == &*q.name).then_some(v)
+                })
+                .is_some_and(|v| text(&q.value, v))
+        })
+}
+
+fn path() -> impl Strategy<Value = String> {
+    proptest::collection::vec(prop_oneof!["a", "b", "ab"], 0..3)
+        .prop_map(|elements| format!("/{}", elements.join("/")))
+}
+
+fn header_name() -> impl Strategy<Value = HeaderName> {
+    prop_oneof![Just(HeaderName::from_static("x-a")), Just(HeaderName::from_static("x-b"))]
+}
+
+fn method() -> impl Strategy<Value = Method> {
+    prop_oneof![Just(Method::GET), Just(Method::POST)]
+}
+
+fn http_match() -> impl Strategy<Value = HttpMatch> {
+    let path = prop_oneof![
+        path().prop_map(|p| PathMatch::Exact(p.into())),
+        path().prop_map(|p| PathMatch::Prefix(p.into())),
+    ];
+    let text = || "[12]".prop_map(|v| TextMatch::Exact(v.into()));
+    let header = (header_name(), text()).prop_map(|(name, value)| HeaderMatch { name, value });
+    let query = ("[qr]", text()).prop_map(|(name, value)| QueryMatch { name: name.into(), value });
+    (
+        path,
+        proptest::collection::vec(header, 0..2),
+        proptest::collection::vec(query, 0..2),
+        proptest::option::of(method()),
+    )
+        .prop_map(|(path, headers, queries, method)| HttpMatch {
+            path,
+            headers,
+            queries,
+            method,
+        })
+}
+
+fn route() -> impl Strategy<Value = HttpRoute> {
+    let rule = proptest::collection::vec(http_match(), 1..3).prop_map(|matches| HttpRule {
+        name: None,
+        matches,
+        filters: Vec::new(),
+        backends: Vec::new(),
+    });
+    (proptest::option::of(0i64..3), proptest::collection::vec(rule, 1..4)).prop_map(
+        |(created, rules)| HttpRoute {
+            name: ObjectName::new("", ""),
+            created,
+            parents: Vec::new(),
+            rules,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn the_router_reads_the_specification_as_the_reference_does(
+        mut routes in proptest::collection::vec(route(), 1..5),
+        requests in proptest::collection::vec(
+            (method(), path(), proptest::option::of("[qr]=[12](&[qr]=[12])?"),
+             proptest::collection::vec((header_name(), "[12]"), 0..3)), 1..20),
+    ) {
+        for (i, route) in routes.iter_mut().enumerate() {
+            route.name = ObjectName::new("ns", format!("r{i}"));
+        }
+        let mut candidates = Vec::new();
+        for (r, route) in routes.iter().enumerate() {
+            for u in 0..route.rules.len() {
+                candidates.extend(Candidate::of(route, u, &Arc::new((r, u))));
+            }
+        }
+        let router = Router::new(candidates);
+        for (method, path, query, fields) in &requests {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(name, HeaderValue::from_str(value).unwrap());
+            }
+            let head = RequestHead { method, path, query: query.as_deref(), headers: &headers };
+            prop_assert_eq!(router.route(&head).copied(), naive(&routes, &head), "{:?}", head);
+        }
+    }
+}

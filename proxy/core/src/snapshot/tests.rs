@@ -1,0 +1,205 @@
+//! What objects become.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+
+use super::*;
+use crate::balance::{FAILURES_TO_EJECT, Millis};
+use crate::model::*;
+
+fn name(name: &str) -> ObjectName {
+    ObjectName::new("shop", name)
+}
+
+fn service(of: &str, ip: &str) -> Change {
+    Change::Apply(Object::Service(Service {
+        name: name(of),
+        cluster_ips: vec![ip.parse().unwrap()],
+        ports: vec![ServicePort { name: "http".into(), port: 80, protocol: AppProtocol::Http }],
+    }))
+}
+
+fn slice(of: &str, slice: &str, endpoints: &[(&str, [bool; 3])]) -> Change {
+    Change::Apply(Object::EndpointSlice(EndpointSlice {
+        name: name(slice),
+        service: name(of),
+        ports: vec![EndpointPort { name: "http".into(), port: 8080 }],
+        endpoints: endpoints
+            .iter()
+            .map(|(address, [ready, serving, terminating])| EndpointAddress {
+                address: address.parse().unwrap(),
+                ready: *ready,
+                serving: *serving,
+                terminating: *terminating,
+                pod: None,
+            })
+            .collect(),
+    }))
+}
+
+fn backend(weight: u32, service: &str) -> BackendRef {
+    let target = BackendTarget::Service { service: name(service), port: 80 };
+    BackendRef { weight, target, filters: Vec::new() }
+}
+
+fn route(parent: &str, backends: Vec<BackendRef>) -> Change {
+    let everything = HttpMatch {
+        path: PathMatch::Prefix("/x".into()),
+        headers: vec![],
+        queries: vec![],
+        method: None,
+    };
+    Change::Apply(Object::HttpRoute(HttpRoute {
+        name: name("route"),
+        created: None,
+        parents: vec![ParentRef { service: name(parent), port: None }],
+        rules: vec![HttpRule { name: None, matches: vec![everything], filters: vec![], backends }],
+    }))
+}
+
+fn compiler() -> Compiler {
+    Compiler::new(CompileOptions { enroll: Enroll::Label, node_name: Some("here".into()) })
+}
+
+fn store(changes: impl IntoIterator<Item = Change>) -> Store {
+    let mut store = Store::default();
+    for change in changes {
+        assert!(store.apply(change));
+    }
+    store
+}
+
+fn addresses(snapshot: &Snapshot, of: &str) -> Vec<String> {
+    let frontend = snapshot.service_port(&name(of), 80).unwrap();
+    frontend.backend.endpoints().iter().map(|e| e.address.ip().to_string()).collect()
+}
+
+fn routed<'a>(frontend: &'a Frontend, path: &str) -> Routed<'a> {
+    let headers = HeaderMap::new();
+    frontend.route(&RequestHead { method: &Method::GET, path, query: None, headers: &headers })
+}
+
+const READY: [bool; 3] = [true, true, false];
+const LEAVING: [bool; 3] = [false, true, true];
+const GONE: [bool; 3] = [false, false, true];
+
+#[test]
+fn slices_are_merged_and_ready_beats_leaving() {
+    let merged = store([
+        service("web", "10.96.0.1"),
+        slice("web", "a", &[("10.0.0.1", READY), ("10.0.0.2", LEAVING), ("10.0.0.3", GONE)]),
+        slice("web", "b", &[("10.0.0.1", LEAVING), ("10.0.0.4", READY)]),
+    ]);
+    assert_eq!(addresses(&compiler().compile(&merged), "web"), ["10.0.0.1", "10.0.0.4"]);
+    let leaving = store([
+        service("web", "10.96.0.1"),
+        slice("web", "a", &[("10.0.0.2", LEAVING), ("10.0.0.3", GONE)]),
+    ]);
+    assert_eq!(addresses(&compiler().compile(&leaving), "web"), ["10.0.0.2"]);
+}
+
+#[test]
+fn a_mapped_address_is_the_ipv4_frontend() {
+    let snapshot = compiler().compile(&store([service("web", "10.96.0.1")]));
+    let mapped: SocketAddr = "[::ffff:10.96.0.1]:80".parse().unwrap();
+    assert_eq!(snapshot.frontend(mapped).unwrap().service, name("web"));
+    assert!(snapshot.frontend("10.96.0.1:81".parse().unwrap()).is_none());
+}
+
+#[test]
+fn live_state_outlives_a_change_and_no_op_changes_are_none() {
+    let mut store = store([service("web", "10.96.0.1"), slice("web", "a", &[("10.0.0.1", READY)])]);
+    let mut compiler = compiler();
+    let first = compiler.compile(&store);
+    let endpoint =
+        Arc::clone(&first.service_port(&name("web"), 80).unwrap().backend.endpoints()[0]);
+    for _ in 0..FAILURES_TO_EJECT {
+        endpoint.failed(Millis(1));
+    }
+    assert!(!store.apply(slice("web", "a", &[("10.0.0.1", READY)])));
+    assert!(store.apply(slice("web", "a", &[("10.0.0.1", READY), ("10.0.0.2", READY)])));
+    let second = compiler.compile(&store);
+    let backend = &second.service_port(&name("web"), 80).unwrap().backend;
+    assert!(backend.endpoints()[0].ejected(Millis(2)));
+    assert_eq!(backend.endpoints()[0].id, endpoint.id);
+}
+
+#[test]
+fn weights_are_kept_and_an_invalid_backend_keeps_its_share() {
+    let snapshot = compiler().compile(&store([
+        service("web", "10.96.0.1"),
+        service("v1", "10.96.0.2"),
+        route("web", vec![backend(70, "v1"), backend(0, "web"), backend(30, "nobody")]),
+    ]));
+    let frontend = snapshot.service_port(&name("web"), 80).unwrap();
+    let Routed::Rule(rule) = routed(frontend, "/x/y") else { panic!("no rule") };
+    let mut random = fastrand::Rng::with_seed(7);
+    let valid = (0..10_000)
+        .filter(|_| match rule.backend(random.u64(..)) {
+            Choice::Backend(weighted) => {
+                assert_eq!(weighted.backend.service, name("v1"));
+                true
+            }
+            Choice::Invalid(message) => {
+                assert_eq!(message, "Service shop/nobody port 80 does not exist");
+                false
+            }
+        })
+        .count();
+    assert!((6_800..=7_200).contains(&valid), "{valid}");
+    assert_eq!(snapshot.problems()[0].field, "spec.rules[0].backendRefs[2]");
+}
+
+#[test]
+fn without_routes_the_service_answers_and_with_routes_only_they_do() {
+    let snapshot = compiler().compile(&store([
+        service("web", "10.96.0.1"),
+        service("other", "10.96.0.2"),
+        route("web", vec![backend(0, "web")]),
+    ]));
+    let web = snapshot.service_port(&name("web"), 80).unwrap();
+    assert!(matches!(routed(web, "/y"), Routed::NotFound));
+    let Routed::Rule(rule) = routed(web, "/x") else { panic!("no rule") };
+    assert!(matches!(rule.backend(0), Choice::Invalid(_)), "all weights are 0");
+    let other = snapshot.service_port(&name("other"), 80).unwrap();
+    assert!(matches!(routed(other, "/y"), Routed::Service(_)));
+}
+
+#[test]
+fn an_address_claimed_twice_stays_with_the_first_and_is_told() {
+    let snapshot =
+        compiler().compile(&store([service("a", "10.96.0.1"), service("b", "10.96.0.1")]));
+    let address = "10.96.0.1:80".parse().unwrap();
+    assert_eq!(snapshot.frontend(address).unwrap().service, name("a"));
+    assert_eq!(snapshot.problems()[0].object, name("b"));
+}
+
+#[test]
+fn a_pods_own_label_wins_and_only_this_nodes_pods_count() {
+    let pod = |pod: &str, mesh, node: &str, host_network, ended| {
+        Change::Apply(Object::Pod(Pod {
+            name: name(pod),
+            uid: "".into(),
+            mesh,
+            node: Some(node.into()),
+            host_network,
+            ended,
+            workload: "w".into(),
+            netns: None,
+        }))
+    };
+    let namespace = Namespace { name: ObjectName::new("", "shop"), mesh: Some(Mesh::Enabled) };
+    let store = store([
+        Change::Apply(Object::Namespace(namespace)),
+        pod("by-namespace", None, "here", false, false),
+        pod("opted-out", Some(Mesh::Disabled), "here", false, false),
+        pod("elsewhere", None, "there", false, false),
+        pod("host", None, "here", true, false),
+        pod("ended", None, "here", false, true),
+    ]);
+    let pods: Vec<ObjectName> =
+        compiler().compile(&store).pods().iter().map(|pod| pod.name.clone()).collect();
+    assert_eq!(pods, [name("by-namespace")]);
+}
