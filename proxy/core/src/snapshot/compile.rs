@@ -11,7 +11,7 @@ use super::rule::{Rule, WeightedBackend};
 use super::view::{Backend, Frontend, Snapshot, canonical};
 use crate::balance::{Algorithm, Balancer};
 use crate::model::{
-    AppProtocol, BackendTarget, EndpointSlice, HttpRoute, Kind, Mesh, Namespace, ObjectName, Pod,
+    AppProtocol, BackendTarget, EndpointSlice, Filter, HttpRoute, Kind, Mesh, Namespace, ObjectName, Pod,
 };
 use crate::route::{Candidate, Router};
 
@@ -179,20 +179,30 @@ impl Compiler {
         problems: &mut Vec<Problem>,
     ) -> Rule {
         let rule = &route.rules[index];
+        let mut problem = |field: String, message: String| {
+            let object = route.name.clone();
+            problems.push(Problem { kind: Kind::HttpRoute, object, field, message });
+        };
+        for message in invalid_filters(&rule.filters) {
+            let field = format!("spec.rules[{index}].filters");
+            problem(field, format!("{message}: its requests are answered with 500"));
+        }
         let shares = rule.backends.iter().enumerate().map(|(b, backend)| {
+            let field = format!("spec.rules[{index}].backendRefs[{b}]");
+            for message in invalid_filters(&backend.filters) {
+                problem(field.clone(), format!("{message}: its share is answered with 500"));
+            }
             let share = match &backend.target {
-                BackendTarget::Invalid { message } => Err(Arc::clone(message)),
+                BackendTarget::Invalid { message } => {
+                    problem(field, format!("{message}: its share is answered with 500"));
+                    Err(Arc::clone(message))
+                }
                 BackendTarget::Service { service, port } => {
                     match backends.get(&(service.clone(), *port)) {
                         Some(found) => WeightedBackend::share(Arc::clone(found), &backend.filters),
                         None => {
                             let message = format!("Service {service} port {port} does not exist");
-                            problems.push(Problem {
-                                kind: Kind::HttpRoute,
-                                object: route.name.clone(),
-                                field: format!("spec.rules[{index}].backendRefs[{b}]"),
-                                message: format!("{message}: its share is answered with 500"),
-                            });
+                            problem(field, format!("{message}: its share is answered with 500"));
                             Err(message.into())
                         }
                     }
@@ -222,6 +232,13 @@ impl Compiler {
             _ => true,
         }
     }
+}
+
+fn invalid_filters(filters: &[Filter]) -> impl Iterator<Item = &str> {
+    filters.iter().filter_map(|filter| match filter {
+        Filter::Invalid { message } => Some(&**message),
+        _ => None,
+    })
 }
 
 fn is_wanted(enroll: Enroll, pod: &Pod, namespace: Option<&Namespace>) -> bool {

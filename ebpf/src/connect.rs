@@ -1,0 +1,187 @@
+//! cgroup/connect4, connect6: sends a pod's connect to a Service to the pod's own listener.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::bpf_sock_tuple;
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_pid_tgid, bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_sk_lookup_tcp,
+    bpf_sk_release,
+};
+use aya_ebpf::programs::SockAddrContext;
+use aya_log_ebpf::debug;
+use nodeway_ebpf::{Address, Exit, Netns};
+
+use crate::exit::{allow, deny};
+use crate::maps::{FRONTENDS, NETNS, ORIGINAL, PROXY};
+
+const SOCK_STREAM: u32 = 1;
+const IPPROTO_TCP: u32 = 6;
+/// `TCP_LISTEN`, of the kernel's `enum tcp_state`.
+const LISTEN: u32 = 10;
+/// `BPF_F_CURRENT_NETNS`.
+const CURRENT_NETNS: u64 = u64::MAX;
+const LOOPBACK4: u32 = 0x7f00_0001_u32.to_be();
+const LOOPBACK6: [u32; 4] = [0, 0, 0, 1_u32.to_be()];
+
+/// The mark of the proxy's listeners, set before loading: a secret of this process, so that nobody
+/// else who listens on the port after the proxy has gone is taken for it.
+#[unsafe(no_mangle)]
+static LISTENER_MARK: u32 = 0;
+/// Whether a connect is refused when nobody listens, set before loading.
+#[unsafe(no_mangle)]
+static FAIL_CLOSED: u32 = 0;
+
+#[inline(always)]
+pub(crate) fn connect4(ctx: &SockAddrContext) -> i32 {
+    let addr = ctx.sock_addr;
+    // SAFETY: the context's fields, readable in connect4 programs.
+    let (ip, port) = unsafe { ((*addr).user_ip4, (*addr).user_port as u16) };
+    match redirect(ctx, &Address::v4(ip, port)) {
+        Ok(listener) => {
+            // SAFETY: the two fields that connect4 programs may write.
+            unsafe {
+                (*addr).user_ip4 = LOOPBACK4;
+                (*addr).user_port = u32::from(listener.to_be());
+            }
+            allow(Exit::Redirected)
+        }
+        Err(verdict) => verdict,
+    }
+}
+
+#[inline(always)]
+pub(crate) fn connect6(ctx: &SockAddrContext) -> i32 {
+    let addr = ctx.sock_addr;
+    // SAFETY: the context's fields, readable in connect6 programs, word by word.
+    let (ip, port) = unsafe {
+        let ip = &raw const (*addr).user_ip6;
+        let ip = ip.cast::<u32>();
+        let words = [
+            ip.read_volatile(),
+            ip.add(1).read_volatile(),
+            ip.add(2).read_volatile(),
+            ip.add(3).read_volatile(),
+        ];
+        (words, (*addr).user_port as u16)
+    };
+    let dialled = Address::v6(ip, port);
+    match redirect(ctx, &dialled) {
+        Ok(listener) => {
+            // A dual-stack socket that dialled an IPv4 address stays with the mapped form.
+            let to = if dialled.is_v4() { Address::v4(LOOPBACK4, 0).ip } else { LOOPBACK6 };
+            // SAFETY: the fields that connect6 programs may write, word by word.
+            unsafe {
+                let ip = (&raw mut (*addr).user_ip6).cast::<u32>();
+                ip.write_volatile(to[0]);
+                ip.add(1).write_volatile(to[1]);
+                ip.add(2).write_volatile(to[2]);
+                ip.add(3).write_volatile(to[3]);
+                (*addr).user_port = u32::from(listener.to_be());
+            }
+            allow(Exit::Redirected)
+        }
+        Err(verdict) => verdict,
+    }
+}
+
+/// The port of the listener that the connect is to be sent to, or the verdict that lets it be.
+#[inline(always)]
+fn redirect(ctx: &SockAddrContext, dialled: &Address) -> Result<u16, i32> {
+    let addr = ctx.sock_addr;
+    // SAFETY: the context's fields, readable in all programs of this type.
+    let (kind, protocol) = unsafe { ((*addr).type_, (*addr).protocol) };
+    if kind != SOCK_STREAM || protocol != IPPROTO_TCP {
+        return Err(allow(Exit::NotTcp));
+    }
+    // SAFETY: a helper for this program type since 5.7.
+    let cookie = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
+    // SAFETY: the value is read at once; a concurrent update replaces the entry as a whole.
+    let Some(netns) = (unsafe { NETNS.get(cookie) }) else {
+        introduce(ctx);
+        return Err(allow(Exit::NotEnrolled));
+    };
+    if is_proxy() {
+        return Err(allow(Exit::IsProxy));
+    }
+    // SAFETY: a helper for this program type since 4.12.
+    let socket = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+    // SAFETY: as above.
+    if unsafe { FRONTENDS.get(dialled) }.is_none() {
+        return Err(leave(socket, Exit::NotFrontend));
+    }
+    let port = if dialled.is_v4() { netns.port4 } else { netns.port6 };
+    if !is_listening(ctx, netns, dialled.is_v4()) {
+        // SAFETY: a constant for the program's life; volatile, or the compiler would use its
+        // initial value.
+        if unsafe { (&raw const FAIL_CLOSED).read_volatile() } != 0 {
+            let _ = ORIGINAL.remove(socket);
+            return Err(deny(Exit::Refused));
+        }
+        return Err(leave(socket, Exit::NoListener));
+    }
+    if ORIGINAL.insert(socket, dialled, 0).is_err() {
+        return Err(allow(Exit::NotNoted));
+    }
+    debug!(ctx, "connect of socket {} in namespace {} redirected", socket, cookie);
+    Ok(port)
+}
+
+/// Lets the connect be. The socket may have been redirected by an earlier connect: forget that, or
+/// getpeername would tell the former destination.
+#[inline(always)]
+fn leave(socket: u64, exit: Exit) -> i32 {
+    let _ = ORIGINAL.remove(socket);
+    allow(exit)
+}
+
+/// Whether the proxy listens in this namespace now.
+#[inline(always)]
+fn is_listening(ctx: &SockAddrContext, netns: &Netns, v4: bool) -> bool {
+    let port = if v4 { netns.port4 } else { netns.port6 };
+    if port == 0 {
+        return false;
+    }
+    // SAFETY: integers only; all zero is valid.
+    let mut tuple: bpf_sock_tuple = unsafe { core::mem::zeroed() };
+    let size = if v4 {
+        tuple.__bindgen_anon_1.ipv4.daddr = LOOPBACK4;
+        tuple.__bindgen_anon_1.ipv4.dport = port.to_be();
+        12
+    } else {
+        tuple.__bindgen_anon_1.ipv6.daddr = LOOPBACK6;
+        tuple.__bindgen_anon_1.ipv6.dport = port.to_be();
+        36
+    };
+    // SAFETY: a helper for this program type since 4.20; the tuple lives until it returns. What it
+    // returns is released on every path.
+    unsafe {
+        let socket = bpf_sk_lookup_tcp(ctx.as_ptr(), &raw mut tuple, size, CURRENT_NETNS, 0);
+        if socket.is_null() {
+            return false;
+        }
+        let (state, mark) = ((*socket).state, (*socket).mark);
+        bpf_sk_release(socket.cast());
+        state == LISTEN && mark == (&raw const LISTENER_MARK).read_volatile()
+    }
+}
+
+/// Whether the caller is the proxy, which makes its upstream connections in the pod's namespace.
+#[inline(always)]
+fn is_proxy() -> bool {
+    let Some(proxy) = PROXY.get(0) else { return false };
+    // SAFETY: a helper for this program type since 5.7; without arguments.
+    let tgid = (unsafe { bpf_get_current_pid_tgid() } >> 32) as u32;
+    tgid == proxy.tgid
+}
+
+/// Writes down who the proxy is when the socket by which it introduces itself connects.
+#[inline(always)]
+fn introduce(ctx: &SockAddrContext) {
+    let Some(proxy) = PROXY.get_ptr_mut(0) else { return };
+    // SAFETY: the verifier has seen the null check; an aligned word.
+    let probe = unsafe { (*proxy).probe_cookie };
+    // SAFETY: helpers for this program type since 4.12 and 5.7.
+    if probe != 0 && probe == unsafe { bpf_get_socket_cookie(ctx.as_ptr()) } {
+        // SAFETY: as above; nobody else writes while a probe is under way.
+        unsafe { (*proxy).tgid = (bpf_get_current_pid_tgid() >> 32) as u32 };
+    }
+}

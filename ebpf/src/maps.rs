@@ -1,0 +1,36 @@
+//! The maps: key, value, who writes. All are keyed by or belong to network namespaces, because
+//! 127.0.0.1 means another place in every pod.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray};
+use nodeway_ebpf::{Address, Exit, FlowKey, Frontend, FrontendKey, Netns, Proxy};
+
+/// Entries are allocated when used (BPF_F_NO_PREALLOC): the bounds cost nothing.
+const NO_PREALLOC: u32 = 1;
+
+/// What clients dial -> what happens. Written by the proxy.
+#[map]
+pub(crate) static FRONTENDS: HashMap<FrontendKey, Frontend> =
+    HashMap::with_max_entries(1 << 20, NO_PREALLOC);
+
+/// Network-namespace cookie -> its listeners: the enrolled pods. Written by the proxy.
+#[map]
+pub(crate) static NETNS: HashMap<u64, Netns> = HashMap::with_max_entries(1 << 16, NO_PREALLOC);
+
+/// Socket cookie -> what it dialled. Written by connect, removed by sock_release; the least recently
+/// used entry makes room as a safety net only.
+#[map]
+pub(crate) static ORIGINAL: LruHashMap<u64, Address> = LruHashMap::with_max_entries(1 << 17, 0);
+
+/// Established connection -> what was dialled. Written by sock_ops, taken out by the proxy when it
+/// accepts. Not removed when the client closes: it may have sent all it wanted before we accept.
+#[map]
+pub(crate) static FLOWS: LruHashMap<FlowKey, Address> = LruHashMap::with_max_entries(1 << 16, 0);
+
+/// Who the proxy is. Written by the proxy, completed by connect.
+#[map]
+pub(crate) static PROXY: Array<Proxy> = Array::with_max_entries(1, 0);
+
+/// How many connects ended how; see [`Exit`].
+#[map]
+pub(crate) static EXITS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Exit::ALL.len() as u32, 0);

@@ -1,0 +1,41 @@
+//! sock_ops: when a redirected connection is established, notes what was dialled under a key that
+//! the proxy can tell when it accepts. It runs before the client's last ACK leaves, so before
+//! `accept` can return.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB;
+use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie};
+use aya_ebpf::programs::SockOpsContext;
+use nodeway_ebpf::FlowKey;
+
+use crate::maps::{FLOWS, NETNS, ORIGINAL};
+
+/// Without meaning for the operation that is looked at.
+const OK: u32 = 0;
+
+#[inline(always)]
+pub(crate) fn note_established(ctx: &SockOpsContext) -> u32 {
+    if ctx.op() != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB {
+        return OK;
+    }
+    // SAFETY: a helper for this program type since 4.12.
+    let socket = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+    // SAFETY: the value is copied at once; only the socket's own connect or release changes it.
+    let Some(dialled) = (unsafe { ORIGINAL.get(socket) }) else { return OK };
+    // SAFETY: a helper for this program type since 5.15.
+    let netns = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
+    // SAFETY: the value is read at once.
+    let Some(ports) = (unsafe { NETNS.get(netns) }) else { return OK };
+    // Network byte order, in the upper half of the word.
+    let remote_port = u16::from_be((ctx.remote_port() >> 16) as u16);
+    let (listener_port, family) =
+        if dialled.is_v4() { (ports.port4, 4) } else { (ports.port6, 6) };
+    if remote_port != listener_port {
+        return OK;
+    }
+    let client_port = ctx.local_port() as u16;
+    let key = FlowKey { netns, client_port, listener_port, family };
+    // Full cannot be: the oldest entry makes room.
+    let _ = FLOWS.insert(key, dialled, 0);
+    OK
+}

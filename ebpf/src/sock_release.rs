@@ -1,0 +1,18 @@
+//! cgroup/sock_release: what is noted of a socket ends with it, also when its connect failed.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
+use aya_ebpf::programs::SockContext;
+
+use crate::maps::ORIGINAL;
+
+/// The only verdict this hook has.
+const OK: i32 = 1;
+
+#[inline(always)]
+pub(crate) fn sock_release(ctx: &SockContext) -> i32 {
+    // SAFETY: a helper for this program type since 5.12.
+    let socket = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+    let _ = ORIGINAL.remove(socket);
+    OK
+}

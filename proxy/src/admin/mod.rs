@@ -1,0 +1,9 @@
+//! The HTTP endpoints for operators: `--metrics` and `--admin`.
+//!
+//! Not on a worker: they answer while workers are busy.
+
+mod server;
+mod state;
+
+pub use server::{Role, serve};
+pub use state::{Admin, Readiness};

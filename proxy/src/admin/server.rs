@@ -1,0 +1,111 @@
+//! A small HTTP/1 server on hyper.
+
+use std::convert::Infallible;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use super::Admin;
+
+/// Which of the two it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `--metrics`: what a cluster's monitoring and kubelet ask.
+    Metrics,
+    /// `--admin`: what a person on the node asks.
+    Admin,
+}
+
+/// Serves until it is dropped. Each connection is a task of the local set it runs in.
+///
+/// # Errors
+/// The event loop cannot take the listener.
+pub async fn serve(listener: TcpListener, role: Role, admin: Admin) -> std::io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept on an operators' endpoint");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+            Some(_) = connections.join_next() => continue,
+        };
+        let admin = admin.clone();
+        connections.spawn(async move {
+            let service = service_fn(|request| {
+                let response = answer(role, &admin, &request);
+                async move { Ok::<_, Infallible>(response) }
+            });
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(30))
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            if let Err(error) = served {
+                tracing::debug!(%error, "an operator's connection broke");
+            }
+        });
+    }
+}
+
+fn answer(role: Role, admin: &Admin, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
+    }
+    match (role, request.uri().path()) {
+        (Role::Metrics, "/metrics") => {
+            with_type(StatusCode::OK, admin.metrics.render(), "text/plain; version=0.0.4")
+        }
+        (Role::Metrics, "/livez") => text(StatusCode::OK, "ok\n"),
+        (Role::Metrics, "/readyz") if admin.ready.get() => text(StatusCode::OK, "ok\n"),
+        (Role::Metrics, "/readyz") => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "the first full state is not in force yet\n")
+        }
+        (Role::Metrics, "/") => text(
+            StatusCode::OK,
+            Admin::index(&[
+                ("/metrics", "Prometheus text format"),
+                ("/livez", "200 while the process runs"),
+                ("/readyz", "200 once the first full state is in force"),
+            ]),
+        ),
+        (Role::Admin, "/snapshot") => {
+            let body = format!("{:#}\n", admin.snapshot());
+            with_type(StatusCode::OK, body, "application/json")
+        }
+        (Role::Admin, "/") => text(
+            StatusCode::OK,
+            Admin::index(&[("/snapshot", "frontends and endpoints in force, as JSON")]),
+        ),
+        _ => text(StatusCode::NOT_FOUND, "not found; ask for /\n"),
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    with_type(status, body, "text/plain; charset=utf-8")
+}
+
+fn with_type(
+    status: StatusCode,
+    body: impl Into<Bytes>,
+    content_type: &'static str,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

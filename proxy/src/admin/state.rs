@@ -1,0 +1,89 @@
+//! What the endpoints tell.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::runtime::{Clock, Published};
+use crate::telemetry::Metrics;
+
+/// Whether the first full state is in force.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+/// What the endpoints can see.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// For `/readyz`.
+    pub ready: Readiness,
+    /// For `/snapshot`.
+    pub published: Arc<Published>,
+    /// The workers' clock.
+    pub clock: Clock,
+}
+
+// === impl Readiness ===
+
+impl Readiness {
+    /// Says whether it is.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Release);
+    }
+
+    /// Whether it is.
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+// === impl Admin ===
+
+impl Admin {
+    /// The snapshot in force, with the live state of its endpoints.
+    pub fn snapshot(&self) -> Value {
+        let snapshot = self.published.load();
+        let now = self.clock.now();
+        let mut frontends: Vec<_> = snapshot.frontends().collect();
+        frontends.sort_by_key(|(address, _)| *address);
+        let frontends: Vec<Value> = frontends
+            .into_iter()
+            .map(|(address, frontend)| {
+                let endpoints: Vec<Value> = frontend
+                    .backend
+                    .endpoints()
+                    .iter()
+                    .map(|endpoint| {
+                        json!({
+                            "address": endpoint.address,
+                            "pod": endpoint.pod.as_ref().map(ToString::to_string),
+                            "active": endpoint.active(),
+                            "ejected": endpoint.ejected(now),
+                        })
+                    })
+                    .collect();
+                json!({
+                    "address": address,
+                    "service": frontend.service.to_string(),
+                    "port": frontend.port,
+                    "protocol": frontend.protocol,
+                    "routed": frontend.has_routes(),
+                    "endpoints": endpoints,
+                })
+            })
+            .collect();
+        let pods: Vec<String> = snapshot.pods().iter().map(|pod| pod.name.to_string()).collect();
+        json!({ "generation": self.published.generation(), "frontends": frontends, "pods": pods })
+    }
+
+    /// What there is to ask for.
+    pub fn index(paths: &[(&str, &str)]) -> String {
+        paths.iter().fold(String::new(), |mut text, (path, what)| {
+            let _ = writeln!(text, "{path:<12} {what}");
+            text
+        })
+    }
+}

@@ -1,0 +1,230 @@
+//! Flags, as clap sees them; `config` checks what they mean together.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use nodeway_core::model::ObjectName;
+use serde::Deserialize;
+
+/// Service mesh without sidecars: the node's one proxy.
+#[derive(Debug, Parser)]
+#[command(name = "nodeway", version, about, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the binary can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the node's proxy.
+    ///
+    /// Needs root, or CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_ADMIN and CAP_SYS_PTRACE; with
+    /// --no-ebpf and plain listeners only, no privileges at all.
+    Run(Box<RunArgs>),
+    /// Read a folder of manifests and tell what is wrong with it.
+    ///
+    /// Exits with 0 if nothing is, with 1 if something is.
+    Validate {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Tell whether this host can run the proxy, and what to do if not.
+    ///
+    /// Exits with 1 if something that is needed is missing.
+    Check {
+        /// Where the programs would be attached; by default the cgroup v2 mount.
+        #[arg(long, value_name = "DIR")]
+        cgroup: Option<PathBuf>,
+        /// Where their links would be pinned.
+        #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf")]
+        bpffs: PathBuf,
+    },
+}
+
+/// The flags of `run`. Each may stand in the file of --config too, in camelCase without the dashes; the
+/// flag wins.
+#[derive(Debug, Default, Args, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RunArgs {
+    /// A folder of Kubernetes manifests (Service, EndpointSlice, Pod, Namespace, HTTPRoute), watched
+    /// for changes.
+    #[arg(long, value_name = "DIR")]
+    pub manifests: Option<PathBuf>,
+    /// This node's name: pods of other nodes are left alone.
+    #[arg(long, env = "NODE_NAME", value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// Where the eBPF programs are attached; by default the cgroup v2 mount.
+    #[arg(long, value_name = "DIR")]
+    pub cgroup: Option<PathBuf>,
+    /// Where their links are pinned; a BPF file system is mounted there if there is none
+    /// [default: /sys/fs/bpf].
+    #[arg(long, value_name = "DIR")]
+    pub bpffs: Option<PathBuf>,
+    /// A plain listener that stands for a Service's port; may be given several times.
+    #[arg(long, value_name = "ADDR=NAMESPACE/SERVICE:PORT")]
+    pub listen: Vec<ListenArg>,
+    /// Catch nobody: plain listeners only.
+    #[arg(long)]
+    pub no_ebpf: bool,
+    /// Worker threads [default: one per CPU].
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// Which pods are enrolled [default: label].
+    #[arg(long, value_enum)]
+    pub enroll: Option<EnrollArg>,
+    /// What becomes of a pod's connects to Services while the proxy is away [default: open].
+    #[arg(long, value_enum)]
+    pub fail_policy: Option<FailPolicyArg>,
+    /// Where operators on the node look in [default: 127.0.0.1:15000].
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<SocketAddr>,
+    /// Metrics, liveness and readiness [default: 0.0.0.0:15020].
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<SocketAddr>,
+    /// How long connections may take to finish at the end [default: 30s].
+    #[arg(long, value_name = "DURATION")]
+    pub drain_timeout: Option<DurationArg>,
+    /// Log each request and relayed connection when it has ended.
+    #[arg(long)]
+    pub access_log: bool,
+    /// How logs look [default: text].
+    #[arg(long, value_enum)]
+    pub log_format: Option<LogFormat>,
+    /// A YAML file with any of these.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+}
+
+/// Which pods are enrolled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EnrollArg {
+    /// Those labelled `nodeway.dev/mesh: enabled`, or in a Namespace so labelled.
+    Label,
+    /// All but those labelled `disabled`.
+    All,
+}
+
+/// What becomes of connects while the proxy is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FailPolicyArg {
+    /// They are left alone, as if there were no mesh.
+    Open,
+    /// They are refused.
+    Closed,
+}
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `ADDR=NAMESPACE/SERVICE:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ListenArg {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// Whom to stand for.
+    pub service: ObjectName,
+    /// The Service's port.
+    pub port: u16,
+}
+
+/// A duration with its unit: `500ms`, `30s`, `5m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct DurationArg(pub Duration);
+
+// === impl ListenArg ===
+
+impl FromStr for ListenArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?}: must be ADDR=NAMESPACE/SERVICE:PORT, 127.0.0.1:8080=shop/web:80");
+        let (address, target) = text.split_once('=').ok_or_else(wrong)?;
+        let (namespace, rest) = target.split_once('/').ok_or_else(wrong)?;
+        let (service, port) = rest.rsplit_once(':').ok_or_else(wrong)?;
+        if namespace.is_empty() || service.is_empty() {
+            return Err(wrong());
+        }
+        Ok(Self {
+            address: address.parse().map_err(|_| wrong())?,
+            service: ObjectName::new(namespace, service),
+            port: port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?,
+        })
+    }
+}
+
+impl TryFrom<String> for ListenArg {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+// === impl DurationArg ===
+
+impl FromStr for DurationArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?}: must be a number with a unit: 500ms, 30s, 5m, 1h");
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
+        let millis = match &text[digits..] {
+            "ms" => Some(number),
+            "s" => number.checked_mul(1_000),
+            "m" => number.checked_mul(60_000),
+            "h" => number.checked_mul(3_600_000),
+            _ => None,
+        };
+        millis.map(|millis| Self(Duration::from_millis(millis))).ok_or_else(wrong)
+    }
+}
+
+impl TryFrom<String> for DurationArg {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn listeners_and_durations_say_what_would_be_right() {
+        let listen: ListenArg = "[::1]:8080=shop/web:80".parse().unwrap();
+        assert_eq!((listen.service.to_string().as_str(), listen.port), ("shop/web", 80));
+        for wrong in ["", "8080=shop/web:80", "127.0.0.1:1=web:80", "127.0.0.1:1=a/b:0", "127.0.0.1:1=a/b"] {
+            assert!(wrong.parse::<ListenArg>().is_err(), "{wrong}");
+        }
+        assert_eq!("5m".parse(), Ok(DurationArg(Duration::from_secs(300))));
+        for wrong in ["", "5", "s", "-5s", "5 s", "99999999999999999999s"] {
+            assert!(wrong.parse::<DurationArg>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Where logs go and how they look.
+
+use anyhow::Context;
+use tracing_subscriber::EnvFilter;
+
+use super::LogFormat;
+
+/// Logs to stderr what `RUST_LOG` lets through; information and worse if it is not set.
+///
+/// # Errors
+/// `RUST_LOG` is not a filter.
+pub fn init(format: LogFormat) -> anyhow::Result<()> {
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(filter) => EnvFilter::try_new(&filter).with_context(|| format!("RUST_LOG={filter}"))?,
+        Err(_) => EnvFilter::new("info"),
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let set = match format {
+        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    set.map_err(|error| anyhow::anyhow!("{error}"))
+}

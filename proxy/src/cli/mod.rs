@@ -1,0 +1,42 @@
+//! The command line: a file a command. Output for people goes to stdout, logs to stderr.
+
+mod args;
+mod check;
+mod logging;
+mod validate;
+
+pub use args::{Cli, Command, EnrollArg, FailPolicyArg, ListenArg, LogFormat, RunArgs};
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Parses the command line and runs the command.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(args) => {
+            let config = match crate::config::Config::load(*args) {
+                Ok(config) => config,
+                Err(faults) => {
+                    for fault in faults {
+                        eprintln!("nodeway run: {fault}");
+                    }
+                    return ExitCode::from(2);
+                }
+            };
+            if let Err(error) = logging::init(config.log_format) {
+                eprintln!("nodeway run: logs: {error:#}");
+                return ExitCode::from(2);
+            }
+            match crate::run::run(config) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    tracing::error!("{error:#}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
+        Command::Validate { folder } => validate::validate(&folder),
+        Command::Check { cgroup, bpffs } => check::check(cgroup.as_deref(), &bpffs),
+    }
+}

@@ -1,0 +1,172 @@
+//! What `nodeway run` was asked to do, checked. Nothing else reads a flag, the file of --config or an
+//! environment variable.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nodeway_core::snapshot::Enroll;
+
+use crate::cli::{EnrollArg, FailPolicyArg, ListenArg, LogFormat, RunArgs};
+use crate::intercept::{FailPolicy, Options, find_cgroup2};
+
+/// Everything `run` needs to know.
+#[derive(Debug)]
+pub struct Config {
+    /// The folder of manifests.
+    pub manifests: PathBuf,
+    /// This node's name.
+    pub node_name: Option<String>,
+    /// How to intercept; none without eBPF.
+    pub intercept: Option<Options>,
+    /// Plain listeners.
+    pub listen: Vec<ListenArg>,
+    /// Worker threads, at least one.
+    pub workers: usize,
+    /// Which pods are enrolled.
+    pub enroll: Enroll,
+    /// Where operators look in.
+    pub admin: SocketAddr,
+    /// Where metrics are.
+    pub metrics: SocketAddr,
+    /// How long connections may take to finish.
+    pub drain_timeout: Duration,
+    /// Whether requests are logged.
+    pub access_log: bool,
+    /// How logs look.
+    pub log_format: LogFormat,
+}
+
+/// Worker threads, at most.
+const MAX_WORKERS: usize = 1024;
+
+impl Config {
+    /// Puts flags and the file that they name together and checks the whole.
+    ///
+    /// # Errors
+    /// All faults, each for a person to read.
+    pub fn load(flags: RunArgs) -> Result<Self, Vec<String>> {
+        let file = match &flags.config {
+            Some(path) => read(path).map_err(|fault| vec![fault])?,
+            None => RunArgs::default(),
+        };
+        Self::check(merge(flags, file))
+    }
+
+    fn check(args: RunArgs) -> Result<Self, Vec<String>> {
+        let mut faults = Vec::new();
+        let cpus = || std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = args.workers.unwrap_or_else(cpus);
+        if !(1..=MAX_WORKERS).contains(&workers) {
+            faults.push(format!("--workers {workers}: must be from 1 to {MAX_WORKERS}"));
+        }
+        let manifests = args.manifests.unwrap_or_else(|| {
+            faults.push(
+                "--manifests DIR is required: the Kubernetes API is not a source yet".to_owned(),
+            );
+            PathBuf::new()
+        });
+        if !manifests.as_os_str().is_empty() && !manifests.is_dir() {
+            faults.push(format!("--manifests {}: not a folder", manifests.display()));
+        }
+        if args.no_ebpf && args.listen.is_empty() {
+            faults.push("--no-ebpf without --listen: there would be nothing to serve".to_owned());
+        }
+        for (i, listen) in args.listen.iter().enumerate() {
+            if args.listen[..i].iter().any(|other| other.address == listen.address) {
+                faults.push(format!("--listen {}: given twice", listen.address));
+            }
+        }
+        let intercept = (!args.no_ebpf).then(|| {
+            let cgroup = args.cgroup.map_or_else(find_cgroup2, Ok);
+            let cgroup = cgroup.unwrap_or_else(|error| {
+                faults.push(format!("--cgroup: {error}"));
+                PathBuf::new()
+            });
+            Options {
+                cgroup,
+                bpffs: args.bpffs.unwrap_or_else(|| "/sys/fs/bpf".into()),
+                fail_policy: match args.fail_policy.unwrap_or(FailPolicyArg::Open) {
+                    FailPolicyArg::Open => FailPolicy::Open,
+                    FailPolicyArg::Closed => FailPolicy::Closed,
+                },
+            }
+        });
+        let config = Self {
+            manifests,
+            node_name: args.node_name.filter(|name| !name.is_empty()),
+            intercept,
+            listen: args.listen,
+            workers,
+            enroll: match args.enroll.unwrap_or(EnrollArg::Label) {
+                EnrollArg::Label => Enroll::Label,
+                EnrollArg::All => Enroll::All,
+            },
+            admin: args.admin.unwrap_or_else(|| ([127, 0, 0, 1], 15000).into()),
+            metrics: args.metrics.unwrap_or_else(|| ([0, 0, 0, 0], 15020).into()),
+            drain_timeout: args.drain_timeout.map_or(Duration::from_secs(30), |d| d.0),
+            access_log: args.access_log,
+            log_format: args.log_format.unwrap_or(LogFormat::Text),
+        };
+        if faults.is_empty() { Ok(config) } else { Err(faults) }
+    }
+}
+
+fn read(path: &Path) -> Result<RunArgs, String> {
+    let told = |message: String| format!("--config {}: {message}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Ok(RunArgs::default());
+    }
+    serde_saphyr::from_str(&text).map_err(|error| told(error.to_string()))
+}
+
+fn merge(flags: RunArgs, file: RunArgs) -> RunArgs {
+    RunArgs {
+        manifests: flags.manifests.or(file.manifests),
+        node_name: flags.node_name.or(file.node_name),
+        cgroup: flags.cgroup.or(file.cgroup),
+        bpffs: flags.bpffs.or(file.bpffs),
+        listen: if flags.listen.is_empty() { file.listen } else { flags.listen },
+        no_ebpf: flags.no_ebpf || file.no_ebpf,
+        workers: flags.workers.or(file.workers),
+        enroll: flags.enroll.or(file.enroll),
+        fail_policy: flags.fail_policy.or(file.fail_policy),
+        admin: flags.admin.or(file.admin),
+        metrics: flags.metrics.or(file.metrics),
+        drain_timeout: flags.drain_timeout.or(file.drain_timeout),
+        access_log: flags.access_log || file.access_log,
+        log_format: flags.log_format.or(file.log_format),
+        config: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> PathBuf {
+        let folder = tempfile::tempdir().unwrap().keep();
+        let path = folder.join("nodeway.yaml");
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let args = RunArgs { workers: Some(0), no_ebpf: true, ..RunArgs::default() };
+        let faults = Config::load(args).unwrap_err();
+        assert_eq!(faults.len(), 3, "{faults:?}");
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_unknown_keys_are_named() {
+        let config = file("manifests: /\nnoEbpf: true\nworkers: 3\ndrainTimeout: 5s\nlisten: ['127.0.0.1:1=a/b:80']\n");
+        let flags = RunArgs { config: Some(config), workers: Some(2), ..RunArgs::default() };
+        let config = Config::load(flags).unwrap();
+        assert_eq!((config.workers, config.drain_timeout), (2, Duration::from_secs(5)));
+        let flags = RunArgs { config: Some(file("wrokers: 3\n")), ..RunArgs::default() };
+        let fault = Config::load(flags).unwrap_err().remove(0);
+        assert!(fault.contains("wrokers"), "{fault}");
+    }
+}

@@ -1,0 +1,80 @@
+//! What can go wrong at the kernel's door.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Each variant names the thing that failed and, where there is one, the way out.
+#[derive(Debug, thiserror::Error)]
+pub enum InterceptError {
+    /// The binary was built without its eBPF object.
+    #[error("this binary carries no eBPF object: build it with `cargo xtask build`, or run it with --no-ebpf")]
+    NoObject,
+    /// The cgroup is not where it should be.
+    #[error("cgroup {path}: {error}")]
+    Cgroup {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The path is not on a cgroup v2 mount.
+    #[error("{path} is not a cgroup v2 directory; mount cgroup2 and name a directory in it with --cgroup")]
+    NotCgroup2 {
+        /// The path.
+        path: PathBuf,
+    },
+    /// No cgroup v2 is mounted.
+    #[error("no cgroup v2 mount in /proc/mounts; mount it (mount -t cgroup2 none /sys/fs/cgroup/unified) or name one with --cgroup")]
+    NoCgroup2,
+    /// The BPF file system cannot be used.
+    #[error("BPF file system at {path}: {error}")]
+    Bpffs {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Another process owns the cgroup.
+    #[error("another nodeway already serves cgroup {cgroup} (its lock on {pins} is held); stop it first, or name another --cgroup")]
+    Owned {
+        /// The cgroup.
+        cgroup: PathBuf,
+        /// The locked directory.
+        pins: PathBuf,
+    },
+    /// The kernel did not take the programs or maps.
+    #[error("loading the eBPF object: {0}")]
+    Load(String),
+    /// A program could not be attached or pinned.
+    #[error("attaching eBPF program {program}: {message}")]
+    Attach {
+        /// The program.
+        program: &'static str,
+        /// Why.
+        message: String,
+    },
+    /// A map could not be written or read.
+    #[error("eBPF map {map}: {message}")]
+    Map {
+        /// The map.
+        map: &'static str,
+        /// Why.
+        message: String,
+    },
+    /// A pod's namespace cannot be used.
+    #[error("network namespace {path}: {error}")]
+    Netns {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A listener in a pod could not be made.
+    #[error("listening in the pod on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: &'static str,
+        /// Why.
+        error: io::Error,
+    },
+}

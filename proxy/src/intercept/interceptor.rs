@@ -1,0 +1,201 @@
+//! The kernel side, as this process owns it.
+
+use std::collections::HashMap as StdHashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use aya::Ebpf;
+use aya::maps::{Array, HashMap, MapData, PerCpuArray};
+use nodeway_ebpf::{Address, Exit, Frontend, Mode, Netns};
+
+use super::owner::Owner;
+use super::programs::{self, chain};
+use super::{InterceptError, OriginalDestinations, PodNetns, probe};
+
+/// What becomes of a connect to a Service while the proxy is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailPolicy {
+    /// It is left alone, as if there were no mesh.
+    Open,
+    /// It is refused.
+    Closed,
+}
+
+/// Where and how to intercept.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The cgroup below which connects are caught.
+    pub cgroup: PathBuf,
+    /// Where links are pinned; a BPF file system is mounted there if there is none.
+    pub bpffs: PathBuf,
+    /// What becomes of connects while the proxy is away.
+    pub fail_policy: FailPolicy,
+}
+
+/// Programs and maps in the kernel, owned by this process. Dropped, they are gone.
+#[derive(Debug)]
+pub struct Interceptor {
+    frontends: HashMap<MapData, Address, Frontend>,
+    written: StdHashMap<SocketAddr, Mode>,
+    netns: HashMap<MapData, u64, Netns>,
+    destinations: OriginalDestinations,
+    listener_mark: u32,
+    ebpf: Ebpf,
+    /// Last: what it unpins on drop is held by the fields above until then.
+    _owner: Owner,
+}
+
+/// What the programs have counted.
+pub struct Exits {
+    map: PerCpuArray<MapData, u64>,
+}
+
+// === impl Interceptor ===
+
+impl Interceptor {
+    /// Loads and attaches. Nobody is enrolled yet: every connect is left alone.
+    ///
+    /// # Errors
+    /// The kernel or the cgroup refuses, or another process owns the cgroup. Nothing is left behind.
+    pub fn start(options: &Options) -> Result<Self, InterceptError> {
+        let owner = Owner::take(&options.cgroup, &options.bpffs)?;
+        // Any number but 0, which is what sockets without a mark have.
+        let listener_mark = fastrand::u32(1..);
+        let mut ebpf = programs::load(listener_mark, options.fail_policy)?;
+        let frontends = take(&mut ebpf, "FRONTENDS")?;
+        let netns = take(&mut ebpf, "NETNS")?;
+        let mut proxy: Array<MapData, _> = take(&mut ebpf, "PROXY")?;
+        let destinations = OriginalDestinations::new(take_data(&mut ebpf, "FLOWS")?);
+        let pins = owner.pins()?;
+        programs::attach(&mut ebpf, &options.cgroup, &pins)?;
+        // Attached first, then what a crash has left: no connect in between goes uncaught for want
+        // of programs, and the old ones leave connects alone because their listeners are gone.
+        owner.remove_stale(&pins);
+        let tgid = probe::introduce(&mut proxy)?;
+        tracing::info!(cgroup = %options.cgroup.display(), pins = %pins.display(), ?tgid,
+            "eBPF programs attached");
+        let written = StdHashMap::new();
+        Ok(Self { frontends, written, netns, destinations, listener_mark, ebpf, _owner: owner })
+    }
+
+    /// Makes the kernel's frontends equal to `wanted`. One that cannot be written costs the others
+    /// nothing.
+    ///
+    /// # Errors
+    /// The first failure; what could be done is done.
+    pub fn set_frontends(
+        &mut self,
+        wanted: impl Iterator<Item = (SocketAddr, Mode)>,
+    ) -> Result<(), InterceptError> {
+        let wanted: StdHashMap<SocketAddr, Mode> = wanted.collect();
+        let mut first_failure = None;
+        let mut note = |failure: aya::maps::MapError| {
+            let message = chain(&failure);
+            first_failure.get_or_insert(InterceptError::Map { map: "FRONTENDS", message });
+        };
+        for address in self.written.keys().filter(|address| !wanted.contains_key(address)) {
+            if let Err(failure) = self.frontends.remove(&Address::from(*address)) {
+                note(failure);
+            }
+        }
+        self.written.retain(|address, _| wanted.contains_key(address));
+        for (address, mode) in wanted {
+            if self.written.get(&address) == Some(&mode) {
+                continue;
+            }
+            let frontend = Frontend { mode: mode as u32 };
+            match self.frontends.insert(Address::from(address), frontend, 0) {
+                Ok(()) => {
+                    self.written.insert(address, mode);
+                }
+                Err(failure) => note(failure),
+            }
+        }
+        first_failure.map_or(Ok(()), Err)
+    }
+
+    /// How many frontends the kernel knows.
+    pub fn frontends(&self) -> usize {
+        self.written.len()
+    }
+
+    /// Redirects the connects of a namespace to its listeners from now on.
+    ///
+    /// # Errors
+    /// The map is full or gone.
+    pub fn enroll(
+        &mut self,
+        netns: &PodNetns,
+        port4: u16,
+        port6: u16,
+    ) -> Result<(), InterceptError> {
+        let failed = |error| InterceptError::Map { map: "NETNS", message: chain(&error) };
+        self.netns.insert(netns.cookie(), Netns { port4, port6 }, 0).map_err(failed)
+    }
+
+    /// Leaves the connects of a namespace alone from now on.
+    ///
+    /// # Errors
+    /// The map is gone.
+    pub fn unenroll(&mut self, cookie: u64) -> Result<(), InterceptError> {
+        let failed = |error| InterceptError::Map { map: "NETNS", message: chain(&error) };
+        self.netns.remove(&cookie).map_err(failed)
+    }
+
+    /// The mark by which the kernel side knows our listeners.
+    pub fn listener_mark(&self) -> u32 {
+        self.listener_mark
+    }
+
+    /// For workers: whom their connections are for.
+    pub fn original_destinations(&self) -> OriginalDestinations {
+        self.destinations.clone()
+    }
+
+    /// What the programs have counted. Once.
+    ///
+    /// # Errors
+    /// The object lacks the map.
+    pub fn take_exits(&mut self) -> Result<Exits, InterceptError> {
+        Ok(Exits { map: take(&mut self.ebpf, "EXITS")? })
+    }
+
+    /// The programs' log records, to be polled for and flushed; they go to the `log` crate.
+    ///
+    /// # Errors
+    /// The object lacks the map, or the kernel refuses.
+    pub fn logger(
+        &mut self,
+    ) -> Result<aya_log::EbpfLogger<&'static dyn log::Log>, InterceptError> {
+        aya_log::EbpfLogger::init(&mut self.ebpf)
+            .map_err(|error| InterceptError::Load(chain(&error)))
+    }
+}
+
+// === impl Exits ===
+
+impl Exits {
+    /// How many connects left by each exit, all CPUs together.
+    pub fn read(&self) -> [(Exit, u64); Exit::ALL.len()] {
+        Exit::ALL.map(|exit| {
+            let sum = self.map.get(&(exit as u32), 0).map_or(0, |cpus| cpus.iter().sum());
+            (exit, sum)
+        })
+    }
+}
+
+fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, InterceptError>
+where
+    T: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
+{
+    let failed = |message: String| InterceptError::Map { map: name, message };
+    let map = ebpf.take_map(name).ok_or_else(|| failed("the object has no such map".to_owned()))?;
+    T::try_from(map).map_err(|error| failed(chain(&error)))
+}
+
+fn take_data(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, InterceptError> {
+    match ebpf.take_map(name) {
+        Some(aya::maps::Map::LruHashMap(data)) => Ok(data),
+        _ => Err(InterceptError::Map { map: name, message: "not an LRU hash".to_owned() }),
+    }
+}

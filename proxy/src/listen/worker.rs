@@ -1,0 +1,130 @@
+//! A worker thread's life: what it is told to serve, and its end.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nodeway_core::model::Pod;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::accept::{Destination, accept, adopt};
+use super::plain::PlainListener;
+use crate::intercept::{OriginalDestinations, PodNetns, WorkerListeners};
+use crate::runtime::{Signal, Worker};
+use crate::upstream::Client;
+
+/// How often a draining worker looks whether its connections have ended.
+const DRAIN_TICK: Duration = Duration::from_millis(10);
+
+/// What a worker is told.
+#[derive(Debug)]
+pub enum Command {
+    /// Serve a pod.
+    Attach(Box<PodAttachment>),
+    /// Serve the pod with this namespace cookie no longer: finish what is under way.
+    Detach(u64),
+    /// Serve a plain listener.
+    Listen(PlainListener),
+    /// Take nothing new, finish what is under way for at most so long, end.
+    Drain(Duration),
+}
+
+/// A pod, as one worker is to serve it.
+#[derive(Debug)]
+pub struct PodAttachment {
+    /// The pod.
+    pub pod: Arc<Pod>,
+    /// Its network namespace.
+    pub netns: Arc<PodNetns>,
+    /// This worker's listeners in it.
+    pub listeners: WorkerListeners,
+    /// Whom its connections are for.
+    pub destinations: OriginalDestinations,
+}
+
+/// Serves what `commands` says until told to drain, or until nobody can tell it anything.
+pub async fn run_worker(worker: Rc<Worker>, mut commands: UnboundedReceiver<Command>) {
+    let mut pods: HashMap<u64, Signal> = HashMap::new();
+    let mut patience = Duration::ZERO;
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Attach(attachment) => {
+                let cookie = attachment.netns.cookie();
+                let closing = attach(&worker, *attachment);
+                if let Some(former) = pods.insert(cookie, closing) {
+                    former.fire();
+                }
+            }
+            Command::Detach(cookie) => {
+                if let Some(closing) = pods.remove(&cookie) {
+                    closing.fire();
+                }
+            }
+            Command::Listen(plain) => listen(&worker, plain),
+            Command::Drain(for_at_most) => {
+                patience = for_at_most;
+                break;
+            }
+        }
+    }
+    drain(&worker, &pods, patience).await;
+}
+
+fn attach(worker: &Rc<Worker>, attachment: PodAttachment) -> Signal {
+    let PodAttachment { pod, netns, listeners, destinations } = attachment;
+    let closing = Signal::default();
+    let cookie = netns.cookie();
+    let client = Client::new(Arc::clone(&pod.workload), Some(netns), closing.clone());
+    for listener in [Some(listeners.v4), listeners.v6].into_iter().flatten() {
+        match adopt(listener) {
+            Ok(listener) => {
+                let destination =
+                    Destination::Noted { cookie, destinations: destinations.clone() };
+                let accepting = accept(
+                    Rc::clone(worker),
+                    Rc::clone(&client),
+                    listener,
+                    destination,
+                    closing.clone(),
+                );
+                tokio::task::spawn_local(accepting);
+            }
+            Err(error) => tracing::error!(pod = %pod.name, %error, "cannot serve the pod"),
+        }
+    }
+    closing
+}
+
+fn listen(worker: &Rc<Worker>, plain: PlainListener) {
+    let PlainListener { listener, service, port } = plain;
+    let closing = worker.closing.clone();
+    let workload = Arc::from("plain");
+    let client = Client::new(workload, None, closing.clone());
+    match adopt(listener) {
+        Ok(listener) => {
+            let destination = Destination::Fixed(service, port);
+            let accepting = accept(Rc::clone(worker), client, listener, destination, closing);
+            tokio::task::spawn_local(accepting);
+        }
+        Err(error) => tracing::error!(%service, port, %error, "cannot serve a plain listener"),
+    }
+}
+
+async fn drain(worker: &Worker, pods: &HashMap<u64, Signal>, patience: Duration) {
+    worker.closing.fire();
+    pods.values().for_each(Signal::fire);
+    let ended = async {
+        // Connections that wait to be accepted count too: give them the time of one linger.
+        tokio::time::sleep(DRAIN_TICK * 15).await;
+        while worker.metrics.counters.active.get() > 0 {
+            tokio::time::sleep(DRAIN_TICK).await;
+        }
+    };
+    if tokio::time::timeout(patience, ended).await.is_err() {
+        let left = worker.metrics.counters.active.get();
+        if left > 0 {
+            tracing::warn!(left, "the drain timeout is over: connections are cut");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Monotonic time in the core's unit.
+
+use std::time::Instant;
+
+use nodeway_core::balance::Millis;
+
+/// Milliseconds since this clock was made; the same clock serves all workers.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// A clock that starts at zero now.
+    pub fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    /// The time on this clock.
+    pub fn now(&self) -> Millis {
+        self.at(Instant::now())
+    }
+
+    /// `instant` on this clock.
+    pub fn at(&self, instant: Instant) -> Millis {
+        let elapsed = instant.saturating_duration_since(self.start);
+        Millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+    }
+}

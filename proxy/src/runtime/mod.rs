@@ -1,0 +1,17 @@
+//! What a worker thread is made of: its event loop, its clock, its view of the published snapshot.
+//!
+//! Not what it serves: that is `listen`, `serve` and `upstream`.
+
+mod clock;
+mod limits;
+mod published;
+mod signal;
+mod threads;
+mod worker;
+
+pub use clock::Clock;
+pub use limits::raise_open_files;
+pub use published::{Published, View};
+pub use signal::Signal;
+pub use threads::{WorkerThread, spawn};
+pub use worker::Worker;

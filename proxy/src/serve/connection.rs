@@ -1,0 +1,137 @@
+//! What a new connection is for, and who serves it.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use nodeway_core::detect::Verdict;
+use nodeway_core::model::{AppProtocol, ObjectName};
+use nodeway_core::snapshot::{Frontend, Snapshot};
+use tokio::net::TcpStream;
+
+use super::first::{self, First};
+use super::{http, tcp};
+use crate::runtime::Worker;
+use crate::telemetry::Protocol;
+use crate::upstream::{self, Client, Version};
+
+/// Whom a connection is for.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// The address that the client dialled.
+    Dialled(SocketAddr),
+    /// A Service's port, fixed by a plain listener.
+    ServicePort(ObjectName, u16),
+}
+
+/// Serves `stream` to its end.
+pub async fn connection(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    target: Target,
+    mut stream: TcpStream,
+) {
+    let active = ActiveConnection::begin(&worker);
+    let view = worker.view();
+    let Some(frontend) = target.frontend(&view) else {
+        worker.metrics.counters.unknown_destination.add(1);
+        tracing::debug!(?target, workload = %client.workload, "no such Service port: closed");
+        return;
+    };
+    let first = match frontend.protocol {
+        AppProtocol::Tcp | AppProtocol::Tls => First::opaque(),
+        AppProtocol::Detect => {
+            first::either(&worker, &client, &frontend.backend, &mut stream).await
+        }
+        AppProtocol::Http | AppProtocol::Http1 | AppProtocol::Http2 => {
+            first::client(&worker, &client, &mut stream).await
+        }
+    };
+    let First { verdict, bytes, upstream } = first;
+    match verdict {
+        None => {}
+        Some(Verdict::Http1) => {
+            active.speaks(&worker, Protocol::Http1);
+            drop(view);
+            adopt(&worker, &client, upstream, Version::Http1);
+            http::serve_http1(worker, client, target, stream, bytes).await;
+        }
+        Some(Verdict::Http2) => {
+            active.speaks(&worker, Protocol::Http2);
+            drop(view);
+            adopt(&worker, &client, upstream, Version::Http2);
+            http::serve_http2(worker, client, target, stream, bytes).await;
+        }
+        Some(Verdict::BadPreface) => worker.metrics.counters.protocol_errors.add(1),
+        // A port that is declared to speak HTTP: whatever else comes is answered as HTTP says.
+        Some(Verdict::Opaque | Verdict::NeedMore)
+            if declared_http(frontend.protocol) =>
+        {
+            active.speaks(&worker, Protocol::Http1);
+            drop(view);
+            http::serve_http1(worker, client, target, stream, bytes).await;
+        }
+        Some(Verdict::Tls | Verdict::Opaque | Verdict::NeedMore) => {
+            active.speaks(&worker, Protocol::Tcp);
+            let frontend = Arc::clone(frontend);
+            let generation = view.generation();
+            drop(view);
+            tcp::serve(&worker, &client, &frontend, generation, stream, &bytes, upstream).await;
+        }
+    }
+}
+
+/// A connection that was opened before it was known what is spoken is used for the first request.
+fn adopt(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    opened: Option<first::Opened>,
+    version: Version,
+) {
+    let Some(opened) = opened else { return };
+    let (worker, client) = (Rc::clone(worker), Rc::clone(client));
+    tokio::task::spawn_local(async move {
+        upstream::adopt(&worker, &client, &opened.endpoint, version, opened.stream).await;
+    });
+}
+
+/// Counts a connection as open as long as it lives.
+struct ActiveConnection {
+    counters: Arc<crate::telemetry::WorkerCounters>,
+}
+
+// === impl Target ===
+
+impl Target {
+    /// What `snapshot` says of it.
+    pub fn frontend<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a Arc<Frontend>> {
+        match self {
+            Self::Dialled(address) => snapshot.frontend(*address),
+            Self::ServicePort(service, port) => snapshot.service_port(service, *port),
+        }
+    }
+}
+
+// === impl ActiveConnection ===
+
+impl ActiveConnection {
+    fn begin(worker: &Worker) -> Self {
+        let counters = Arc::clone(&worker.metrics.counters);
+        counters.active.add(1);
+        Self { counters }
+    }
+
+    fn speaks(&self, worker: &Worker, protocol: Protocol) {
+        worker.metrics.counters.accepted[protocol as usize].add(1);
+    }
+}
+
+impl Drop for ActiveConnection {
+    fn drop(&mut self) {
+        self.counters.active.dec();
+    }
+}
+
+fn declared_http(protocol: AppProtocol) -> bool {
+    matches!(protocol, AppProtocol::Http | AppProtocol::Http1 | AppProtocol::Http2)
+}

@@ -1,0 +1,140 @@
+//! Who speaks first on a connection, and what.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use nodeway_core::balance::Endpoint;
+use nodeway_core::detect::{Verdict, first_bytes};
+use nodeway_core::snapshot::Backend;
+use tokio::net::TcpStream;
+
+use super::tcp;
+use crate::runtime::Worker;
+use crate::upstream::Client;
+
+/// How long a client that has begun to speak may take to say enough.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Read before anything is decided: enough for most request heads, so that they are read once.
+const FIRST_READ: usize = 4096;
+
+/// What is known before a connection is served.
+#[derive(Debug)]
+pub struct First {
+    /// What is spoken; none if the client left or never finished its first word.
+    pub verdict: Option<Verdict>,
+    /// What the client has said so far.
+    pub bytes: Bytes,
+    /// The connection to an endpoint, if one has been opened to hear whether it speaks first.
+    pub upstream: Option<Opened>,
+}
+
+/// A connection to an endpoint that nothing has been sent over yet.
+#[derive(Debug)]
+pub struct Opened {
+    /// Whose.
+    pub endpoint: Arc<Endpoint>,
+    /// The connection.
+    pub stream: TcpStream,
+}
+
+// === impl First ===
+
+impl First {
+    /// Declared not to be HTTP: nothing is read.
+    pub fn opaque() -> Self {
+        Self { verdict: Some(Verdict::Opaque), bytes: Bytes::new(), upstream: None }
+    }
+
+    fn said(verdict: Option<Verdict>, bytes: BytesMut, upstream: Option<Opened>) -> Self {
+        Self { verdict, bytes: bytes.freeze(), upstream }
+    }
+}
+
+/// What the client says first on a port where clients are known to speak first.
+pub async fn client(worker: &Rc<Worker>, client: &Rc<Client>, stream: &mut TcpStream) -> First {
+    tokio::select! {
+        biased;
+        ready = stream.readable() => {
+            let mut bytes = BytesMut::with_capacity(FIRST_READ);
+            let verdict = match ready {
+                Ok(()) => classify(stream, &mut bytes).await.ok().flatten(),
+                Err(_) => None,
+            };
+            First::said(verdict, bytes, None)
+        }
+        // Nothing is under way on a connection that has said nothing.
+        () = worker.closing.wait() => First::said(None, BytesMut::new(), None),
+        () = client.closing.wait() => First::said(None, BytesMut::new(), None),
+    }
+}
+
+/// What is said first, by whichever side, on a port that declares nothing. A connection to an
+/// endpoint is opened at once, unless the client has spoken already: no protocol in which the
+/// server speaks first is ever kept waiting.
+pub async fn either(
+    worker: &Rc<Worker>,
+    client_of: &Rc<Client>,
+    backend: &Backend,
+    stream: &mut TcpStream,
+) -> First {
+    let mut bytes = BytesMut::with_capacity(FIRST_READ);
+    match read_now(stream, &mut bytes) {
+        Ok(Some(0)) | Err(_) => return First::said(None, bytes, None),
+        Ok(Some(_)) => {
+            let verdict = classify(stream, &mut bytes).await.ok().flatten();
+            return First::said(verdict, bytes, None);
+        }
+        Ok(None) => {}
+    }
+    let opened = tokio::select! {
+        biased;
+        _ = stream.readable() => None,
+        opened = tcp::open(worker, client_of, backend) => opened.ok(),
+    };
+    let Some(opened) = opened else { return client(worker, client_of, stream).await };
+    tokio::select! {
+        biased;
+        _ = stream.readable() => {
+            let verdict = classify(stream, &mut bytes).await.ok().flatten();
+            First::said(verdict, bytes, Some(opened))
+        }
+        // Data, or its end: either way the server has moved first.
+        _ = opened.stream.readable() => First::said(Some(Verdict::Opaque), bytes, Some(opened)),
+    }
+}
+
+/// Reads until what is spoken is known. A client that never finishes its first word is told by
+/// HTTP's own timeout when it began like HTTP, else relayed as it is.
+async fn classify(stream: &mut TcpStream, bytes: &mut BytesMut) -> io::Result<Option<Verdict>> {
+    let reading = async {
+        loop {
+            if !bytes.is_empty() {
+                match first_bytes(bytes) {
+                    Verdict::NeedMore => {}
+                    verdict => return Ok(Some(verdict)),
+                }
+            }
+            stream.readable().await?;
+            if read_now(stream, bytes)? == Some(0) {
+                // The end, in the middle of a word.
+                return Ok((!bytes.is_empty()).then_some(Verdict::NeedMore));
+            }
+        }
+    };
+    match tokio::time::timeout(PATIENCE, reading).await {
+        Ok(verdict) => verdict,
+        Err(_) => Ok(None),
+    }
+}
+
+/// Reads what has come: `None` if nothing has, `Some(0)` at the end.
+fn read_now(stream: &TcpStream, bytes: &mut BytesMut) -> io::Result<Option<usize>> {
+    match stream.try_read_buf(bytes) {
+        Ok(n) => Ok(Some(n)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,98 @@
+//! Sends one request to an endpoint, to a second one if the first fails before it answers.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use nodeway_core::balance::Endpoint;
+use nodeway_core::snapshot::Backend;
+
+use super::Conn;
+use crate::serve::tcp::{Active, note_failure};
+use crate::telemetry::Flag;
+use crate::upstream::{self, Lease, RequestBody, SendError, Version};
+
+/// Connections found closed at the moment of sending: not the endpoint's fault, tried again at once,
+/// but not for ever.
+const MAX_STALE: usize = 4;
+
+/// An endpoint's answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub response: Response<Incoming>,
+    pub lease: Lease,
+    pub active: Active,
+}
+
+/// Sends `request` to an endpoint of `backend`. It is sent a second time, to another endpoint, if
+/// none of it had been sent, or if it can be replayed (RFC 9110, 9.2.2: an idempotent method, here
+/// without a body) and the response's first octet had not come.
+///
+/// # Errors
+/// Why there is no answer.
+pub(super) async fn send(
+    conn: &Rc<Conn>,
+    backend: &Backend,
+    version: Version,
+    request: Request<RequestBody>,
+) -> Result<Answer, Flag> {
+    let worker = &conn.worker;
+    let mut spare = spare(&request);
+    let mut request = request;
+    let mut failed: Option<Arc<Endpoint>> = None;
+    let mut stale = 0;
+    loop {
+        let now = worker.clock.now();
+        let picked = worker
+            .with_random(|random| backend.pick(now, random, failed.as_deref()).map(Arc::clone));
+        let Some(endpoint) = picked else { return Err(Flag::NoHealthyUpstream) };
+        let active = Active::begin(endpoint);
+        let sent = upstream::send(worker, &conn.client, active.endpoint(), version, request).await;
+        let (replay, flag) = match sent {
+            Ok((response, lease)) => {
+                active.endpoint().succeeded();
+                return Ok(Answer { response, lease, active });
+            }
+            Err(SendError::Unsent { request: unsent }) if stale < MAX_STALE => {
+                stale += 1;
+                request = *unsent;
+                continue;
+            }
+            Err(SendError::Unsent { request }) => (Some(*request), Flag::UpstreamReset),
+            Err(SendError::Connect { request, error }) => {
+                note_failure(worker, backend, active.endpoint(), &error);
+                (Some(*request), Flag::UpstreamConnectFailure)
+            }
+            Err(SendError::Lost { error }) => {
+                note_failure(worker, backend, active.endpoint(), &error);
+                (spare.take(), Flag::UpstreamReset)
+            }
+        };
+        match replay {
+            Some(replay) if failed.is_none() => {
+                worker.metrics.counters.retries.add(1);
+                failed = Some(Arc::clone(active.endpoint()));
+                request = replay;
+            }
+            Some(_) | None => return Err(flag),
+        }
+    }
+}
+
+/// A copy of a request that may be sent twice.
+fn spare(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    let idempotent = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    );
+    if !idempotent || !http_body::Body::is_end_stream(request.body()) {
+        return None;
+    }
+    let mut copy = Request::new(RequestBody::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}

@@ -1,0 +1,119 @@
+//! The body of a response on its way to the client.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::Conn;
+use super::record::Record;
+use crate::serve::tcp::Active;
+use crate::telemetry::Flag;
+use crate::upstream::Lease;
+
+/// A response's body. When it has ended, its connection goes back to the pool and the request is
+/// counted; dropped before that, the connection is closed and the client is held to have gone.
+#[derive(Debug)]
+pub(super) struct ResponseBody {
+    kind: Kind,
+    record: Option<Record>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Full(Bytes),
+    Relayed(Relayed),
+}
+
+#[derive(Debug)]
+struct Relayed {
+    incoming: Incoming,
+    conn: Rc<Conn>,
+    lease: Option<Lease>,
+    active: Option<Active>,
+}
+
+// === impl ResponseBody ===
+
+impl ResponseBody {
+    /// A body of our own.
+    pub(super) fn full(bytes: Bytes, record: Option<Record>) -> Self {
+        Self { kind: Kind::Full(bytes), record }
+    }
+
+    /// An endpoint's body, streamed as it comes.
+    pub(super) fn relayed(
+        incoming: Incoming,
+        conn: &Rc<Conn>,
+        lease: Lease,
+        active: Active,
+        record: Record,
+    ) -> Self {
+        let conn = Rc::clone(conn);
+        let relayed = Relayed { incoming, conn, lease: Some(lease), active: Some(active) };
+        Self { kind: Kind::Relayed(relayed), record: Some(record) }
+    }
+
+    fn end(&mut self, cut: Option<Flag>) {
+        if let Kind::Relayed(relayed) = &mut self.kind {
+            relayed.active = None;
+            if let Some(lease) = relayed.lease.take()
+                && cut.is_none()
+            {
+                lease.give_back(&relayed.conn.worker, &relayed.conn.client);
+            }
+        }
+        if let Some(record) = self.record.take() {
+            record.end(cut);
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        let frame = match &mut this.kind {
+            Kind::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                return Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))));
+            }
+            Kind::Relayed(relayed) => Pin::new(&mut relayed.incoming).poll_frame(cx),
+        };
+        match &frame {
+            Poll::Ready(None) => this.end(None),
+            Poll::Ready(Some(Err(_))) => this.end(Some(Flag::UpstreamReset)),
+            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Full(bytes) => bytes.is_empty(),
+            Kind::Relayed(relayed) => relayed.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Relayed(relayed) => relayed.incoming.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let cut = (!self.is_end_stream() && self.record.is_some()).then_some(Flag::DownstreamGone);
+        self.end(cut);
+    }
+}

@@ -1,0 +1,201 @@
+//! What ends at this hop, and what HTTP/1 and HTTP/2 say differently.
+
+use http::header::{
+    CONNECTION, COOKIE, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, Uri};
+
+use crate::upstream::Version;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Whether a request asks to change protocols on this connection (RFC 9110, 7.8).
+pub fn wants_upgrade(headers: &HeaderMap) -> bool {
+    headers.contains_key(UPGRADE) && connection_options(headers).any(|o| o.eq_ignore_ascii_case("upgrade"))
+}
+
+/// Takes away what is meant for this hop only (RFC 9110, 7.6.1): the fields that `Connection`
+/// names, `Connection` itself and its older relatives, and `Transfer-Encoding`, which each hop sets
+/// anew. `TE: trailers` stays as a statement, because trailers are passed on. With `upgrade` the two
+/// fields that ask for or grant an upgrade stay.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
+    let trailers = headers.get_all(TE).iter().any(names_trailers);
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> =
+            connection_options(headers).filter_map(|o| o.trim().parse().ok()).collect();
+        for name in named {
+            // Not even a client's `Connection: host` may take these from the next hop.
+            let kept = name == HOST || (upgrade && name == UPGRADE) || is_framing(&name);
+            if !kept {
+                headers.remove(name);
+            }
+        }
+        headers.remove(CONNECTION);
+    }
+    headers.remove(KEEP_ALIVE);
+    headers.remove(PROXY_CONNECTION);
+    headers.remove(TRANSFER_ENCODING);
+    headers.remove(TE);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    } else {
+        headers.remove(UPGRADE);
+    }
+}
+
+/// Makes a request that came as `from` one that can be sent as `to`.
+pub fn translate<B>(request: &mut Request<B>, from: Version, to: Version) {
+    match (from, to) {
+        (Version::Http1, Version::Http1) => *request.version_mut() = http::Version::HTTP_11,
+        (Version::Http2, Version::Http2) => {}
+        (Version::Http1, Version::Http2) => to_http2(request),
+        (Version::Http2, Version::Http1) => to_http1(request),
+    }
+    if to == Version::Http1 && request.headers().contains_key(TE) {
+        // RFC 9110, 10.1.4: TE is a hop's own and must be named as such in HTTP/1.1.
+        request.headers_mut().append(CONNECTION, HeaderValue::from_static("te"));
+    }
+}
+
+/// RFC 9113, 8.3.1: the authority moves from `Host` into the target.
+fn to_http2<B>(request: &mut Request<B>) {
+    *request.version_mut() = http::Version::HTTP_2;
+    if request.method() == Method::CONNECT {
+        return;
+    }
+    let host = request.headers_mut().remove(HOST);
+    let authority = request
+        .uri()
+        .authority()
+        .cloned()
+        .or_else(|| host.and_then(|host| Authority::try_from(host.as_bytes()).ok()));
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = parts.scheme.or(Some(Scheme::HTTP));
+    // hyper wants some authority; an HTTP/1.0 request may have had none.
+    parts.authority = authority.or_else(|| Some(Authority::from_static("localhost")));
+    parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+}
+
+/// RFC 9113, 8.3.1 and 8.2.3: the authority becomes `Host`, and the crumbs of `Cookie` one field.
+fn to_http1<B>(request: &mut Request<B>) {
+    *request.version_mut() = http::Version::HTTP_11;
+    if let Some(authority) = request.uri().authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        request.headers_mut().insert(HOST, host);
+    }
+    if request.method() != Method::CONNECT {
+        let path = request.uri().path_and_query().cloned();
+        *request.uri_mut() = path.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
+    }
+    join_cookies(request.headers_mut());
+}
+
+fn join_cookies(headers: &mut HeaderMap) {
+    let Entry::Occupied(cookies) = headers.entry(COOKIE) else { return };
+    let crumbs: Vec<&[u8]> = cookies.iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
+fn names_trailers(te: &HeaderValue) -> bool {
+    te.to_str().is_ok_and(|te| {
+        te.split(',').any(|coding| {
+            coding.split(';').next().is_some_and(|c| c.trim().eq_ignore_ascii_case("trailers"))
+        })
+    })
+}
+
+fn is_framing(name: &HeaderName) -> bool {
+    *name == http::header::CONTENT_LENGTH || *name == http::header::TRAILER
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&str, &str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(name, value)| {
+                (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_connection_names_goes_and_the_rest_stays() {
+        let mut map = headers(&[
+            ("connection", "close, X-Foo, host, content-length"),
+            ("x-foo", "1"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("host", "web"),
+            ("content-length", "5"),
+            ("keep-alive", "timeout=5"),
+            ("te", "deflate, trailers;q=0.5"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+        ]);
+        strip_hop_by_hop(&mut map, false);
+        assert_eq!(
+            map,
+            headers(&[
+                ("x-forwarded-for", "192.0.2.1"),
+                ("host", "web"),
+                ("content-length", "5"),
+                ("te", "trailers"),
+            ])
+        );
+    }
+
+    #[test]
+    fn an_upgrade_keeps_the_two_fields_that_ask_for_it() {
+        let mut map = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
+        assert!(wants_upgrade(&map));
+        strip_hop_by_hop(&mut map, true);
+        assert_eq!(map, headers(&[("connection", "upgrade"), ("upgrade", "websocket")]));
+        assert!(!wants_upgrade(&headers(&[("upgrade", "websocket")])));
+    }
+
+    #[test]
+    fn the_authority_moves_between_host_and_target() {
+        let mut request =
+            Request::get("/a?b").header("host", "web.shop:81").body(()).unwrap();
+        translate(&mut request, Version::Http1, Version::Http2);
+        assert_eq!(request.uri(), "http://web.shop:81/a?b");
+        assert!(!request.headers().contains_key(HOST));
+
+        let mut request = Request::get("http://web.shop/a?b")
+            .header("cookie", "a=1")
+            .header("cookie", "b=2")
+            .header("te", "trailers")
+            .body(())
+            .unwrap();
+        translate(&mut request, Version::Http2, Version::Http1);
+        assert_eq!(request.uri(), "/a?b");
+        assert_eq!(request.headers()[HOST], "web.shop");
+        assert_eq!(request.headers()[COOKIE], "a=1; b=2");
+        assert_eq!(request.headers()[CONNECTION], "te");
+    }
+}

@@ -1,0 +1,197 @@
+//! A client's socket, with what has been read of it already put back in front.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use nodeway_core::detect::HeadWatch;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+/// How long a client may take from the first octet of a request's head to its last.
+const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+
+const TIMEOUT_RESPONSE: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// A socket of which the first octets have been read already.
+#[derive(Debug)]
+pub struct PrefixedIo {
+    prefix: Bytes,
+    stream: TcpStream,
+}
+
+/// A socket that HTTP/1 requests come from: their heads are watched for what hyper repairs silently
+/// (a Content-Length beside a Transfer-Encoding) and for how long they take.
+#[derive(Debug)]
+pub struct Http1Io {
+    inner: PrefixedIo,
+    watch: HeadWatch,
+    faults: Faults,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+/// What the watch has found. An upgraded connection must be `Send` for hyper, hence the atomics;
+/// both holders are on one thread.
+#[derive(Debug, Clone)]
+pub struct Faults {
+    state: Arc<FaultState>,
+}
+
+#[derive(Debug)]
+struct FaultState {
+    /// Counted from 0; `u64::MAX` for none.
+    request: AtomicU64,
+    /// What follows is no longer HTTP/1.
+    off: AtomicBool,
+}
+
+// === impl Faults ===
+
+impl Default for Faults {
+    fn default() -> Self {
+        let state = FaultState { request: AtomicU64::new(u64::MAX), off: AtomicBool::new(false) };
+        Self { state: Arc::new(state) }
+    }
+}
+
+impl Faults {
+    /// Whether request `index` of the connection, counted from 0, or an earlier one had a head that
+    /// must be refused.
+    pub fn spoil(&self, index: u64) -> bool {
+        self.state.request.load(Ordering::Relaxed) <= index
+    }
+
+    /// The connection has been upgraded: watch no longer.
+    pub fn off(&self) {
+        self.state.off.store(true, Ordering::Relaxed);
+    }
+}
+
+// === impl PrefixedIo ===
+
+impl PrefixedIo {
+    /// `stream`, to be read after `prefix`.
+    pub fn new(stream: TcpStream, prefix: Bytes) -> Self {
+        Self { prefix, stream }
+    }
+}
+
+impl AsyncRead for PrefixedIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.prefix.is_empty() {
+            let n = self.prefix.len().min(buf.remaining());
+            buf.put_slice(&self.prefix[..n]);
+            self.prefix.advance(n);
+            if self.prefix.is_empty() {
+                self.prefix = Bytes::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+// === impl Http1Io ===
+
+impl Http1Io {
+    /// `stream`, to be read after `prefix`; what is found goes to `faults`.
+    pub fn new(stream: TcpStream, prefix: Bytes, faults: Faults) -> Self {
+        let inner = PrefixedIo::new(stream, prefix);
+        Self { inner, watch: HeadWatch::default(), faults, deadline: None }
+    }
+
+    fn watch(&mut self, read: &[u8]) {
+        self.watch.feed(read);
+        if let Some(request) = self.watch.faulty_request() {
+            self.faults.state.request.fetch_min(request, Ordering::Relaxed);
+        }
+        if !self.watch.in_partial_head() {
+            self.deadline = None;
+        }
+    }
+
+    /// Nothing to read in the middle of a head: the client is on the clock.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let deadline =
+            self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(HEAD_PATIENCE)));
+        if deadline.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        // Best effort: the response fits any socket buffer, and the connection ends either way.
+        let _ = self.inner.stream.try_write(TIMEOUT_RESPONSE);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "request head took too long")))
+    }
+}
+
+impl AsyncRead for Http1Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buf.filled().len();
+        let read = Pin::new(&mut this.inner).poll_read(cx, buf);
+        if this.faults.state.off.load(Ordering::Relaxed) {
+            return read;
+        }
+        match read {
+            Poll::Ready(Ok(())) => {
+                this.watch(&buf.filled()[before..]);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending if this.watch.in_partial_head() => this.poll_patience(cx),
+            other => other,
+        }
+    }
+}
+
+macro_rules! writes_to {
+    ($type:ty, $($field:ident).+) => {
+        impl AsyncWrite for $type {
+            fn poll_write(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                Pin::new(&mut self.$($field).+).poll_write(cx, buf)
+            }
+
+            fn poll_write_vectored(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[io::IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                Pin::new(&mut self.$($field).+).poll_write_vectored(cx, bufs)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                true
+            }
+
+            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.$($field).+).poll_flush(cx)
+            }
+
+            fn poll_shutdown(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+            ) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.$($field).+).poll_shutdown(cx)
+            }
+        }
+    };
+}
+
+writes_to!(PrefixedIo, stream);
+writes_to!(Http1Io, inner.stream);

@@ -1,0 +1,163 @@
+//! HTTP/1 and HTTP/2 from clients.
+//!
+//! The phases of a request, in order: its head is checked (`exchange`), matched to a rule
+//! (`nodeway_core::route`), freed of what ends at this hop (`headers`) and changed by the rule's
+//! filters; an endpoint is picked and the request sent (`attempt`); the response's head takes the
+//! same way back; bodies stream (`body`); when the response has ended it is counted (`record`).
+
+mod attempt;
+mod body;
+mod exchange;
+mod headers;
+mod io;
+mod record;
+mod reply;
+mod upgrade;
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+
+use self::io::{Faults, Http1Io, PrefixedIo};
+use super::Target;
+use crate::runtime::Worker;
+use crate::upstream::{Client, LocalExecutor, Version};
+
+/// A request head (HTTP/1) or header list (HTTP/2) beyond this is refused with 431.
+const MAX_HEAD: usize = 64 << 10;
+
+/// What all requests of one connection share.
+#[derive(Debug)]
+struct Conn {
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    target: Target,
+    version: Version,
+    /// What the watch over HTTP/1 heads found; absent on HTTP/2.
+    faults: Option<Faults>,
+    requests: Cell<u64>,
+}
+
+/// Serves HTTP/1 on `stream`, of which `said` has been read already.
+pub async fn serve_http1(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    target: Target,
+    stream: TcpStream,
+    said: Bytes,
+) {
+    let faults = Faults::default();
+    let io = TokioIo::new(Http1Io::new(stream, said, faults.clone()));
+    let requests = Cell::new(0);
+    let conn =
+        Conn { worker, client, target, version: Version::Http1, faults: Some(faults), requests };
+    let conn = Rc::new(conn);
+    let service = service_fn(|request| {
+        let conn = Rc::clone(&conn);
+        async move { Ok::<_, Infallible>(exchange::handle(conn, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .auto_date_header(false)
+        .header_read_timeout(None)
+        .max_buf_size(MAX_HEAD)
+        .pipeline_flush(true)
+        .serve_connection(io, service)
+        .with_upgrades();
+    drive(&conn, pin!(connection)).await;
+}
+
+/// Serves HTTP/2 on `stream`, of which `said` has been read already.
+pub async fn serve_http2(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    target: Target,
+    stream: TcpStream,
+    said: Bytes,
+) {
+    let io = TokioIo::new(PrefixedIo::new(stream, said));
+    let requests = Cell::new(0);
+    let conn = Conn { worker, client, target, version: Version::Http2, faults: None, requests };
+    let conn = Rc::new(conn);
+    let service = {
+        let conn = Rc::clone(&conn);
+        service_fn(move |request| {
+            let conn = Rc::clone(&conn);
+            async move { Ok::<_, Infallible>(exchange::handle(conn, request).await) }
+        })
+    };
+    let connection = http2::Builder::new(LocalExecutor)
+        .auto_date_header(false)
+        .initial_connection_window_size(4 << 20)
+        .initial_stream_window_size(1 << 20)
+        .max_header_list_size(MAX_HEAD as u32)
+        .timer(TokioTimer::new())
+        .serve_connection(io, service);
+    drive(&conn, pin!(connection)).await;
+}
+
+/// A server connection that can be asked to finish.
+trait Graceful: Future<Output = hyper::Result<()>> {
+    fn finish(self: Pin<&mut Self>);
+}
+
+/// Runs a connection to its end; asks it to finish when its client or its worker is closing.
+async fn drive(conn: &Conn, mut connection: Pin<&mut impl Graceful>) {
+    let mut closing = (conn.worker.closing.listen(), conn.client.closing.listen());
+    let mut finishing = false;
+    let ended = poll_fn(|context: &mut Context<'_>| {
+        if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+            return Poll::Ready(ended);
+        }
+        if !finishing
+            && (closing.0.poll_fired(context).is_ready()
+                || closing.1.poll_fired(context).is_ready())
+        {
+            finishing = true;
+            connection.as_mut().finish();
+            return connection.as_mut().poll(context);
+        }
+        Poll::Pending
+    })
+    .await;
+    if let Err(error) = ended {
+        if error.is_parse() {
+            conn.worker.metrics.counters.protocol_errors.add(1);
+        }
+        tracing::debug!(%error, workload = %conn.client.workload, "a client's connection broke");
+    }
+}
+
+impl<S, B> Graceful for http1::UpgradeableConnection<TokioIo<Http1Io>, S>
+where
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S, B> Graceful for http2::Connection<TokioIo<PrefixedIo>, S, LocalExecutor>
+where
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::Future: 'static,
+    B: http_body::Body + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}

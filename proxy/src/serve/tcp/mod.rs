@@ -1,0 +1,147 @@
+//! Connections that are relayed as they are.
+
+mod relay;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use nodeway_core::balance::Endpoint;
+use nodeway_core::snapshot::{Backend, Frontend};
+use tokio::net::TcpStream;
+
+use super::first::Opened;
+use crate::runtime::Worker;
+use crate::telemetry::{Flag, TcpKey, TcpLabels};
+use crate::upstream::{self, Client};
+
+pub use relay::{Ended, relay, reset_on_close};
+
+/// Endpoints tried before a connection is given up.
+const ATTEMPTS: usize = 2;
+
+/// Relays `stream` to an endpoint of `frontend`'s Service. `said`: what the client has said already.
+pub async fn serve(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    frontend: &Frontend,
+    generation: u64,
+    stream: TcpStream,
+    said: &[u8],
+    opened: Option<Opened>,
+) {
+    let opened = match opened {
+        Some(opened) => Ok(opened),
+        None => open(worker, client, &frontend.backend).await,
+    };
+    let (flag, sent, received) = match opened {
+        Ok(Opened { endpoint, stream: upstream }) => {
+            let _active = Active::begin(endpoint);
+            let Ended { sent, received, error } = relay(&stream, &upstream, said).await;
+            if let Some(error) = &error {
+                tracing::debug!(%error, service = %frontend.service, "a relayed connection broke");
+            }
+            (Flag::None, sent, received)
+        }
+        Err(flag) => {
+            // As an endpoint that refuses would: the client learns at once that nobody serves it.
+            reset_on_close(&stream);
+            (flag, 0, 0)
+        }
+    };
+    let key = TcpKey { frontend: frontend.id, client: client.id.0, flag };
+    worker.metrics.tcp(generation, key, (sent, received), || TcpLabels {
+        parent: frontend.service.clone(),
+        source_workload: Arc::clone(&client.workload),
+        flag,
+    });
+    if worker.access_log {
+        tracing::info!(target: "access", service = %frontend.service, port = frontend.port,
+            workload = %client.workload, sent, received, flags = flag.as_str(), "tcp");
+    }
+}
+
+/// Connects to an endpoint of `backend`, to another one if the first fails.
+///
+/// # Errors
+/// Why there is no connection, as a metric's label.
+pub async fn open(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    backend: &Backend,
+) -> Result<Opened, Flag> {
+    let mut failed: Option<Arc<Endpoint>> = None;
+    for _ in 0..ATTEMPTS {
+        let now = worker.clock.now();
+        let picked = worker.with_random(|random| {
+            backend.pick(now, random, failed.as_deref()).map(Arc::clone)
+        });
+        let Some(endpoint) = picked else { return Err(Flag::NoHealthyUpstream) };
+        match upstream::connect(client, endpoint.address).await {
+            Ok(stream) => {
+                worker.metrics.counters.upstream_connects.add(1);
+                endpoint.succeeded();
+                return Ok(Opened { endpoint, stream });
+            }
+            Err(error) => {
+                worker.metrics.counters.upstream_connect_failures.add(1);
+                note_failure(worker, backend, &endpoint, &error);
+                failed = Some(endpoint);
+            }
+        }
+    }
+    Err(Flag::UpstreamConnectFailure)
+}
+
+/// Counts a failure of `endpoint` and says so if it is left out from now on.
+pub fn note_failure(
+    worker: &Worker,
+    backend: &Backend,
+    endpoint: &Endpoint,
+    error: &dyn std::error::Error,
+) {
+    let error = chain(error);
+    tracing::debug!(service = %backend.service, endpoint = %endpoint.address, %error, "endpoint failed");
+    if let Some(ejection) = endpoint.failed(worker.clock.now()) {
+        worker.metrics.counters.ejections.add(1);
+        tracing::warn!(service = %backend.service, endpoint = %endpoint.address, ?ejection, %error,
+            "endpoint left out");
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}
+
+/// Counts as one of an endpoint's active requests or connections as long as it lives.
+#[derive(Debug)]
+pub struct Active {
+    endpoint: Arc<Endpoint>,
+}
+
+// === impl Active ===
+
+impl Active {
+    /// Begins to count.
+    pub fn begin(endpoint: Arc<Endpoint>) -> Self {
+        endpoint.begin();
+        Self { endpoint }
+    }
+
+    /// The endpoint.
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.endpoint.end();
+    }
+}

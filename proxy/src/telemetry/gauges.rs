@@ -1,0 +1,91 @@
+//! Numbers of the control flow.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::render::{Text, Type};
+
+/// What the control flow tells of itself.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    snapshots: AtomicU64,
+    compile_micros: AtomicU64,
+    snapshot_problems: AtomicU64,
+    manifest_problems: AtomicU64,
+    frontends: AtomicU64,
+    pods_enrolled: AtomicU64,
+    pods_failed: AtomicU64,
+}
+
+// === impl Gauges ===
+
+impl Gauges {
+    /// A snapshot was compiled and published.
+    pub fn compiled(&self, took: Duration, problems: usize) {
+        self.snapshots.fetch_add(1, Ordering::Relaxed);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.compile_micros.store(micros, Ordering::Relaxed);
+        self.snapshot_problems.store(problems as u64, Ordering::Relaxed);
+    }
+
+    /// So many things are wrong in the folder.
+    pub fn manifest_problems(&self, n: usize) {
+        self.manifest_problems.store(n as u64, Ordering::Relaxed);
+    }
+
+    /// The kernel knows so many addresses.
+    pub fn frontends(&self, n: usize) {
+        self.frontends.store(n as u64, Ordering::Relaxed);
+    }
+
+    /// So many pods are caught, so many should be and cannot.
+    pub fn pods(&self, enrolled: usize, failed: usize) {
+        self.pods_enrolled.store(enrolled as u64, Ordering::Relaxed);
+        self.pods_failed.store(failed as u64, Ordering::Relaxed);
+    }
+
+    /// Adds them to the page.
+    pub fn render(&self, text: &mut Text) {
+        let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let mut one = |name: &str, kind: Type, help: &str, value: String| {
+            text.family(name, kind, help);
+            text.sample::<&str>(name, &[], value);
+        };
+        let micros = get(&self.compile_micros);
+        one(
+            "nodeway_snapshots_total",
+            Type::Counter,
+            "Snapshots published.",
+            get(&self.snapshots).to_string(),
+        );
+        one(
+            "nodeway_snapshot_compile_seconds",
+            Type::Gauge,
+            "How long the last snapshot took to compile.",
+            format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000),
+        );
+        one(
+            "nodeway_ebpf_frontends",
+            Type::Gauge,
+            "Addresses that the kernel side catches.",
+            get(&self.frontends).to_string(),
+        );
+        let name = "nodeway_problems";
+        text.family(name, Type::Gauge, "What is wrong with objects, each by itself or together.");
+        text.sample(name, &[("in", "manifests")], get(&self.manifest_problems));
+        text.sample(name, &[("in", "snapshot")], get(&self.snapshot_problems));
+        let name = "nodeway_pods";
+        text.family(name, Type::Gauge, "Pods of this node that are to be caught.");
+        text.sample(name, &[("state", "enrolled")], get(&self.pods_enrolled));
+        text.sample(name, &[("state", "failed")], get(&self.pods_failed));
+    }
+}
+
+/// How many connects the kernel side has seen end how.
+pub fn render_exits(text: &mut Text, exits: &[(&'static str, u64)]) {
+    let name = "nodeway_ebpf_connects_total";
+    text.family(name, Type::Counter, "connect(2) calls below the cgroup, by how they left.");
+    for (exit, count) in exits {
+        text.sample(name, &[("exit", exit)], count);
+    }
+}

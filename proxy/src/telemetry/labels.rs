@@ -1,0 +1,100 @@
+//! What tells one series from another. Never anything that a client sent.
+
+use std::sync::Arc;
+
+use nodeway_core::model::ObjectName;
+
+/// Why a response was not simply the endpoint's own; Envoy's letters where it has some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Flag {
+    /// The endpoint's own response.
+    None,
+    /// No rule matched (404).
+    NoRoute,
+    /// The rule or the backend that was chosen is invalid (500).
+    InvalidRoute,
+    /// No endpoint is ready (503).
+    NoHealthyUpstream,
+    /// No connection to an endpoint could be made (503).
+    UpstreamConnectFailure,
+    /// The endpoint ended the connection before its response did (502, or a cut body).
+    UpstreamReset,
+    /// The request broke the protocol (400 and its like).
+    DownstreamProtocol,
+    /// The client went away before the response ended.
+    DownstreamGone,
+}
+
+/// Finds a request's series; ids are of one snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestKey {
+    /// The frontend's id.
+    pub frontend: u64,
+    /// The rule's id; 0 for none.
+    pub rule: u64,
+    /// The backend's id; 0 for none.
+    pub backend: u64,
+    /// The client's id.
+    pub client: u64,
+    /// The response's status.
+    pub code: u16,
+    /// Why, if it is not the endpoint's.
+    pub flag: Flag,
+}
+
+/// The labels of a request's series.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestLabels {
+    /// The Service that was dialled.
+    pub parent: ObjectName,
+    /// The route that won.
+    pub route: Option<ObjectName>,
+    /// The Service that answered.
+    pub backend: Option<ObjectName>,
+    /// Who dialled.
+    pub source_workload: Arc<str>,
+    /// The response's status.
+    pub code: u16,
+    /// Why, if it is not the endpoint's.
+    pub flag: Flag,
+}
+
+/// Finds a relayed connection's series; ids are of one snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TcpKey {
+    /// The frontend's id.
+    pub frontend: u64,
+    /// The client's id.
+    pub client: u64,
+    /// How it ended, if not by the peers' own will.
+    pub flag: Flag,
+}
+
+/// The labels of a relayed connection's series.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TcpLabels {
+    /// The Service that was dialled, and that answered.
+    pub parent: ObjectName,
+    /// Who dialled.
+    pub source_workload: Arc<str>,
+    /// How it ended, if not by the peers' own will.
+    pub flag: Flag,
+}
+
+// === impl Flag ===
+
+impl Flag {
+    /// The value of the label `response_flags`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "-",
+            Self::NoRoute => "NR",
+            Self::InvalidRoute => "IR",
+            Self::NoHealthyUpstream => "UH",
+            Self::UpstreamConnectFailure => "UF",
+            Self::UpstreamReset => "UC",
+            Self::DownstreamProtocol => "DPE",
+            Self::DownstreamGone => "DC",
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Metrics: counted by each worker for itself, added up when somebody asks.
+//!
+//! A worker is the only writer of its numbers, so counting takes no lock and no contended cache
+//! line. Series are made on first use and expire when idle. Logs are set up in `cli`.
+
+mod counter;
+mod family;
+mod gauges;
+mod labels;
+mod render;
+mod shard;
+
+pub use counter::{Counter, Histogram};
+pub use family::{Family, Handle, IDLE_LIFE_SECONDS, Registry};
+pub use gauges::{Gauges, render_exits};
+pub use labels::{Flag, RequestKey, RequestLabels, TcpKey, TcpLabels};
+pub use render::{Text, Type};
+pub use shard::{Metrics, Protocol, RequestHandle, RequestSeries, Shard, ShardSeed, TcpSeries, WorkerCounters};

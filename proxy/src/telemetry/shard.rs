@@ -1,0 +1,335 @@
+//! One worker's metrics, and all of them together.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::family::{Family, Handle, Registry, read};
+use super::render::{Text, Type};
+use super::{Counter, Flag, Histogram, RequestKey, RequestLabels, TcpKey, TcpLabels};
+
+/// What a caught connection turned out to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.0 or 1.1.
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+    /// Anything else, relayed as it is.
+    Tcp,
+}
+
+/// The numbers of one kind of request.
+#[derive(Debug, Default)]
+pub struct RequestSeries {
+    duration: Histogram,
+}
+
+/// The numbers of one kind of relayed connection.
+#[derive(Debug, Default)]
+pub struct TcpSeries {
+    connections: Counter,
+    sent: Counter,
+    received: Counter,
+}
+
+/// A worker's numbers that have no labels of objects.
+#[derive(Debug, Default)]
+pub struct WorkerCounters {
+    /// Connections accepted, by [`Protocol`].
+    pub accepted: [Counter; 3],
+    /// Connections open from clients.
+    pub active: Counter,
+    /// Accepted, but nobody was known to have been dialled: closed.
+    pub unknown_destination: Counter,
+    /// Requests or connections refused for breaking their protocol before they had a route.
+    pub protocol_errors: Counter,
+    /// Connections made to endpoints.
+    pub upstream_connects: Counter,
+    /// Connections to endpoints that could not be made.
+    pub upstream_connect_failures: Counter,
+    /// Requests sent a second time, to another endpoint.
+    pub retries: Counter,
+    /// Endpoints left out for failing.
+    pub ejections: Counter,
+}
+
+/// A request's series, to be counted into when it has ended.
+pub type RequestHandle = Rc<Handle<RequestLabels, RequestSeries>>;
+
+/// One worker's metrics, on its own thread.
+#[derive(Debug)]
+pub struct Shard {
+    /// Numbers without labels.
+    pub counters: Arc<WorkerCounters>,
+    requests: Family<RequestKey, RequestLabels, RequestSeries>,
+    tcp: Family<TcpKey, TcpLabels, TcpSeries>,
+    start: Instant,
+}
+
+/// A [`Shard`] on its way to its thread.
+#[derive(Debug)]
+pub struct ShardSeed {
+    registries: Arc<Registries>,
+    start: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Registries {
+    counters: Arc<WorkerCounters>,
+    requests: Registry<RequestLabels, RequestSeries>,
+    tcp: Registry<TcpLabels, TcpSeries>,
+}
+
+/// All workers' metrics, and what other rooms add to the page.
+pub struct Metrics {
+    start: Instant,
+    shards: Vec<Arc<Registries>>,
+    collectors: Vec<Box<dyn Fn(&mut Text) + Send + Sync>>,
+}
+
+// === impl Shard ===
+
+impl Shard {
+    /// The series of `key`; `labels` are asked for on first use. `generation` is that of the
+    /// snapshot which the key's ids come from.
+    pub fn request(
+        &self,
+        generation: u64,
+        key: RequestKey,
+        now: Instant,
+        labels: impl FnOnce() -> RequestLabels,
+    ) -> RequestHandle {
+        self.requests.get(generation, key, self.seconds(now), labels)
+    }
+
+    /// Counts a request of `handle` that ended at `now`.
+    pub fn request_ended(&self, handle: &RequestHandle, now: Instant, duration: Duration) {
+        self.requests.count(handle, self.seconds(now), |series| series.duration.observe(duration));
+    }
+
+    /// Like [`Shard::request_ended`], with another reason than the one that `handle` was made for.
+    pub fn request_ended_with(
+        &self,
+        handle: &RequestHandle,
+        flag: Flag,
+        now: Instant,
+        duration: Duration,
+    ) {
+        let labels = RequestLabels { flag, ..handle.labels.clone() };
+        let seconds = self.seconds(now);
+        self.requests.uncached(labels, seconds).entry.series.duration.observe(duration);
+    }
+
+    /// Counts a relayed connection that ended. `sent`: octets from the client to the endpoint.
+    pub fn tcp(
+        &self,
+        generation: u64,
+        key: TcpKey,
+        (sent, received): (u64, u64),
+        labels: impl FnOnce() -> TcpLabels,
+    ) {
+        let series = self.tcp.get(generation, key, self.seconds(Instant::now()), labels);
+        let series = &series.entry.series;
+        series.connections.add(1);
+        series.sent.add(sent);
+        series.received.add(received);
+    }
+
+    fn seconds(&self, instant: Instant) -> u64 {
+        instant.saturating_duration_since(self.start).as_secs()
+    }
+}
+
+// === impl ShardSeed ===
+
+impl ShardSeed {
+    /// The shard, for this thread from now on.
+    pub fn open(self) -> Shard {
+        Shard {
+            counters: Arc::clone(&self.registries.counters),
+            requests: Family::new(Arc::clone(&self.registries.requests)),
+            tcp: Family::new(Arc::clone(&self.registries.tcp)),
+            start: self.start,
+        }
+    }
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// Metrics for `workers` workers.
+    pub fn new(workers: usize) -> Self {
+        let shards = (0..workers).map(|_| Arc::default()).collect();
+        Self { start: Instant::now(), shards, collectors: Vec::new() }
+    }
+
+    /// What workers count into, one each.
+    pub fn shards(&self) -> Vec<ShardSeed> {
+        let seed = |registries| ShardSeed { registries, start: self.start };
+        self.shards.iter().map(Arc::clone).map(seed).collect()
+    }
+
+    /// Has `collect` add to every page.
+    pub fn collect(&mut self, collect: impl Fn(&mut Text) + Send + Sync + 'static) {
+        self.collectors.push(Box::new(collect));
+    }
+
+    /// The page of `/metrics`, in the Prometheus text format 0.0.4.
+    pub fn render(&self) -> String {
+        let mut text = Text::default();
+        self.render_requests(&mut text);
+        self.render_tcp(&mut text);
+        self.render_counters(&mut text);
+        for collect in &self.collectors {
+            collect(&mut text);
+        }
+        text.finish()
+    }
+
+    fn render_requests(&self, text: &mut Text) {
+        let now = self.start.elapsed().as_secs();
+        let mut totals: BTreeMap<RequestLabels, ([u64; 15], u64)> = BTreeMap::new();
+        for shard in &self.shards {
+            read(&shard.requests, now, |labels, series| {
+                let (buckets, sum) = series.duration.read();
+                let total = totals.entry(labels.clone()).or_default();
+                total.0.iter_mut().zip(buckets).for_each(|(total, one)| *total += one);
+                total.1 += sum;
+            });
+        }
+        text.family("nodeway_requests_total", Type::Counter, "Requests that ended.");
+        for (labels, (buckets, _)) in &totals {
+            let labels = request_labels(labels);
+            text.sample("nodeway_requests_total", &labels, buckets.iter().sum::<u64>());
+        }
+        // The response code and flags are left out here: sixteen series for each would be many.
+        let mut durations: BTreeMap<RequestLabels, ([u64; 15], u64)> = BTreeMap::new();
+        for (mut labels, (buckets, sum)) in totals {
+            (labels.code, labels.flag) = (0, Flag::None);
+            let total = durations.entry(labels).or_default();
+            total.0.iter_mut().zip(buckets).for_each(|(total, one)| *total += one);
+            total.1 += sum;
+        }
+        let name = "nodeway_request_duration_seconds";
+        text.family(
+            name,
+            Type::Histogram,
+            "From a request's head to the end of its response, in seconds.",
+        );
+        for (labels, (buckets, sum)) in &durations {
+            text.histogram(name, &request_labels(labels)[..7], buckets, *sum);
+        }
+    }
+
+    fn render_tcp(&self, text: &mut Text) {
+        let now = self.start.elapsed().as_secs();
+        let mut totals: BTreeMap<TcpLabels, [u64; 3]> = BTreeMap::new();
+        for shard in &self.shards {
+            read(&shard.tcp, now, |labels, series| {
+                let total = totals.entry(labels.clone()).or_default();
+                total[0] += series.connections.get();
+                total[1] += series.sent.get();
+                total[2] += series.received.get();
+            });
+        }
+        let families = [
+            ("nodeway_tcp_connections_total", "Relayed connections that ended."),
+            ("nodeway_tcp_sent_bytes_total", "Relayed from clients to endpoints."),
+            ("nodeway_tcp_received_bytes_total", "Relayed from endpoints to clients."),
+        ];
+        for (i, (name, help)) in families.into_iter().enumerate() {
+            text.family(name, Type::Counter, help);
+            for (labels, numbers) in &totals {
+                let labels = [
+                    ("parent_namespace", &*labels.parent.namespace),
+                    ("parent_name", &*labels.parent.name),
+                    ("source_workload", &*labels.source_workload),
+                    ("response_flags", labels.flag.as_str()),
+                ];
+                text.sample(name, &labels, numbers[i]);
+            }
+        }
+    }
+
+    fn render_counters(&self, text: &mut Text) {
+        let sum = |of: fn(&WorkerCounters) -> u64| -> u64 {
+            self.shards.iter().map(|shard| of(&shard.counters)).sum()
+        };
+        let name = "nodeway_downstream_connections_total";
+        text.family(name, Type::Counter, "Connections from clients, by what they speak.");
+        text.sample(name, &[("protocol", "http1")], sum(|c| c.accepted[0].get()));
+        text.sample(name, &[("protocol", "http2")], sum(|c| c.accepted[1].get()));
+        text.sample(name, &[("protocol", "tcp")], sum(|c| c.accepted[2].get()));
+        let name = "nodeway_upstream_connects_total";
+        text.family(name, Type::Counter, "Attempts to connect to an endpoint.");
+        text.sample(name, &[("result", "ok")], sum(|c| c.upstream_connects.get()));
+        text.sample(name, &[("result", "failed")], sum(|c| c.upstream_connect_failures.get()));
+        for (name, kind, help, value) in [
+            (
+                "nodeway_downstream_connections_active",
+                Type::Gauge,
+                "Open connections from clients.",
+                sum(|c| c.active.get()),
+            ),
+            (
+                "nodeway_unknown_destination_total",
+                Type::Counter,
+                "Connections closed because nobody knows whom they were for.",
+                sum(|c| c.unknown_destination.get()),
+            ),
+            (
+                "nodeway_protocol_errors_total",
+                Type::Counter,
+                "Requests and connections refused for breaking their protocol.",
+                sum(|c| c.protocol_errors.get()),
+            ),
+            (
+                "nodeway_retries_total",
+                Type::Counter,
+                "Requests sent once more, to another endpoint.",
+                sum(|c| c.retries.get()),
+            ),
+            (
+                "nodeway_endpoint_ejections_total",
+                Type::Counter,
+                "Endpoints left out for failing.",
+                sum(|c| c.ejections.get()),
+            ),
+        ] {
+            text.family(name, kind, help);
+            text.sample::<&str>(name, &[], value);
+        }
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").field("shards", &self.shards.len()).finish_non_exhaustive()
+    }
+}
+
+fn request_labels(labels: &RequestLabels) -> [(&'static str, std::borrow::Cow<'_, str>); 9] {
+    let namespace = |name: &'_ Option<_>| -> String {
+        name.as_ref().map_or_else(String::new, |n: &nodeway_core::model::ObjectName| {
+            n.namespace.to_string()
+        })
+    };
+    let name_of = |name: &'_ Option<_>| -> String {
+        name.as_ref()
+            .map_or_else(String::new, |n: &nodeway_core::model::ObjectName| n.name.to_string())
+    };
+    [
+        ("parent_namespace", (&*labels.parent.namespace).into()),
+        ("parent_name", (&*labels.parent.name).into()),
+        ("route_namespace", namespace(&labels.route).into()),
+        ("route_name", name_of(&labels.route).into()),
+        ("backend_namespace", namespace(&labels.backend).into()),
+        ("backend_name", name_of(&labels.backend).into()),
+        ("source_workload", (&*labels.source_workload).into()),
+        ("response_code", labels.code.to_string().into()),
+        ("response_flags", labels.flag.as_str().into()),
+    ]
+}

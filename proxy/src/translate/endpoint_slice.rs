@@ -1,0 +1,78 @@
+//! EndpointSlices.
+
+use std::net::IpAddr;
+
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use nodeway_core::model::{self, EndpointAddress, EndpointPort, Object, ObjectName};
+
+use super::meta::port;
+use super::{Faults, Identity, Translated};
+
+/// Names the Service that a slice belongs to.
+const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+
+/// A bad endpoint or port is left out and told; the rest of the slice counts. A slice without its
+/// Service's label belongs to nobody and is refused.
+pub(super) fn endpoint_slice(identity: &Identity, slice: &EndpointSlice) -> Translated {
+    let mut faults = Faults::default();
+    let labels = slice.metadata.labels.as_ref();
+    let Some(service) = labels.and_then(|labels| labels.get(SERVICE_LABEL)) else {
+        let message = "missing: nobody knows whose endpoints these are";
+        faults.add(format!("metadata.labels[{SERVICE_LABEL}]"), message);
+        return Translated { object: None, faults: faults.list };
+    };
+    if slice.address_type == "FQDN" {
+        // Deprecated, and resolved by nobody: as kube-proxy, we leave it alone.
+        return Translated::default();
+    }
+    let mut ports = Vec::new();
+    for (i, slice_port) in slice.ports.iter().flatten().enumerate() {
+        if slice_port.protocol.as_deref().unwrap_or("TCP") != "TCP" {
+            continue;
+        }
+        let number = slice_port.port.unwrap_or_default();
+        let field = format!("ports[{i}].port");
+        if let Some(number) = faults.check(field, number, port(number)) {
+            let name = slice_port.name.as_deref().unwrap_or_default().into();
+            ports.push(EndpointPort { name, port: number });
+        }
+    }
+    let endpoints = slice.endpoints.iter().enumerate().filter_map(|(i, endpoint)| {
+        let field = format!("endpoints[{i}].addresses[0]");
+        let text = endpoint.addresses.first().map_or("", String::as_str);
+        let address = faults.check(field, text, address(text, &slice.address_type))?;
+        Some(endpoint_address(endpoint, address, identity))
+    });
+    let endpoints = endpoints.collect();
+    let service = ObjectName::new(identity.name.namespace.clone(), service.as_str());
+    let name = identity.name.clone();
+    let object = Object::EndpointSlice(model::EndpointSlice { name, service, ports, endpoints });
+    Translated { object: Some(object), faults: faults.list }
+}
+
+fn address(text: &str, address_type: &str) -> Result<IpAddr, String> {
+    let address: IpAddr = text.parse().map_err(|_| "not an IP address".to_owned())?;
+    let fits = match address_type {
+        "IPv4" => address.is_ipv4(),
+        "IPv6" => address.is_ipv6(),
+        _ => true,
+    };
+    if fits { Ok(address) } else { Err(format!("not an {address_type} address, as addressType says")) }
+}
+
+fn endpoint_address(endpoint: &Endpoint, address: IpAddr, identity: &Identity) -> EndpointAddress {
+    let conditions = endpoint.conditions.clone().unwrap_or_default();
+    // The API says of absent conditions: ready is unknown and counts as true, serving is ready's.
+    let ready = conditions.ready.unwrap_or(true);
+    let pod = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
+    EndpointAddress {
+        address,
+        ready,
+        serving: conditions.serving.unwrap_or(ready),
+        terminating: conditions.terminating.unwrap_or(false),
+        pod: pod.and_then(|target| {
+            let namespace = target.namespace.as_deref().unwrap_or(&identity.name.namespace);
+            Some(ObjectName::new(namespace, target.name.as_deref()?))
+        }),
+    }
+}

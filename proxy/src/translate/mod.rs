@@ -1,0 +1,132 @@
+//! Kubernetes objects become our own; what is wrong with them is said by object and field.
+//!
+//! Not where they come from: that is `source`. A fault refuses the whole object (its last good
+//! version stays in force) where the object's meaning is in doubt; what concerns one endpoint, one
+//! backend or one filter only is left out or marked invalid there, and the rest is taken.
+
+mod endpoint_slice;
+mod fault;
+mod header_modifier;
+mod http_route;
+mod http_match;
+mod meta;
+mod namespace;
+mod pod;
+mod service;
+
+use gateway_api::httproutes::HttpRoute;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use nodeway_core::model::{Kind, Object, ObjectName};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+pub use fault::{Fault, Faults};
+
+/// What an object has become.
+#[derive(Debug, Default)]
+pub struct Translated {
+    /// The object; none if it was refused, or if it is not for us (a route to a Gateway).
+    pub object: Option<Object>,
+    /// What is wrong with it.
+    pub faults: Vec<Fault>,
+}
+
+/// An object's identity, read from its document before anything else of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Identity {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace and name.
+    pub name: ObjectName,
+}
+
+/// What a document is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recognised {
+    /// One of ours.
+    Ours(Identity),
+    /// Of a kind that we have no use for.
+    Foreign(String),
+    /// Nothing that can be told: no kind, no name, or an unknown version of a kind of ours.
+    Unclear(Fault),
+}
+
+/// Tells what `document` is.
+pub fn recognise(document: &Value) -> Recognised {
+    let text = |path: &str| document.pointer(path).and_then(Value::as_str);
+    let unclear = |field: &str, message: String| {
+        Recognised::Unclear(Fault { field: field.to_owned(), message })
+    };
+    let Some(kind_name) = text("/kind") else {
+        return unclear("kind", "missing: not a Kubernetes object".to_owned());
+    };
+    let Some(version) = text("/apiVersion") else {
+        return unclear("apiVersion", format!("missing in a {kind_name}"));
+    };
+    let (kind, expected) = match kind_name {
+        "Namespace" => (Kind::Namespace, "v1"),
+        "Service" => (Kind::Service, "v1"),
+        "Pod" => (Kind::Pod, "v1"),
+        "EndpointSlice" => (Kind::EndpointSlice, "discovery.k8s.io/v1"),
+        "HTTPRoute" => (Kind::HttpRoute, "gateway.networking.k8s.io/v1"),
+        other => return Recognised::Foreign(other.to_owned()),
+    };
+    let group = |version: &str| version.rsplit_once('/').map(|(group, _)| group.to_owned());
+    if group(version) != group(expected) {
+        // Another API's kind of the same name (a Knative Service, say).
+        return Recognised::Foreign(format!("{version} {kind_name}"));
+    }
+    // The served versions of HTTPRoute have one schema.
+    let served = version == expected
+        || (kind == Kind::HttpRoute && version == "gateway.networking.k8s.io/v1beta1");
+    if !served {
+        return unclear("apiVersion", format!("{version}: a {kind_name} is of {expected}"));
+    }
+    let Some(name) = text("/metadata/name").filter(|name| !name.is_empty()) else {
+        return unclear("metadata.name", format!("missing in a {kind_name}"));
+    };
+    let namespace = match kind {
+        Kind::Namespace => "",
+        _ => text("/metadata/namespace").unwrap_or("default"),
+    };
+    Recognised::Ours(Identity { kind, name: ObjectName::new(namespace, name) })
+}
+
+/// Translates `document`, which was recognised as `identity`.
+pub fn translate(identity: &Identity, document: Value) -> Translated {
+    match identity.kind {
+        Kind::Namespace => parsed::<Namespace>(document, |o| namespace::namespace(identity, &o)),
+        Kind::Service => parsed::<Service>(document, |o| service::service(identity, &o)),
+        Kind::Pod => parsed::<Pod>(document, |o| pod::pod(identity, &o)),
+        Kind::EndpointSlice => {
+            parsed::<EndpointSlice>(document, |o| endpoint_slice::endpoint_slice(identity, &o))
+        }
+        Kind::HttpRoute => parsed::<HttpRoute>(document, |o| http_route::http_route(identity, &o)),
+    }
+}
+
+fn parsed<T: DeserializeOwned>(
+    document: Value,
+    then: impl FnOnce(T) -> Translated,
+) -> Translated {
+    match serde_path_to_error::deserialize(document) {
+        Ok(object) => then(object),
+        Err(error) => {
+            let field = error.path().to_string();
+            let fault = Fault { field, message: error.into_inner().to_string() };
+            Translated { object: None, faults: vec![fault] }
+        }
+    }
+}
+
+/// The name under which a kind is known to Kubernetes.
+pub fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Namespace => "Namespace",
+        Kind::Service => "Service",
+        Kind::EndpointSlice => "EndpointSlice",
+        Kind::Pod => "Pod",
+        Kind::HttpRoute => "HTTPRoute",
+    }
+}

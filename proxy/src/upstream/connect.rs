@@ -1,0 +1,51 @@
+//! A TCP connection to an endpoint, from the client's own namespace.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustix::net::sockopt;
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::Client;
+
+/// How long an endpoint may take to accept a connection. Linux sends its first SYN again after 1 s
+/// and the second after 3 s: this leaves room for both to be lost.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connects to `endpoint` from `client`'s namespace, with the address the namespace chooses: the
+/// endpoint sees the pod, and the pod's network policy applies. No source port is bound.
+///
+/// # Errors
+/// The socket cannot be made, or the endpoint refused, is unreachable or did not answer in
+/// [`CONNECT_TIMEOUT`] (`ErrorKind::TimedOut`).
+pub async fn connect(client: &Client, endpoint: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match &client.netns {
+        None => new_socket(endpoint)?,
+        // The socket belongs to the namespace that it is made in; what follows can be done anywhere.
+        Some(netns) => netns.run(|| new_socket(endpoint)).map_err(io::Error::other)??,
+    };
+    set_options(&socket)?;
+    match tokio::time::timeout(CONNECT_TIMEOUT, socket.connect(endpoint)).await {
+        Ok(connected) => connected,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s")),
+    }
+}
+
+/// Options of both legs: small writes leave at once, and a peer that vanished without a word is
+/// noticed within two minutes, so that nothing is held for the dead.
+///
+/// # Errors
+/// The kernel refused an option.
+pub fn set_options(socket: &impl std::os::fd::AsFd) -> io::Result<()> {
+    sockopt::set_tcp_nodelay(socket, true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, Duration::from_secs(60))?;
+    sockopt::set_tcp_keepintvl(socket, Duration::from_secs(10))?;
+    sockopt::set_tcp_keepcnt(socket, 6)?;
+    Ok(())
+}
+
+fn new_socket(endpoint: SocketAddr) -> io::Result<TcpSocket> {
+    if endpoint.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
+}

@@ -1,0 +1,14 @@
+//! Connections to endpoints: made in the client's network namespace, kept per client and endpoint.
+//!
+//! Not which endpoint: that is `nodeway_core::balance`.
+
+mod body;
+mod client;
+mod connect;
+mod http;
+mod pool;
+
+pub use body::{ContinueGate, RequestBody};
+pub use client::{Client, ClientId};
+pub use connect::{CONNECT_TIMEOUT, connect, set_options};
+pub use http::{Lease, LocalExecutor, SendError, Version, adopt, send};

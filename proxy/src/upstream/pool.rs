@@ -1,0 +1,104 @@
+//! Idle connections of one client on one worker.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use foldhash::fast::FixedState;
+use hyper::client::conn::{http1, http2};
+use nodeway_core::balance::{EndpointId, Millis};
+use tokio::sync::OnceCell;
+
+use super::RequestBody;
+
+/// An idle HTTP/1 connection is closed after so long. Shorter than the idle limits of the servers
+/// that people run most (nginx 75 s, Apache 5 s is the exception), so that we close first.
+pub(super) const IDLE_LIFE_MILLIS: u64 = 60_000;
+/// Idle HTTP/1 connections kept per endpoint.
+const MAX_IDLE: usize = 256;
+
+/// A sender for one HTTP/2 connection, made once by whoever comes first; the others wait.
+pub(super) type Http2Slot = Rc<OnceCell<http2::SendRequest<RequestBody>>>;
+
+/// The connections of one client that wait for a request.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    http1: HashMap<EndpointId, Vec<Idle>, FixedState>,
+    http2: HashMap<EndpointId, Http2Entry, FixedState>,
+    /// Whether a task sweeps this pool.
+    pub(super) swept: bool,
+}
+
+#[derive(Debug)]
+struct Idle {
+    sender: http1::SendRequest<RequestBody>,
+    since: Millis,
+}
+
+#[derive(Debug)]
+struct Http2Entry {
+    slot: Http2Slot,
+    used: Millis,
+}
+
+// === impl Pool ===
+
+impl Pool {
+    /// The connection that was used last and is ready: the oldest ones get to expire.
+    pub(super) fn take_http1(
+        &mut self,
+        endpoint: EndpointId,
+    ) -> Option<http1::SendRequest<RequestBody>> {
+        let idle = self.http1.get_mut(&endpoint)?;
+        let mut at = idle.len();
+        while at > 0 {
+            at -= 1;
+            if idle[at].sender.is_closed() {
+                idle.swap_remove(at);
+            } else if idle[at].sender.is_ready() {
+                // Behind the last one may lie one that is still busy with its last body's end.
+                return Some(idle.remove(at).sender);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose response has ended; `false` if there are enough.
+    pub(super) fn put_http1(
+        &mut self,
+        endpoint: EndpointId,
+        sender: http1::SendRequest<RequestBody>,
+        now: Millis,
+    ) -> bool {
+        let idle = self.http1.entry(endpoint).or_default();
+        if sender.is_closed() || idle.len() >= MAX_IDLE {
+            return false;
+        }
+        idle.push(Idle { sender, since: now });
+        true
+    }
+
+    /// The place of the endpoint's HTTP/2 connection: empty, being filled, or full and open.
+    pub(super) fn http2(&mut self, endpoint: EndpointId, now: Millis) -> Http2Slot {
+        let entry = self
+            .http2
+            .entry(endpoint)
+            .or_insert_with(|| Http2Entry { slot: Http2Slot::default(), used: now });
+        entry.used = now;
+        if entry.slot.get().is_some_and(http2::SendRequest::is_closed) {
+            entry.slot = Http2Slot::default();
+        }
+        Rc::clone(&entry.slot)
+    }
+
+    /// Drops what is closed or has been idle for too long; says how many connections are left.
+    pub(super) fn sweep(&mut self, now: Millis) -> usize {
+        let young = |since: Millis| now.0.saturating_sub(since.0) < IDLE_LIFE_MILLIS;
+        self.http1.retain(|_, idle| {
+            idle.retain(|i| !i.sender.is_closed() && young(i.since));
+            !idle.is_empty()
+        });
+        // A slot that streams still use is held by them too; dropping it here only forgets it.
+        self.http2.retain(|_, entry| young(entry.used) || Rc::strong_count(&entry.slot) > 1);
+        self.http1.values().map(Vec::len).sum::<usize>() + self.http2.len()
+    }
+}
