@@ -114,7 +114,7 @@ async fn control_flow(
     if let Some(interceptor) = &mut control.interceptor
         && tracing::enabled!(tracing::Level::DEBUG)
     {
-        operators.spawn_local(kernel_log(interceptor.logger()?));
+        operators.spawn_local(interceptor.logger()?.run());
     }
     let (events, mut source) = mpsc::channel(1);
     let manifests = config.manifests.clone();
@@ -280,17 +280,4 @@ fn metrics(config: &Config, gauges: Arc<Gauges>, exits: Option<Exits>) -> Metric
 
 fn bind(address: std::net::SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).with_context(|| format!("{flag} {address}"))
-}
-
-/// Hands the eBPF programs' log records on as they come.
-async fn kernel_log(
-    logger: aya_log::EbpfLogger<&'static dyn log::Log>,
-) -> std::io::Result<()> {
-    let mut logger =
-        tokio::io::unix::AsyncFd::register_with_interest(logger, tokio::io::Interest::READABLE)?;
-    loop {
-        let mut ready = logger.readable_mut().await?;
-        ready.get_inner_mut().flush();
-        ready.clear_ready();
-    }
 }

@@ -1,1 +1,32 @@
-//! x
+//! What the end-to-end tests and the demo stand on: pods made of network namespaces and cgroups,
+//! manifests, a Nodeway to start and stop, clients and backends.
+//!
+//! Not for production code: everything here stops at the first surprise.
+//!
+//! A test makes one [`World`] and drops it; what the world started, mounted or made goes with it,
+//! also when the test panics. A later run removes what a killed one left behind.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "test support: the first surprise ends the test, with a message"
+)]
+
+pub mod binaries;
+pub mod cgroup;
+pub mod janitor;
+pub mod manifests;
+pub mod netns;
+pub mod nodeway;
+pub mod pattern;
+pub mod place;
+pub mod process;
+pub mod skip;
+pub mod wait;
+pub mod world;
+
+pub use nodeway::Nodeway;
+pub use place::Place;
+pub use process::Proc;
+pub use wait::eventually;
+pub use world::{Pod, World};

@@ -8,6 +8,7 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use nodeway_ebpf::{Address, Exit, Frontend, Mode, Netns};
 
+use super::log::KernelLog;
 use super::owner::Owner;
 use super::programs::{self, chain};
 use super::{InterceptError, OriginalDestinations, PodNetns, probe};
@@ -160,15 +161,12 @@ impl Interceptor {
         Ok(Exits { map: take(&mut self.ebpf, "EXITS")? })
     }
 
-    /// The programs' log records, to be polled for and flushed; they go to the `log` crate.
+    /// The programs' log records.
     ///
     /// # Errors
     /// The object lacks the map, or the kernel refuses.
-    pub fn logger(
-        &mut self,
-    ) -> Result<aya_log::EbpfLogger<&'static dyn log::Log>, InterceptError> {
-        aya_log::EbpfLogger::init(&mut self.ebpf)
-            .map_err(|error| InterceptError::Load(chain(&error)))
+    pub fn logger(&mut self) -> Result<KernelLog, InterceptError> {
+        KernelLog::open(&mut self.ebpf)
     }
 }
 

@@ -1,13 +1,14 @@
 //! The kernel's door: programs loaded and attached, maps kept in line, pods' namespaces entered.
 //!
-//! Not what is in the snapshot, nor what is done with a connection. All of it is synchronous and on
-//! the control thread, but for [`PodNetns::run`] and [`OriginalDestinations`], which workers use.
+//! Not what is in the snapshot, nor what is done with a connection. All of it is on the
+//! control thread, but for [`PodNetns::run`] and [`OriginalDestinations`], which workers use.
 
 mod cgroup;
 mod enrolment;
 mod error;
 mod interceptor;
 mod listeners;
+mod log;
 mod netns;
 mod object;
 mod original;
@@ -19,6 +20,7 @@ pub use cgroup::{find_cgroup2, kernel_has_bpffs};
 pub use enrolment::{Attach, Enrolment};
 pub use error::InterceptError;
 pub use interceptor::{Exits, FailPolicy, Interceptor, Options};
+pub use log::KernelLog;
 pub use listeners::{PodListeners, WorkerListeners};
 pub use netns::PodNetns;
 pub use object::object;

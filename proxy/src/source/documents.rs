@@ -43,7 +43,7 @@ fn add(documents: &mut Vec<Document>, line: usize, text: &str) {
         return;
     }
     let number = documents.last().map_or(0, |last| last.number) + 1;
-    let content = serde_saphyr::from_str::<Value>(text)
+    let content = serde_saphyr::from_str_with_options::<Value>(text, options())
         .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned());
     match content {
         Ok(Value::Object(mut list)) if is_list(&list) => {
@@ -54,6 +54,11 @@ fn add(documents: &mut Vec<Document>, line: usize, text: &str) {
         }
         content => documents.push(Document { number, line, content }),
     }
+}
+
+/// YAML 1.2's core schema: `n` and `on` are texts, as Kubernetes' names may be.
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! { strict_booleans: true }
 }
 
 fn is_list(object: &serde_json::Map<String, Value>) -> bool {

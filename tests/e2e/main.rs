@@ -1,0 +1,3 @@
+//! End-to-end tests on this kernel: a file a promise.
+
+mod transparency;

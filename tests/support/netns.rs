@@ -1,0 +1,61 @@
+//! Network namespaces by name, through iproute2, so that `ip netns` shows and enters them too.
+
+use std::ffi::CString;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Where named namespaces stand.
+pub const DIR: &str = "/var/run/netns";
+
+/// Makes a namespace with its loopback up, and gives its path.
+///
+/// # Panics
+/// When `ip` refuses.
+#[must_use]
+pub fn add(name: &str) -> PathBuf {
+    batch(None, &format!("netns add {name}\n"));
+    batch(Some(name), "link set lo up\n");
+    Path::new(DIR).join(name)
+}
+
+/// Removes the name; the namespace itself goes with its last process and socket.
+pub fn remove(name: &str) {
+    let path = Path::new(DIR).join(name);
+    if let Ok(raw) = CString::new(path.as_os_str().as_bytes()) {
+        // SAFETY: `raw` is a NUL-terminated path that outlives the call.
+        unsafe { libc::umount2(raw.as_ptr(), libc::MNT_DETACH) };
+    }
+    fs::remove_file(path).ok();
+}
+
+/// The names that start with `prefix`.
+#[must_use]
+pub fn with_prefix(prefix: &str) -> Vec<String> {
+    let names = fs::read_dir(DIR).into_iter().flatten().flatten();
+    names
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with(prefix))
+        .collect()
+}
+
+/// Gives `ip` a batch of commands, in a namespace or in the host's.
+///
+/// # Panics
+/// When one of them fails; the message says which.
+pub fn batch(namespace: Option<&str>, commands: &str) {
+    let mut ip = Command::new("ip");
+    if let Some(name) = namespace {
+        ip.args(["-n", name]);
+    }
+    ip.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = ip.spawn().expect("`ip` (iproute2) starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(commands.as_bytes()).expect("`ip` takes its commands");
+    drop(stdin);
+    let done = child.wait_with_output().expect("`ip` ends");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "ip {namespace:?}: {said}\n{commands}");
+}
