@@ -160,6 +160,7 @@ fn trailers() -> Answer {
     let body = body.with_trailers(async move { Some(Ok(fields)) });
     let mut response = Response::new(body.boxed());
     response.headers_mut().insert("trailer", HeaderValue::from_static("x-sum"));
+    response.headers_mut().insert("transfer-encoding", HeaderValue::from_static("chunked"));
     response
 }
 

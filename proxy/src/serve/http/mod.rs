@@ -69,7 +69,6 @@ pub async fn serve_http1(
         .auto_date_header(false)
         .header_read_timeout(None)
         .max_buf_size(MAX_HEAD)
-        .pipeline_flush(true)
         .serve_connection(io, service)
         .with_upgrades();
     drive(&conn, pin!(connection)).await;
