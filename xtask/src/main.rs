@@ -1,1 +1,71 @@
-fn main(){}
+//! Everyday commands: `cargo xtask build`, `run`, `demo`, `test`, `lint`, `bench`, `dist`.
+//!
+//! Not for what only a pipeline needs: `.ci/run` calls these same commands.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod build;
+mod demo;
+mod dist;
+mod ebpf;
+mod lint;
+mod packages;
+mod run;
+mod shell;
+mod test;
+mod toolchain;
+
+/// Build, try, test and measure Nodeway.
+///
+/// Every command finds what it needs and installs what is missing, and says so before it does: a
+/// fresh Debian with rustup is enough. Nothing is ever removed from the machine.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the eBPF programs and the `nodeway` binary that embeds them.
+    Build(build::Args),
+    /// Build, then become `nodeway run` with the arguments after `--`.
+    Run(run::Args),
+    /// Show the mesh at work in network namespaces on this machine; needs no cluster.
+    Demo(demo::Args),
+    /// Run unit, integration, documentation and end-to-end tests.
+    Test(test::Args),
+    /// Format, clippy, documentation and the rules of this house.
+    Lint,
+    /// Measure Nodeway and HAProxy side by side on this machine.
+    Bench(bench::Args),
+    /// Release build, packed as target/dist/nodeway-VERSION-ARCH.tar.gz.
+    Dist,
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Build(args) => build::main(&args),
+        Command::Run(args) => run::main(&args),
+        Command::Demo(args) => demo::main(&args),
+        Command::Test(args) => test::main(&args),
+        Command::Lint => lint::main(),
+        Command::Bench(args) => bench::main(&args),
+        Command::Dist => dist::main(),
+    }
+}

@@ -1,0 +1,88 @@
+//! The two nginx servers behind the proxies: one worker each, answers from memory or page cache.
+//!
+//! Not measured themselves, except by the `direct` rows.
+
+use std::net::SocketAddrV4;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::process::{Process, free_address};
+use crate::shell;
+
+pub(super) const SMALL_BODY: usize = 128;
+pub(super) const LARGE_BODY: usize = 1 << 20;
+
+/// One server: the same answers over HTTP/1.1 and, on another port, HTTP/2 without TLS.
+pub(super) struct Backend {
+    pub(super) http1: SocketAddrV4,
+    pub(super) h2c: SocketAddrV4,
+    /// Held for its `Drop`.
+    _server: Process,
+}
+
+pub(super) fn start(folder: &Path) -> Result<Vec<Backend>> {
+    let large = folder.join("www");
+    std::fs::create_dir_all(&large).context("cannot make the backends' folder")?;
+    std::fs::write(large.join("large"), vec![b'x'; LARGE_BODY]).context("cannot write a body")?;
+    (1..=2).map(|number| Backend::start(number, folder)).collect()
+}
+
+impl Backend {
+    fn start(number: u32, folder: &Path) -> Result<Self> {
+        let (http1, h2c) = (free_address()?, free_address()?);
+        let name = format!("nginx-{number}");
+        let home = folder.join(&name);
+        std::fs::create_dir_all(&home).with_context(|| format!("cannot make {name}'s folder"))?;
+        let config = home.join("nginx.conf");
+        std::fs::write(&config, configuration(&home, &folder.join("www"), http1, h2c))
+            .with_context(|| format!("cannot write {name}'s configuration"))?;
+        let nginx = shell::which("nginx").context("nginx is not on PATH")?;
+        let mut command = Command::new(nginx);
+        command.arg("-p").arg(&home).arg("-e").arg(home.join("error.log"));
+        command.arg("-c").arg(&config);
+        let mut server = Process::start(&command, &name, folder)?;
+        server.wait_for(http1)?;
+        server.wait_for(h2c)?;
+        Ok(Self { http1, h2c, _server: server })
+    }
+}
+
+fn configuration(home: &Path, www: &Path, http1: SocketAddrV4, h2c: SocketAddrV4) -> String {
+    let home = home.display();
+    let www = www.display();
+    let body = "x".repeat(SMALL_BODY);
+    // Root's nginx would serve as `nobody`, who may not see a private temporary folder.
+    let user = if shell::is_root() { "user root;" } else { "" };
+    format!(
+        "daemon off;
+{user}
+worker_processes 1;
+pid {home}/nginx.pid;
+error_log {home}/error.log error;
+events {{ worker_connections 8192; }}
+http {{
+    access_log off;
+    client_body_temp_path {home}/body;
+    proxy_temp_path {home}/proxy;
+    fastcgi_temp_path {home}/fastcgi;
+    uwsgi_temp_path {home}/uwsgi;
+    scgi_temp_path {home}/scgi;
+    sendfile on;
+    tcp_nopush on;
+    open_file_cache max=16;
+    # A proxy's pool should not churn while it is measured.
+    keepalive_requests 100000000;
+    keepalive_timeout 300s;
+    server {{
+        listen {http1} backlog=4096;
+        listen {h2c} http2 backlog=4096;
+        default_type text/plain;
+        location = / {{ return 200 \"{body}\"; }}
+        location = /large {{ root {www}; }}
+    }}
+}}
+"
+    )
+}

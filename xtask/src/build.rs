@@ -1,0 +1,82 @@
+//! `build`: the eBPF object first, then the binary that embeds it.
+//!
+//! Not for packing (`dist`) or for starting it (`run`).
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use crate::shell::{self, Step};
+use crate::{ebpf, packages};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Fully optimised: takes minutes to link, gives target/release/nodeway.
+    #[arg(long)]
+    release: bool,
+}
+
+pub(crate) fn main(args: &Args) -> Result<ExitCode> {
+    let binary = nodeway(if args.release { Profile::Release } else { Profile::Dev })?;
+    println!("{}", binary.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Cargo's profiles, by what they are for here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Dev,
+    /// Close to release and quick to link: what the tests and the demo run.
+    TestRelease,
+    Release,
+}
+
+impl Profile {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::TestRelease => "test-release",
+            Self::Release => "release",
+        }
+    }
+
+    /// The folder of its binaries under target/.
+    pub(crate) fn folder(self) -> PathBuf {
+        shell::target_dir().join(match self {
+            Self::Dev => "debug",
+            other => other.name(),
+        })
+    }
+}
+
+/// Builds `nodeway` with its eBPF programs; gives back the binary's path.
+pub(crate) fn nodeway(profile: Profile) -> Result<PathBuf> {
+    // Some dependencies compile C.
+    packages::ensure(&[packages::CC], "building Nodeway")?;
+    let object = ebpf::build()?;
+    let step = Step::start(format!("Building nodeway ({})", profile.name()));
+    let mut command = shell::cargo();
+    command
+        .args(["build", "--package", "nodeway", "--bin", "nodeway", "--profile", profile.name()])
+        .env(ebpf::OBJECT_VARIABLE, object);
+    shell::run(&mut command)?;
+    step.done();
+    binary(profile, "nodeway")
+}
+
+/// Builds the programs of the package `nodeway-tests`: the demo, and the server that runs in pods.
+pub(crate) fn test_programs() -> Result<()> {
+    let profile = Profile::TestRelease.name();
+    let step = Step::start(format!("Building the test programs ({profile})"));
+    let mut command = shell::cargo();
+    command.args(["build", "--package", "nodeway-tests", "--bins", "--profile", profile]);
+    shell::run(&mut command)?;
+    step.done();
+    Ok(())
+}
+
+pub(crate) fn binary(profile: Profile, name: &str) -> Result<PathBuf> {
+    let path = profile.folder().join(name);
+    path.canonicalize().with_context(|| format!("cargo built no {}", path.display()))
+}

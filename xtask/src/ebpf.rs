@@ -1,0 +1,122 @@
+//! Builds the eBPF programs into one object at a place that does not move: `target/bpf/nodeway.bpf.o`.
+//!
+//! Not for loading them: the proxy does.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::shell::{self, Step};
+use crate::toolchain::{self, BPF_TARGET, Compiler};
+
+/// The environment variable by which the proxy's build script learns where the object is.
+pub(crate) const OBJECT_VARIABLE: &str = "NODEWAY_BPF_OBJECT";
+/// What cargo puts between flags that may themselves hold blanks.
+const SEPARATOR: &str = "\x1f";
+
+/// Where the object is or will be.
+pub(crate) fn object_path() -> PathBuf {
+    shell::target_dir().join("bpf/nodeway.bpf.o")
+}
+
+/// Compiles and links; gives back the object's path. An unchanged object keeps its time stamp, so
+/// that the proxy is not linked again for nothing.
+pub(crate) fn build() -> Result<PathBuf> {
+    let compiler = toolchain::compiler()?;
+    let linker = toolchain::linker()?;
+    let step = Step::start(format!("Building the eBPF programs with {}", compiler.name()));
+    let mut command = cargo(&compiler, "build", Some(&linker));
+    shell::run(&mut command).with_context(|| {
+        format!(
+            "the eBPF programs could not be built with {} and {}",
+            compiler.name(),
+            linker.display()
+        )
+    })?;
+    let built = build_dir().join(BPF_TARGET).join("release/nodeway-bpf");
+    let object = object_path();
+    copy_if_changed(&built, &object)?;
+    step.done();
+    Ok(object)
+}
+
+/// Type-checks the programs for their target, warnings as errors; needs no linker.
+pub(crate) fn check(compiler: &Compiler) -> Result<()> {
+    let step = Step::start(format!("Checking the eBPF programs with {}", compiler.name()));
+    shell::run(&mut cargo(compiler, "check", None))?;
+    step.done();
+    Ok(())
+}
+
+fn build_dir() -> PathBuf {
+    // Its own: another compiler in the host's target folder would rebuild everything each time.
+    shell::target_dir().join("bpf-build")
+}
+
+fn cargo(compiler: &Compiler, subcommand: &str, linker: Option<&Path>) -> Command {
+    let mut command = compiler.cargo(subcommand);
+    command
+        .args(["--quiet", "--release", "--package", "nodeway-ebpf", "--bin", "nodeway-bpf"])
+        .args(["--features", "programs", "--target-dir"])
+        .arg(build_dir())
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(linker));
+    command
+}
+
+fn rustflags(linker: Option<&Path>) -> String {
+    let arch = std::env::consts::ARCH;
+    let mut flags = vec![format!("--cfg=bpf_target_arch=\"{arch}\"")];
+    match linker {
+        Some(linker) => flags.extend([
+            format!("-Clinker={}", linker.display()),
+            // BTF is made from the debug information: the kernel's verifier and bpftool show it.
+            "-Cdebuginfo=2".into(),
+            "-Clink-arg=--btf".into(),
+        ]),
+        None => flags.push("-Dwarnings".into()),
+    }
+    flags.join(SEPARATOR)
+}
+
+fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
+    let new = std::fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if std::fs::read(to).is_ok_and(|old| old == new) {
+        return Ok(());
+    }
+    if let Some(folder) = to.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    std::fs::write(to, new).with_context(|| format!("cannot write {}", to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unchanged_object_keeps_its_time_stamp() {
+        let folder = std::env::temp_dir().join(format!("xtask-ebpf-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (from, to) = (folder.join("from"), folder.join("deep/to"));
+        std::fs::write(&from, "object").unwrap();
+        copy_if_changed(&from, &to).unwrap();
+        let before = std::fs::metadata(&to).unwrap().modified().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        copy_if_changed(&from, &to).unwrap();
+        assert_eq!(std::fs::metadata(&to).unwrap().modified().unwrap(), before);
+        std::fs::write(&from, "another").unwrap();
+        copy_if_changed(&from, &to).unwrap();
+        assert_eq!(std::fs::read_to_string(&to).unwrap(), "another");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn flags_with_blanks_stay_whole() {
+        let flags = rustflags(Some(Path::new("/a folder/bpf-linker")));
+        let flags: Vec<_> = flags.split(SEPARATOR).collect();
+        assert!(flags.contains(&"-Clinker=/a folder/bpf-linker"));
+        assert!(flags.contains(&"-Clink-arg=--btf"));
+    }
+}
