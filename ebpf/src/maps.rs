@@ -33,4 +33,5 @@ pub(crate) static PROXY: Array<Proxy> = Array::with_max_entries(1, 0);
 
 /// How many connects ended how; see [`Exit`].
 #[map]
-pub(crate) static EXITS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Exit::ALL.len() as u32, 0);
+pub(crate) static EXITS: PerCpuArray<u64> =
+    PerCpuArray::with_max_entries(Exit::ALL.len() as u32, 0);

@@ -28,8 +28,7 @@ pub(crate) fn note_established(ctx: &SockOpsContext) -> u32 {
     let Some(ports) = (unsafe { NETNS.get(netns) }) else { return OK };
     // Network byte order, in the upper half of the word.
     let remote_port = u16::from_be((ctx.remote_port() >> 16) as u16);
-    let (listener_port, family) =
-        if dialled.is_v4() { (ports.port4, 4) } else { (ports.port6, 6) };
+    let (listener_port, family) = if dialled.is_v4() { (ports.port4, 4) } else { (ports.port6, 6) };
     if remote_port != listener_port {
         return OK;
     }

@@ -161,7 +161,9 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file_and_unknown_keys_are_named() {
-        let config = file("manifests: /\nnoEbpf: true\nworkers: 3\ndrainTimeout: 5s\nlisten: ['127.0.0.1:1=a/b:80']\n");
+        let config = file(
+            "manifests: /\nnoEbpf: true\nworkers: 3\ndrainTimeout: 5s\nlisten: ['127.0.0.1:1=a/b:80']\n",
+        );
         let flags = RunArgs { config: Some(config), workers: Some(2), ..RunArgs::default() };
         let config = Config::load(flags).unwrap();
         assert_eq!((config.workers, config.drain_timeout), (2, Duration::from_secs(5)));

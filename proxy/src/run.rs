@@ -79,8 +79,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     }
 
     let ready = Readiness::default();
-    let admin =
-        Admin { metrics, ready: ready.clone(), published: Arc::clone(&published), clock };
+    let admin = Admin { metrics, ready: ready.clone(), published: Arc::clone(&published), clock };
     let control = Control {
         store: Store::default(),
         compiler: Compiler::new(CompileOptions {
@@ -98,7 +97,8 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), workers = config.workers, open_files,
         metrics = %config.metrics, admin = %config.admin, "nodeway is running");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, control_flow(&config, control, admin, metrics_listener, admin_listener))
+    LocalSet::new()
+        .block_on(&runtime, control_flow(&config, control, admin, metrics_listener, admin_listener))
 }
 
 async fn control_flow(

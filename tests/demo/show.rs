@@ -4,7 +4,11 @@ use std::io::IsTerminal as _;
 
 /// A step's title and what to look at.
 pub(crate) fn step(number: usize, title: &str, look: &str) {
-    println!("\n{} {}", paint("1;36", &format!("{number}. {title}")), paint("2", &format!("({look})")));
+    println!(
+        "\n{} {}",
+        paint("1;36", &format!("{number}. {title}")),
+        paint("2", &format!("({look})"))
+    );
 }
 
 /// A command as one would type it in the client pod.
@@ -36,5 +40,9 @@ pub(crate) fn bar(part: usize, whole: usize) -> String {
 }
 
 fn paint(code: &str, text: &str) -> String {
-    if std::io::stdout().is_terminal() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    if std::io::stdout().is_terminal() {
+        format!("\x1b[{code}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
 }

@@ -19,10 +19,13 @@ struct Stage {
     world: World,
 }
 
+/// Whether a step was as promised.
+type Play = fn(&mut Stage) -> bool;
+
 /// Plays all steps; each step's title and whether it was as promised.
 pub(crate) fn run(keep: bool) -> Vec<(&'static str, bool)> {
     let Some(mut stage) = Stage::set() else { return vec![("a world of pods", false)] };
-    let steps: [(&str, fn(&mut Stage) -> bool); 7] = [
+    let steps: [(&str, Play); 7] = [
         ("balanced over v1", Stage::balanced),
         ("the server sees the pod", Stage::source),
         ("header and path choose v2", Stage::routed),
@@ -81,12 +84,22 @@ impl Stage {
         m::put(&world.manifests, "services.yaml", &text);
         m::put(&world.manifests, "route.yaml", &m::route("web", "web", ROUTE));
         m::put(&world.manifests, "pods.yaml", &m::pod(&client, "enabled"));
-        seen(&format!("client pod {} and {} server pods, each a network namespace of its own", client.ip4, pods.len()));
-        seen(&format!("Service web at {VIP}:80, with an HTTPRoute to web-v1 (2 pods) and web-v2 (1 pod)"));
+        seen(&format!(
+            "client pod {} and {} server pods, each a network namespace of its own",
+            client.ip4,
+            pods.len()
+        ));
+        seen(&format!(
+            "Service web at {VIP}:80, with an HTTPRoute to web-v1 (2 pods) and web-v2 (1 pod)"
+        ));
         let nodeway = Nodeway::start(&world, &[]);
-        let enrolled =
-            within(Duration::from_secs(10), || nodeway.metric("nodeway_pods", &["enrolled"]) >= 1.0);
-        seen(&format!("nodeway is ready, the client pod {}", if enrolled { "enrolled" } else { "NOT enrolled" }));
+        let enrolled = within(Duration::from_secs(10), || {
+            nodeway.metric("nodeway_pods", &["enrolled"]) >= 1.0
+        });
+        seen(&format!(
+            "nodeway is ready, the client pod {}",
+            if enrolled { "enrolled" } else { "NOT enrolled" }
+        ));
         Some(Self { client, pods, servers, nodeway, world })
     }
 
@@ -114,7 +127,11 @@ impl Stage {
         let answer = self.curl(&[&format!("http://{VIP}/who")]);
         let sources = count(&answer, "source: ");
         let good = sources.keys().all(|source| *source == self.client.ip4) && sources.len() == 1;
-        seen(&format!("the server saw source {:?}; the client pod is {}", sources.keys().next(), self.client.ip4));
+        seen(&format!(
+            "the server saw source {:?}; the client pod is {}",
+            sources.keys().next(),
+            self.client.ip4
+        ));
         verdict(good, "the connection left from the pod's own namespace");
         good
     }
@@ -170,8 +187,11 @@ impl Stage {
         command(&format!("curl -s 127.0.0.1:{}/metrics   # on the host", self.nodeway.metrics));
         let told = |line: &&str| {
             let wanted = [
-                "nodeway_requests_total{", "nodeway_retries_total", "nodeway_endpoint_ejections_total",
-                "nodeway_ebpf_connects_total{exit=\"redirected", "nodeway_pods{",
+                "nodeway_requests_total{",
+                "nodeway_retries_total",
+                "nodeway_endpoint_ejections_total",
+                "nodeway_ebpf_connects_total{exit=\"redirected",
+                "nodeway_pods{",
             ];
             wanted.iter().any(|start| line.starts_with(start))
         };
@@ -181,7 +201,10 @@ impl Stage {
         let redirected = self.nodeway.metric("nodeway_ebpf_connects_total", &["redirected"]);
         let ejected = self.nodeway.metric("nodeway_endpoint_ejections_total", &[]);
         let good = requests >= 3603.0 && failed < 0.5 && redirected >= 6.0 && ejected >= 1.0;
-        verdict(good, "every request counted, none failed, connects redirected, the dead endpoint left out");
+        verdict(
+            good,
+            "every request counted, none failed, connects redirected, the dead endpoint left out",
+        );
         good
     }
 
@@ -203,15 +226,24 @@ impl Stage {
     fn wait(&self) {
         let netns = self.client.netns();
         let name = netns.rsplit('/').next().unwrap_or_default();
-        println!("\nIt keeps running until you press Enter. To play with it, in another terminal (as root):");
-        println!("   ip netns exec {name} curl http://{VIP}/            # not caught: not in the pod's cgroup");
+        println!(
+            "\nIt keeps running until you press Enter. To play with it, in another terminal (as root):"
+        );
+        println!(
+            "   ip netns exec {name} curl http://{VIP}/            # not caught: not in the pod's cgroup"
+        );
         println!(
             "   sh -c 'echo $$ > {}/pods/client/cgroup.procs; exec ip netns exec {name} bash'   # a shell in the pod",
             self.world.cgroup.display()
         );
-        println!("   curl http://{VIP}/api -H 'x-version: 2'            # in that shell: caught and routed");
+        println!(
+            "   curl http://{VIP}/api -H 'x-version: 2'            # in that shell: caught and routed"
+        );
         println!("   $EDITOR {}/route.yaml", self.world.manifests.display());
-        println!("   curl 127.0.0.1:{}/metrics; curl 127.0.0.1:{}/snapshot", self.nodeway.metrics, self.nodeway.admin);
+        println!(
+            "   curl 127.0.0.1:{}/metrics; curl 127.0.0.1:{}/snapshot",
+            self.nodeway.metrics, self.nodeway.admin
+        );
         let mut line = String::new();
         std::io::stdin().read_line(&mut line).ok();
     }

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nodeway_tests::{Nodeway, World, cgroup, eventually};
+use nodeway_tests::{Nodeway, World, cgroup, eventually, janitor};
 
 use crate::shop::{Shop, V4, field};
 
 fn pins(world: &World) -> PathBuf {
-    PathBuf::from("/sys/fs/bpf/nodeway").join(cgroup::id(&world.cgroup).to_string())
+    PathBuf::from(janitor::PINS).join(cgroup::id(&world.cgroup).to_string())
 }
 
 /// The directories of pins, and how many programs are pinned in them.
@@ -45,7 +45,10 @@ fn attached(world: &World) -> usize {
     }
     let path = world.cgroup.display().to_string();
     let ran = world.host.run("bpftool", &["cgroup", "show", &path]);
-    ran.out.lines().filter(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit())).count()
+    ran.out
+        .lines()
+        .filter(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit()))
+        .count()
 }
 
 #[test]
@@ -59,4 +62,15 @@ fn a_second_nodeway_on_the_cgroup_is_a_clear_error_and_no_fight() {
     assert_eq!(pinned(&shop.world), (1, 6));
     let answer = shop.client.curl(&[&format!("http://{V4}/")]);
     assert_eq!(field(&answer, "version"), "v1", "the first one serves on");
+}
+
+#[test]
+fn pins_whose_cgroup_is_gone_are_removed_by_whoever_starts_next() {
+    let Some(mut shop) = Shop::open(80, "", &[]) else { return };
+    shop.nodeway.kill();
+    let orphans = pins(&shop.world);
+    assert!(orphans.exists());
+    cgroup::remove(&shop.world.cgroup);
+    let Some(next) = Shop::open(80, "", &[]) else { return };
+    assert!(!orphans.exists(), "{}", next.nodeway.log());
 }

@@ -10,11 +10,18 @@ fn only_labelled_pods_are_caught_and_opting_out_takes_effect_for_new_connections
     let Some(shop) = Shop::open(80, "", &[]) else { return };
     let _server = shop.server.serve("v1", 80);
     let direct = shop.world.pod("direct");
-    netns::batch(Some(&format!("{}-direct", shop.world.name)), &format!("addr add {V4}/32 dev eth0\n"));
+    netns::batch(
+        Some(&format!("{}-direct", shop.world.name)),
+        &format!("addr add {V4}/32 dev eth0\n"),
+    );
     let _direct = direct.serve("direct", 80);
     let url = format!("http://{V4}/");
     assert_eq!(field(&shop.client.curl(&[&url]), "version"), "v1");
-    assert_eq!(field(&shop.server.curl(&[&url]), "version"), "direct", "the server is not enrolled");
+    assert_eq!(
+        field(&shop.server.curl(&[&url]), "version"),
+        "direct",
+        "the server is not enrolled"
+    );
     // A Namespace's label counts for pods without one; the pod's own wins.
     let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {nodeway.dev/mesh: enabled}}\n";
     m::put(&shop.world.manifests, "namespace.yaml", namespace);
@@ -38,7 +45,8 @@ fn a_pod_without_a_namespace_yet_is_enrolled_when_it_has_one() {
          {{nodeway.dev/mesh: enabled}}\n  annotations: {{nodeway.dev/netns: /var/run/netns/{}-late}}\n",
         world.name
     );
-    let web = m::service("web", &[V4], 80, "") + &m::slice("web", "web", "IPv4", &[&server.ip4], 80);
+    let web =
+        m::service("web", &[V4], 80, "") + &m::slice("web", "web", "IPv4", &[&server.ip4], 80);
     m::put(&world.manifests, "all.yaml", &(web + "---\n" + &missing));
     let nodeway = Nodeway::start(&world, &[]);
     nodeway.until_metric("nodeway_pods", &["failed"], 1.0);

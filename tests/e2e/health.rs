@@ -99,7 +99,9 @@ fn an_endpoint_that_resets_costs_no_replayable_request_and_a_post_is_not_sent_tw
 #[test]
 fn without_a_ready_endpoint_http_is_503_and_tcp_is_reset() {
     let Some(shop) = Shop::open(80, "appProtocol: http", &[]) else { return };
-    let none = |extra: &str| m::service("web", &[V4], 80, extra) + &m::slice("web-4", "web", "IPv4", &[], 80);
+    let none = |extra: &str| {
+        m::service("web", &[V4], 80, extra) + &m::slice("web-4", "web", "IPv4", &[], 80)
+    };
     m::put(&shop.world.manifests, "web.yaml", &none("appProtocol: http"));
     shop.nodeway.until_metric("nodeway_snapshots_total", &[], 2.0);
     assert_eq!(codes(&shop.client, ""), ["503"]);

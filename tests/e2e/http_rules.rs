@@ -48,9 +48,12 @@ fn what_is_of_this_hop_stays_here_and_the_rest_passes_untouched() {
          traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n",
     );
     for kept in [
-        "> host: shop", "> x-forwarded-for: 192.0.2.7\n", "> x-request-id: id-1",
+        "> host: shop",
+        "> x-forwarded-for: 192.0.2.7\n",
+        "> x-request-id: id-1",
         "> traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-        "> te: trailers", "request: GET /a?b=c",
+        "> te: trailers",
+        "request: GET /a?b=c",
     ] {
         assert!(answer.contains(kept), "{kept} is missing: {answer}");
     }
@@ -80,7 +83,8 @@ fn keep_alive_pipelines_and_http_1_0_work() {
 #[test]
 fn trailers_head_and_bodiless_answers_pass() {
     let Some((plain, _server)) = plain() else { return };
-    let request = "GET /trailers HTTP/1.1\r\nhost: a\r\nte: trailers\r\nconnection: te, close\r\n\r\n";
+    let request =
+        "GET /trailers HTTP/1.1\r\nhost: a\r\nte: trailers\r\nconnection: te, close\r\n\r\n";
     let answer = say(&plain, request);
     assert!(answer.ends_with("0\r\nx-sum: 42\r\n\r\n"), "{answer:?}");
     let request = "POST /x HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntrailer: x-t\r\n\
@@ -108,7 +112,8 @@ fn expect_100_continue_is_decided_by_the_endpoint() {
     // Refused without a body having been asked for.
     let mut stream = TcpStream::connect(("127.0.0.1", plain.port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let head = "POST /refuse HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
+    let head =
+        "POST /refuse HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
     let mut buffer = [0; 1024];
     let n = stream.read(&mut buffer).unwrap();

@@ -23,7 +23,8 @@ fn versions(rules: &str) -> Option<Versions> {
     for (version, ip) in [("v1", "10.96.0.11"), ("v2", "10.96.0.12")] {
         let pod = world.pod(version);
         servers.push(pod.serve(version, 80));
-        text += &(m::service(version, &[ip], 80, "") + &m::slice(version, version, "IPv4", &[&pod.ip4], 80));
+        text += &(m::service(version, &[ip], 80, "")
+            + &m::slice(version, version, "IPv4", &[&pod.ip4], 80));
     }
     m::put(&world.manifests, "web.yaml", &text);
     m::put(&world.manifests, "route.yaml", &m::route("web", "web", rules));
@@ -91,7 +92,8 @@ fn path_header_method_and_query_choose_and_filters_change_headers() {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         assert_eq!(world.version(&args), expected, "{args:?}");
     }
-    let answer = world.client.curl(&["-i", "-Hx-set: old", "-Hx-add: old", "-Hx-remove: x", &url("/")]);
+    let answer =
+        world.client.curl(&["-i", "-Hx-set: old", "-Hx-add: old", "-Hx-remove: x", &url("/")]);
     assert!(answer.contains("x-answer: by-route"), "{answer}");
     assert!(answer.contains("> x-set: by-route") && !answer.contains("> x-set: old"), "{answer}");
     assert!(answer.contains("> x-add: old") && answer.contains("> x-add: by-route"), "{answer}");
@@ -99,8 +101,12 @@ fn path_header_method_and_query_choose_and_filters_change_headers() {
     let code = world.client.curl(&["-o", "/dev/null", "-w", "%{http_code}", &url("/nobody")]);
     assert_eq!(code, "500", "a missing backend");
     let labels = [
-        "route_name=\"web\"", "backend_name=\"v2\"", "backend_namespace=\"shop\"",
-        "source_workload=\"client\"", "response_code=\"200\"", "response_flags=\"-\"",
+        "route_name=\"web\"",
+        "backend_name=\"v2\"",
+        "backend_namespace=\"shop\"",
+        "source_workload=\"client\"",
+        "response_code=\"200\"",
+        "response_flags=\"-\"",
     ];
     world.nodeway.until_metric("nodeway_requests_total", &labels, 5.0);
 }
@@ -108,7 +114,9 @@ fn path_header_method_and_query_choose_and_filters_change_headers() {
 #[test]
 fn weights_split_500_requests_within_5_percent_and_edits_take_effect() {
     let rules = |v1: u32, v2: u32| {
-        format!("  - backendRefs: [{{name: v1, port: 80, weight: {v1}}}, {{name: v2, port: 80, weight: {v2}}}]\n")
+        format!(
+            "  - backendRefs: [{{name: v1, port: 80, weight: {v1}}}, {{name: v2, port: 80, weight: {v2}}}]\n"
+        )
     };
     let Some(world) = versions(&rules(90, 10)) else { return };
     let count = world.answers(500);
@@ -122,7 +130,12 @@ fn weights_split_500_requests_within_5_percent_and_edits_take_effect() {
     world.nodeway.until_metric("nodeway_problems", &["manifests"], 1.0);
     assert!(!world.answers(20).contains_key("v1"));
     let log = world.nodeway.log();
-    assert!(log.contains("route.yaml: document 1 (line 1): HTTPRoute shop/web: spec.rules[0].backendRefs[0].port"), "{log}");
+    assert!(
+        log.contains(
+            "route.yaml: document 1 (line 1): HTTPRoute shop/web: spec.rules[0].backendRefs[0].port"
+        ),
+        "{log}"
+    );
     // Mended, it takes effect.
     m::put(&world.world.manifests, "route.yaml", &m::route("web", "web", &rules(1, 0)));
     eventually(soon, "the mended route is in force", || !world.answers(20).contains_key("v2"));
@@ -137,8 +150,9 @@ fn weights_split_500_requests_within_5_percent_and_edits_take_effect() {
 
 #[test]
 fn a_request_that_no_rule_matches_is_404() {
-    let Some(world) = versions("  - matches: [{path: {value: /only}}]\n    backendRefs: [{name: v1, port: 80}]\n")
-    else {
+    let Some(world) = versions(
+        "  - matches: [{path: {value: /only}}]\n    backendRefs: [{name: v1, port: 80}]\n",
+    ) else {
         return;
     };
     let code = |path: &str| {

@@ -3,12 +3,12 @@
 use nodeway_tests::{Nodeway, Pod, World, manifests as m, nodeway::free_ports, skip};
 
 /// The Service's addresses.
-pub const V4: &str = "10.96.0.10";
+pub(crate) const V4: &str = "10.96.0.10";
 /// The Service's addresses.
-pub const V6: &str = "fd00:96::10";
+pub(crate) const V6: &str = "fd00:96::10";
 
 /// A client and a server pod with one Service of both families, caught by eBPF.
-pub struct Shop {
+pub(crate) struct Shop {
     pub client: Pod,
     pub server: Pod,
     pub nodeway: Nodeway,
@@ -17,7 +17,7 @@ pub struct Shop {
 
 impl Shop {
     /// A shop whose Service has `port`; `extra` goes into the Service's port, `args` to Nodeway.
-    pub fn open(port: u16, extra: &str, args: &[&str]) -> Option<Self> {
+    pub(crate) fn open(port: u16, extra: &str, args: &[&str]) -> Option<Self> {
         let world = World::new()?;
         let (client, server) = (world.pod("client"), world.pod("server"));
         let text = m::service("web", &[V4, V6], port, extra)
@@ -31,7 +31,7 @@ impl Shop {
 }
 
 /// A Nodeway with a plain listener for Service `shop/web` on the host's loopback: no eBPF.
-pub struct Plain {
+pub(crate) struct Plain {
     pub nodeway: Nodeway,
     /// Where it listens, on 127.0.0.1.
     pub port: u16,
@@ -41,7 +41,7 @@ pub struct Plain {
 }
 
 impl Plain {
-    pub fn open(extra: &str) -> Option<Self> {
+    pub(crate) fn open(extra: &str) -> Option<Self> {
         let world = World::new()?;
         let [port, endpoint] = free_ports();
         let text = m::service("web", &[], 80, extra)
@@ -54,12 +54,12 @@ impl Plain {
 }
 
 /// The value of `name: value` in the test server's answer.
-pub fn field<'a>(answer: &'a str, name: &str) -> &'a str {
+pub(crate) fn field<'a>(answer: &'a str, name: &str) -> &'a str {
     let value = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
     value.unwrap_or_else(|| panic!("no {name} in {answer:?}"))
 }
 
 /// Says SKIPPED if one of `programs` is missing.
-pub fn have(programs: &[&str]) -> bool {
+pub(crate) fn have(programs: &[&str]) -> bool {
     programs.iter().all(|program| skip::has(program))
 }

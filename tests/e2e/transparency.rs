@@ -84,7 +84,18 @@ fn redis_stays_itself() {
     }
     let redis = shop.server.place.start(
         "redis-server",
-        &["--port", "6379", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", "", "--dir", "/tmp"],
+        &[
+            "--port",
+            "6379",
+            "--bind",
+            "0.0.0.0",
+            "--protected-mode",
+            "no",
+            "--save",
+            "",
+            "--dir",
+            "/tmp",
+        ],
     );
     let redis = redis.until_it_says("Ready to accept connections");
     let cli = |args: &[&str]| {

@@ -22,7 +22,11 @@ pub fn scratch(name: &str) -> PathBuf {
 /// Removes everything that belongs to the world `name` (`nodeway-test-<pid>-<n>`).
 pub fn remove(name: &str) {
     if let Some(root) = cgroup::root() {
-        cgroup::remove(&root.join(name));
+        let cgroup = root.join(name);
+        if cgroup.exists() {
+            remove_pins(cgroup::id(&cgroup));
+        }
+        cgroup::remove(&cgroup);
     }
     for namespace in netns::with_prefix(&format!("{name}-")) {
         netns::remove(&namespace);
@@ -32,6 +36,21 @@ pub fn remove(name: &str) {
     fs::remove_dir_all(scratch).ok();
 }
 
+/// Where Nodeway pins its links if nobody says otherwise.
+pub const PINS: &str = "/sys/fs/bpf/nodeway";
+
+/// Removes what a Nodeway that was killed has left pinned for the cgroup with this id.
+fn remove_pins(cgroup: u64) {
+    let pins = Path::new(PINS).join(cgroup.to_string());
+    let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
+    for version in entries(&pins) {
+        entries(&version.path()).for_each(|pin| drop(fs::remove_file(pin.path())));
+        fs::remove_dir(version.path()).ok();
+    }
+    fs::remove_dir(&pins).ok();
+    fs::remove_dir(PINS).ok();
+}
+
 /// Removes every world that the process `pid` made.
 pub fn remove_owned_by(pid: u32) {
     worlds().into_iter().filter(|name| owner(name) == Some(pid)).for_each(|name| remove(&name));
@@ -39,9 +58,8 @@ pub fn remove_owned_by(pid: u32) {
 
 /// Removes the worlds whose owner is dead.
 pub fn remove_leftovers() {
-    let dead = |name: &String| {
-        owner(name).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
-    };
+    let dead =
+        |name: &String| owner(name).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
     worlds().into_iter().filter(dead).for_each(|name| remove(&name));
 }
 

@@ -78,9 +78,7 @@ impl Nodeway {
     pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let (_, page) = self.get("/metrics");
         page.lines()
-            .filter(|line| {
-                line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
-            })
+            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
             .filter(|line| labels.iter().all(|label| line.contains(label)))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()

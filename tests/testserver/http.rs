@@ -35,8 +35,7 @@ pub(crate) fn serve(name: &str, version: &str, port: u16) {
     let server = Arc::new(Server { name: name.to_owned(), version: version.to_owned() });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
-        let listener =
-            TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await.expect("a listener");
+        let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await.expect("a listener");
         println!("listening");
         loop {
             let Ok((stream, peer)) = listener.accept().await else { continue };
@@ -48,7 +47,8 @@ pub(crate) fn serve(name: &str, version: &str, port: u16) {
 async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr) {
     stream.set_nodelay(true).ok();
     let mut first = [0; 4];
-    let two = matches!(stream.peek(&mut first).await, Ok(n @ 1..) if b"PRI ".starts_with(&first[..n]));
+    let two =
+        matches!(stream.peek(&mut first).await, Ok(n @ 1..) if b"PRI ".starts_with(&first[..n]));
     let service = service_fn(move |request| {
         let server = Arc::clone(&server);
         async move { answer(&server, request, peer).await }

@@ -33,7 +33,7 @@ pub(crate) fn record(port: u16, file: &str) {
 /// Reads once, then resets.
 pub(crate) fn reset(port: u16) {
     serve(port, |mut stream| {
-        stream.read(&mut [0; 4096]).ok();
+        let _heard = stream.read(&mut [0; 4096]).unwrap_or_default();
         let linger = libc::linger { l_onoff: 1, l_linger: 0 };
         let size = libc::socklen_t::try_from(size_of::<libc::linger>()).expect("a size");
         // SAFETY: an open socket; the value lives through the call and has the size that is said.

@@ -154,7 +154,8 @@ impl FromStr for ListenArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?}: must be ADDR=NAMESPACE/SERVICE:PORT, 127.0.0.1:8080=shop/web:80");
+        let wrong =
+            || format!("{text:?}: must be ADDR=NAMESPACE/SERVICE:PORT, 127.0.0.1:8080=shop/web:80");
         let (address, target) = text.split_once('=').ok_or_else(wrong)?;
         let (namespace, rest) = target.split_once('/').ok_or_else(wrong)?;
         let (service, port) = rest.rsplit_once(':').ok_or_else(wrong)?;
@@ -219,7 +220,9 @@ mod tests {
     fn listeners_and_durations_say_what_would_be_right() {
         let listen: ListenArg = "[::1]:8080=shop/web:80".parse().unwrap();
         assert_eq!((listen.service.to_string().as_str(), listen.port), ("shop/web", 80));
-        for wrong in ["", "8080=shop/web:80", "127.0.0.1:1=web:80", "127.0.0.1:1=a/b:0", "127.0.0.1:1=a/b"] {
+        for wrong in
+            ["", "8080=shop/web:80", "127.0.0.1:1=web:80", "127.0.0.1:1=a/b:0", "127.0.0.1:1=a/b"]
+        {
             assert!(wrong.parse::<ListenArg>().is_err(), "{wrong}");
         }
         assert_eq!("5m".parse(), Ok(DurationArg(Duration::from_secs(300))));

@@ -40,7 +40,7 @@ struct Line {
 }
 
 /// Prints a line for each thing that is needed; fails if one is missing.
-pub fn check(cgroup: Option<&Path>, bpffs: &Path) -> ExitCode {
+pub(super) fn check(cgroup: Option<&Path>, bpffs: &Path) -> ExitCode {
     let lines = [
         kernel(&read("/proc/sys/kernel/osrelease")),
         line(

@@ -9,7 +9,7 @@ use super::LogFormat;
 ///
 /// # Errors
 /// `RUST_LOG` is not a filter.
-pub fn init(format: LogFormat) -> anyhow::Result<()> {
+pub(super) fn init(format: LogFormat) -> anyhow::Result<()> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(filter) => EnvFilter::try_new(&filter).with_context(|| format!("RUST_LOG={filter}"))?,
         Err(_) => EnvFilter::new("info"),

@@ -9,7 +9,7 @@ use crate::source::{Folder, read_folder};
 use crate::translate::kind_name;
 
 /// Prints every problem and a summary; fails if there is one.
-pub fn validate(folder: &Path) -> ExitCode {
+pub(super) fn validate(folder: &Path) -> ExitCode {
     let files = match read_folder(folder) {
         Ok(files) => files,
         Err(error) => {

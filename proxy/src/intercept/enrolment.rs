@@ -48,7 +48,9 @@ impl Enrolment {
             .enrolled
             .iter()
             .filter(|(name, enrolled)| {
-                !wanted.iter().any(|p| p.name == **name && p.netns.as_ref() == Some(&enrolled.netns))
+                !wanted
+                    .iter()
+                    .any(|p| p.name == **name && p.netns.as_ref() == Some(&enrolled.netns))
             })
             .map(|(name, _)| name.clone())
             .collect();
@@ -115,7 +117,8 @@ fn enrol(
     };
     let told = |error: InterceptError| error.to_string();
     let netns = Arc::new(PodNetns::open(path).map_err(told)?);
-    let listeners = PodListeners::open(&netns, workers, interceptor.listener_mark()).map_err(told)?;
+    let listeners =
+        PodListeners::open(&netns, workers, interceptor.listener_mark()).map_err(told)?;
     let (port4, port6) = (listeners.port4, listeners.port6);
     let cookie = netns.cookie();
     // First somebody listens, then the kernel redirects.

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum InterceptError {
     /// The binary was built without its eBPF object.
-    #[error("this binary carries no eBPF object: build it with `cargo xtask build`, or run it with --no-ebpf")]
+    #[error(
+        "this binary carries no eBPF object: build it with `cargo xtask build`, or run it with --no-ebpf"
+    )]
     NoObject,
     /// The cgroup is not where it should be.
     #[error("cgroup {path}: {error}")]
@@ -18,13 +20,17 @@ pub enum InterceptError {
         error: io::Error,
     },
     /// The path is not on a cgroup v2 mount.
-    #[error("{path} is not a cgroup v2 directory; mount cgroup2 and name a directory in it with --cgroup")]
+    #[error(
+        "{path} is not a cgroup v2 directory; mount cgroup2 and name a directory in it with --cgroup"
+    )]
     NotCgroup2 {
         /// The path.
         path: PathBuf,
     },
     /// No cgroup v2 is mounted.
-    #[error("no cgroup v2 mount in /proc/mounts; mount it (mount -t cgroup2 none /sys/fs/cgroup/unified) or name one with --cgroup")]
+    #[error(
+        "no cgroup v2 mount in /proc/mounts; mount it (mount -t cgroup2 none /sys/fs/cgroup/unified) or name one with --cgroup"
+    )]
     NoCgroup2,
     /// The BPF file system cannot be used.
     #[error("BPF file system at {path}: {error}")]
@@ -35,7 +41,9 @@ pub enum InterceptError {
         error: io::Error,
     },
     /// Another process owns the cgroup.
-    #[error("another nodeway already serves cgroup {cgroup} (its lock on {pins} is held); stop it first, or name another --cgroup")]
+    #[error(
+        "another nodeway already serves cgroup {cgroup} (its lock on {pins} is held); stop it first, or name another --cgroup"
+    )]
     Owned {
         /// The cgroup.
         cgroup: PathBuf,

@@ -11,7 +11,7 @@ use nodeway_ebpf::{Address, Exit, Frontend, Mode, Netns};
 use super::log::KernelLog;
 use super::owner::Owner;
 use super::programs::{self, chain};
-use super::{InterceptError, OriginalDestinations, PodNetns, probe};
+use super::{InterceptError, OriginalDestinations, PodNetns, find_cgroup2, probe};
 
 /// What becomes of a connect to a Service while the proxy is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,7 @@ impl Interceptor {
         // Attached first, then what a crash has left: no connect in between goes uncaught for want
         // of programs, and the old ones leave connects alone because their listeners are gone.
         owner.remove_stale(&pins);
+        owner.remove_orphans(&find_cgroup2()?);
         let tgid = probe::introduce(&mut proxy)?;
         tracing::info!(cgroup = %options.cgroup.display(), pins = %pins.display(), ?tgid,
             "eBPF programs attached");

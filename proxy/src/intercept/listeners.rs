@@ -51,8 +51,7 @@ impl PodListeners {
             .map_err(|error| InterceptError::Listen { address: "127.0.0.1", error })??;
         let (port6, v6) = v6.map_or((0, Vec::new()), |(port, v6)| (port, v6));
         let mut v6 = v6.into_iter();
-        let workers =
-            v4.into_iter().map(|v4| WorkerListeners { v4, v6: v6.next() }).collect();
+        let workers = v4.into_iter().map(|v4| WorkerListeners { v4, v6: v6.next() }).collect();
         Ok(Self { port4, port6, workers })
     }
 }

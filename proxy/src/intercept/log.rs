@@ -17,8 +17,7 @@ pub struct KernelLog {
 
 impl KernelLog {
     pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, InterceptError> {
-        let logger =
-            EbpfLogger::init(ebpf).map_err(|error| InterceptError::Load(chain(&error)))?;
+        let logger = EbpfLogger::init(ebpf).map_err(|error| InterceptError::Load(chain(&error)))?;
         Ok(Self { logger })
     }
 

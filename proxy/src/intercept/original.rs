@@ -58,7 +58,12 @@ impl OriginalDestinations {
         // SAFETY: bpf(2): the attribute and what it points to live through the call; key and value
         // have the sizes that the map was made with (asserted beside their types).
         let result = unsafe {
-            libc::syscall(libc::SYS_bpf, LOOKUP_AND_DELETE, &raw const attr, size_of::<ElementAttr>())
+            libc::syscall(
+                libc::SYS_bpf,
+                LOOKUP_AND_DELETE,
+                &raw const attr,
+                size_of::<ElementAttr>(),
+            )
         };
         if result == 0 {
             return Ok(Some(value.into()));

@@ -1,5 +1,6 @@
 //! One owner per cgroup, and the directory where its links are pinned.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -63,23 +64,42 @@ impl Owner {
         Ok(pins)
     }
 
+    /// Removes the pins of crashed owners whose cgroups are gone: their programs were detached with the
+    /// cgroup, and nobody else will ever come by.
+    pub(super) fn remove_orphans(&self, cgroup_root: &Path) {
+        let Some(all) = self.directory.parent() else { return };
+        let others: Vec<PathBuf> = entries(all).filter(|path| *path != self.directory).collect();
+        if others.is_empty() {
+            return;
+        }
+        let living = cgroup_ids(cgroup_root);
+        for other in others {
+            let id = other.file_name().and_then(|name| name.to_str()?.parse::<u64>().ok());
+            let orphan = id.is_some_and(|id| !living.contains(&id));
+            // Held by its owner for as long as that lives, whatever we can see of its cgroup.
+            let free = File::open(&other)
+                .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok());
+            if orphan && free {
+                tracing::info!(path = %other.display(), "removing the pins of a cgroup that is gone");
+                entries(&other).for_each(|pins| remove_pins(&pins));
+                let _ = fs::remove_dir(&other);
+            }
+        }
+    }
+
     /// Removes the pins of crashed owners, of any version: all but `keep`. Their programs are
     /// detached by that.
     pub(super) fn remove_stale(&self, keep: &Path) {
-        for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
-            if entry.path() != keep {
-                tracing::info!(path = %entry.path().display(), "removing what a crash has left");
-                remove_pins(&entry.path());
-            }
+        for path in entries(&self.directory).filter(|path| path != keep) {
+            tracing::info!(path = %path.display(), "removing what a crash has left");
+            remove_pins(&path);
         }
     }
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
-            remove_pins(&entry.path());
-        }
+        entries(&self.directory).for_each(|path| remove_pins(&path));
         let _ = fs::remove_dir(&self.directory);
         // Shared with the owners of other cgroups: goes with the last.
         if let Some(parent) = self.directory.parent() {
@@ -90,12 +110,31 @@ impl Drop for Owner {
 
 /// Removes a directory of pins; file by file, because the BPF file system cannot do more.
 fn remove_pins(directory: &Path) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if let Err(error) = fs::remove_file(entry.path()) {
-            tracing::warn!(path = %entry.path().display(), %error, "cannot remove a pin");
+    for pin in entries(directory) {
+        if let Err(error) = fs::remove_file(&pin) {
+            tracing::warn!(path = %pin.display(), %error, "cannot remove a pin");
         }
     }
     if let Err(error) = fs::remove_dir(directory) {
         tracing::warn!(path = %directory.display(), %error, "cannot remove a directory of pins");
     }
+}
+
+fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+/// The ids of all cgroups below `root`.
+fn cgroup_ids(root: &Path) -> HashSet<u64> {
+    let mut ids = HashSet::new();
+    let mut left = vec![root.to_owned()];
+    while let Some(path) = left.pop() {
+        if let Ok(meta) = fs::symlink_metadata(&path)
+            && meta.is_dir()
+        {
+            ids.insert(meta.ino());
+            left.extend(entries(&path));
+        }
+    }
+    ids
 }

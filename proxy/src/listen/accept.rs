@@ -115,4 +115,3 @@ pub(super) fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> 
     crate::upstream::set_options(&listener)?;
     TcpListener::from_std(listener)
 }
-

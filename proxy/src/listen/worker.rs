@@ -79,8 +79,7 @@ fn attach(worker: &Rc<Worker>, attachment: PodAttachment) -> Signal {
     for listener in [Some(listeners.v4), listeners.v6].into_iter().flatten() {
         match adopt(listener) {
             Ok(listener) => {
-                let destination =
-                    Destination::Noted { cookie, destinations: destinations.clone() };
+                let destination = Destination::Noted { cookie, destinations: destinations.clone() };
                 let accepting = accept(
                     Rc::clone(worker),
                     Rc::clone(&client),

@@ -64,9 +64,7 @@ pub async fn connection(
         }
         Some(Verdict::BadPreface) => worker.metrics.counters.protocol_errors.add(1),
         // A port that is declared to speak HTTP: whatever else comes is answered as HTTP says.
-        Some(Verdict::Opaque | Verdict::NeedMore)
-            if declared_http(frontend.protocol) =>
-        {
+        Some(Verdict::Opaque | Verdict::NeedMore) if declared_http(frontend.protocol) => {
             active.speaks(&worker, Protocol::Http1);
             drop(view);
             http::serve_http1(worker, client, target, stream, bytes).await;

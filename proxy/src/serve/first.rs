@@ -22,7 +22,7 @@ const FIRST_READ: usize = 4096;
 
 /// What is known before a connection is served.
 #[derive(Debug)]
-pub struct First {
+pub(super) struct First {
     /// What is spoken; none if the client left or never finished its first word.
     pub verdict: Option<Verdict>,
     /// What the client has said so far.
@@ -44,7 +44,7 @@ pub struct Opened {
 
 impl First {
     /// Declared not to be HTTP: nothing is read.
-    pub fn opaque() -> Self {
+    pub(super) fn opaque() -> Self {
         Self { verdict: Some(Verdict::Opaque), bytes: Bytes::new(), upstream: None }
     }
 
@@ -54,7 +54,11 @@ impl First {
 }
 
 /// What the client says first on a port where clients are known to speak first.
-pub async fn client(worker: &Rc<Worker>, client: &Rc<Client>, stream: &mut TcpStream) -> First {
+pub(super) async fn client(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    stream: &mut TcpStream,
+) -> First {
     tokio::select! {
         biased;
         ready = stream.readable() => {
@@ -74,7 +78,7 @@ pub async fn client(worker: &Rc<Worker>, client: &Rc<Client>, stream: &mut TcpSt
 /// What is said first, by whichever side, on a port that declares nothing. A connection to an
 /// endpoint is opened at once, unless the client has spoken already: no protocol in which the
 /// server speaks first is ever kept waiting.
-pub async fn either(
+pub(super) async fn either(
     worker: &Rc<Worker>,
     client_of: &Rc<Client>,
     backend: &Backend,

@@ -72,10 +72,7 @@ impl Folder {
     }
 }
 
-fn changes(
-    before: &BTreeMap<Identity, Known>,
-    now: &BTreeMap<Identity, Known>,
-) -> Vec<Change> {
+fn changes(before: &BTreeMap<Identity, Known>, now: &BTreeMap<Identity, Known>) -> Vec<Change> {
     let gone = |identity: &Identity| now.get(identity).is_none_or(|known| known.object.is_none());
     let deleted = before
         .iter()

@@ -47,9 +47,8 @@ pub async fn watch(folder: PathBuf, events: mpsc::Sender<Event>) {
             if watcher.is_err() || unreadable {
                 tokio::time::sleep(WITHOUT_WATCH).await;
             } else if moves.recv().await.is_some() {
-                let settle = async {
-                    while tokio::time::timeout(QUIET, moves.recv()).await.is_ok() {}
-                };
+                let settle =
+                    async { while tokio::time::timeout(QUIET, moves.recv()).await.is_ok() {} };
                 let _ = tokio::time::timeout(PATIENCE, settle).await;
             }
         };
@@ -78,7 +77,8 @@ mod tests {
 
     async fn next(events: &mut mpsc::Receiver<Event>) -> (usize, usize) {
         let event = tokio::time::timeout(Duration::from_secs(10), events.recv());
-        let Some(Event::State { changes, problems }) = event.await.expect("an event in time") else {
+        let Some(Event::State { changes, problems }) = event.await.expect("an event in time")
+        else {
             panic!("the watch ended");
         };
         (changes.len(), problems.len())

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Counter(AtomicU64);
 
 /// Upper bounds, in seconds, of OpenTelemetry's advised buckets for `http.server.request.duration`.
-pub const BOUNDS: [f64; 14] =
+pub(super) const BOUNDS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 /// [`BOUNDS`] in microseconds.

@@ -109,7 +109,7 @@ where
 }
 
 /// Drops the idle series of `registry` and calls `see` with the others.
-pub fn read<L, S>(registry: &Registry<L, S>, now_seconds: u64, mut see: impl FnMut(&L, &S))
+pub(super) fn read<L, S>(registry: &Registry<L, S>, now_seconds: u64, mut see: impl FnMut(&L, &S))
 where
     L: Hash + Eq,
 {

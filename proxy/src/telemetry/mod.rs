@@ -15,4 +15,6 @@ pub use family::{Family, Handle, IDLE_LIFE_SECONDS, Registry};
 pub use gauges::{Gauges, render_exits};
 pub use labels::{Flag, RequestKey, RequestLabels, TcpKey, TcpLabels};
 pub use render::{Text, Type};
-pub use shard::{Metrics, Protocol, RequestHandle, RequestSeries, Shard, ShardSeed, TcpSeries, WorkerCounters};
+pub use shard::{
+    Metrics, Protocol, RequestHandle, RequestSeries, Shard, ShardSeed, TcpSeries, WorkerCounters,
+};

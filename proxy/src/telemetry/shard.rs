@@ -83,11 +83,14 @@ struct Registries {
     tcp: Registry<TcpLabels, TcpSeries>,
 }
 
+/// Adds to the page of metrics.
+type Collector = Box<dyn Fn(&mut Text) + Send + Sync>;
+
 /// All workers' metrics, and what other rooms add to the page.
 pub struct Metrics {
     start: Instant,
     shards: Vec<Arc<Registries>>,
-    collectors: Vec<Box<dyn Fn(&mut Text) + Send + Sync>>,
+    collectors: Vec<Collector>,
 }
 
 // === impl Shard ===
@@ -313,9 +316,8 @@ impl fmt::Debug for Metrics {
 
 fn request_labels(labels: &RequestLabels) -> [(&'static str, std::borrow::Cow<'_, str>); 9] {
     let namespace = |name: &'_ Option<_>| -> String {
-        name.as_ref().map_or_else(String::new, |n: &nodeway_core::model::ObjectName| {
-            n.namespace.to_string()
-        })
+        name.as_ref()
+            .map_or_else(String::new, |n: &nodeway_core::model::ObjectName| n.namespace.to_string())
     };
     let name_of = |name: &'_ Option<_>| -> String {
         name.as_ref()

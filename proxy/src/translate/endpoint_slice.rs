@@ -57,7 +57,11 @@ fn address(text: &str, address_type: &str) -> Result<IpAddr, String> {
         "IPv6" => address.is_ipv6(),
         _ => true,
     };
-    if fits { Ok(address) } else { Err(format!("not an {address_type} address, as addressType says")) }
+    if fits {
+        Ok(address)
+    } else {
+        Err(format!("not an {address_type} address, as addressType says"))
+    }
 }
 
 fn endpoint_address(endpoint: &Endpoint, address: IpAddr, identity: &Identity) -> EndpointAddress {

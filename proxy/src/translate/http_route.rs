@@ -32,7 +32,8 @@ macro_rules! filters {
                     Filter::ResponseHeaders(modifier!(spec, &field, $faults))
                 }
                 (other, ..) => {
-                    let message = format!("{field}: filter {other:?} is not supported or incomplete");
+                    let message =
+                        format!("{field}: filter {other:?} is not supported or incomplete");
                     Filter::Invalid { message: message.into() }
                 }
             });
@@ -80,12 +81,7 @@ fn parents(identity: &Identity, route: &HttpRoute, faults: &mut Faults) -> Vec<P
     parents
 }
 
-fn rule(
-    identity: &Identity,
-    spec: &HttpRouteRules,
-    field: &str,
-    faults: &mut Faults,
-) -> HttpRule {
+fn rule(identity: &Identity, spec: &HttpRouteRules, field: &str, faults: &mut Faults) -> HttpRule {
     let mut matches: Vec<HttpMatch> = Vec::new();
     for (i, spec) in spec.matches.iter().flatten().enumerate() {
         matches.extend(http_match(spec, &format!("{field}.matches[{i}]"), faults));
@@ -121,7 +117,10 @@ fn target(identity: &Identity, spec: &HttpRouteRulesBackendRefs) -> BackendTarge
     let invalid = |message: String| BackendTarget::Invalid { message: message.into() };
     let (group, kind) = (spec.group.as_deref().unwrap_or(""), spec.kind.as_deref());
     if !matches!(group, "" | "core") || kind.is_some_and(|kind| kind != "Service") {
-        return invalid(format!("a backend of kind {group}/{} is not known", kind.unwrap_or("Service")));
+        return invalid(format!(
+            "a backend of kind {group}/{} is not known",
+            kind.unwrap_or("Service")
+        ));
     }
     let namespace = spec.namespace.as_deref().unwrap_or(&identity.name.namespace);
     if namespace != &*identity.name.namespace {

@@ -7,8 +7,8 @@
 mod endpoint_slice;
 mod fault;
 mod header_modifier;
-mod http_route;
 mod http_match;
+mod http_route;
 mod meta;
 mod namespace;
 mod pod;
@@ -106,10 +106,7 @@ pub fn translate(identity: &Identity, document: Value) -> Translated {
     }
 }
 
-fn parsed<T: DeserializeOwned>(
-    document: Value,
-    then: impl FnOnce(T) -> Translated,
-) -> Translated {
+fn parsed<T: DeserializeOwned>(document: Value, then: impl FnOnce(T) -> Translated) -> Translated {
     match serde_path_to_error::deserialize(document) {
         Ok(object) => then(object),
         Err(error) => {

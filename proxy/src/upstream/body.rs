@@ -100,13 +100,12 @@ impl ContinueGate {
 
 impl Gate {
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.state.open.load(Ordering::Acquire) || self.patience.as_mut().poll(cx).is_ready()
-        {
+        if self.state.open.load(Ordering::Acquire) || self.patience.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        let waiting = self.waiting.get_or_insert_with(|| {
-            Box::pin(Arc::clone(&self.state.opened).notified_owned())
-        });
+        let waiting = self
+            .waiting
+            .get_or_insert_with(|| Box::pin(Arc::clone(&self.state.opened).notified_owned()));
         waiting.as_mut().poll(cx)
     }
 }

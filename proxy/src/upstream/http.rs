@@ -103,9 +103,7 @@ async fn send_http1(
         },
     };
     match sender.try_send_request(request).await {
-        Ok(response) => {
-            Ok((response, Lease { http1: Some(sender), endpoint: endpoint.id }))
-        }
+        Ok(response) => Ok((response, Lease { http1: Some(sender), endpoint: endpoint.id })),
         Err(error) => Err(lost(error)),
     }
 }

@@ -11,10 +11,11 @@ use crate::model::{
 };
 
 type Winner = (usize, usize);
+type Held<'a> = (Winner, &'a HttpRoute, &'a HttpMatch, usize);
 
 /// All matches that hold, then the ties broken one criterion after the other.
 fn naive(routes: &[HttpRoute], head: &RequestHead<'_>) -> Option<Winner> {
-    let mut left: Vec<(Winner, &HttpRoute, &HttpMatch, usize)> = Vec::new();
+    let mut left: Vec<Held<'_>> = Vec::new();
     for (r, route) in routes.iter().enumerate() {
         for (u, rule) in route.rules.iter().enumerate() {
             for (m, matched) in rule.matches.iter().enumerate() {
@@ -29,13 +30,11 @@ fn naive(routes: &[HttpRoute], head: &RequestHead<'_>) -> Option<Winner> {
         PathMatch::Prefix(p) => p.trim_end_matches('/').len(),
         _ => 0,
     };
-    let keep_best =
-        |left: &mut Vec<(Winner, &HttpRoute, &HttpMatch, usize)>,
-         score: &dyn Fn(&(Winner, &HttpRoute, &HttpMatch, usize)) -> i128| {
-            if let Some(best) = left.iter().map(score).max() {
-                left.retain(|candidate| score(candidate) == best);
-            }
-        };
+    let keep_best = |left: &mut Vec<Held<'_>>, score: &dyn Fn(&Held<'_>) -> i128| {
+        if let Some(best) = left.iter().map(score).max() {
+            left.retain(|candidate| score(candidate) == best);
+        }
+    };
     keep_best(&mut left, &|c| exact(c.2) as i128);
     keep_best(&mut left, &|c| length(c.2) as i128);
     keep_best(&mut left, &|c| i128::from(c.2.method.is_some()));

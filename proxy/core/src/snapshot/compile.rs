@@ -11,7 +11,8 @@ use super::rule::{Rule, WeightedBackend};
 use super::view::{Backend, Frontend, Snapshot, canonical};
 use crate::balance::{Algorithm, Balancer};
 use crate::model::{
-    AppProtocol, BackendTarget, EndpointSlice, Filter, HttpRoute, Kind, Mesh, Namespace, ObjectName, Pod,
+    AppProtocol, BackendTarget, EndpointSlice, Filter, HttpRoute, Kind, Mesh, Namespace,
+    ObjectName, Pod,
 };
 use crate::route::{Candidate, Router};
 

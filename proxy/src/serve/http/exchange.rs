@@ -8,7 +8,9 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use nodeway_core::model::{AppProtocol, HeaderModifier};
-use nodeway_core::snapshot::{Backend, Choice, Frontend, RequestHead, Routed, Rule, WeightedBackend};
+use nodeway_core::snapshot::{
+    Backend, Choice, Frontend, RequestHead, Routed, Rule, WeightedBackend,
+};
 
 use super::attempt::{self, Answer};
 use super::body::ResponseBody;
@@ -132,17 +134,18 @@ fn prepare(
     mut request: Request<Incoming>,
 ) -> (Request<RequestBody>, Option<Tunnel>, Version) {
     let connect = *request.method() == Method::CONNECT;
-    let upgrading = conn.version == Version::Http1
-        && (connect || wants_upgrade(request.headers()));
+    let upgrading = conn.version == Version::Http1 && (connect || wants_upgrade(request.headers()));
     let version = match decision.backend.protocol {
         _ if upgrading => Version::Http1,
         AppProtocol::Http2 => Version::Http2,
         AppProtocol::Http1 => Version::Http1,
         _ => conn.version,
     };
-    let tunnel =
-        upgrading.then(|| Tunnel { client: hyper::upgrade::on(&mut request), connect });
-    let expects = request.headers().get(EXPECT).is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let tunnel = upgrading.then(|| Tunnel { client: hyper::upgrade::on(&mut request), connect });
+    let expects = request
+        .headers()
+        .get(EXPECT)
+        .is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     let (parts, incoming) = request.into_parts();
     let mut request = Request::from_parts(parts, RequestBody::new(incoming));
     request.extensions_mut().clear();

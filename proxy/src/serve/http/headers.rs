@@ -13,15 +13,16 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Whether a request asks to change protocols on this connection (RFC 9110, 7.8).
-pub fn wants_upgrade(headers: &HeaderMap) -> bool {
-    headers.contains_key(UPGRADE) && connection_options(headers).any(|o| o.eq_ignore_ascii_case("upgrade"))
+pub(super) fn wants_upgrade(headers: &HeaderMap) -> bool {
+    headers.contains_key(UPGRADE)
+        && connection_options(headers).any(|o| o.eq_ignore_ascii_case("upgrade"))
 }
 
 /// Takes away what is meant for this hop only (RFC 9110, 7.6.1): the fields that `Connection`
 /// names, `Connection` itself and its older relatives, and `Transfer-Encoding`, which each hop sets
 /// anew. `TE: trailers` stays as a statement, because trailers are passed on. With `upgrade` the two
 /// fields that ask for or grant an upgrade stay.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
     let trailers = headers.get_all(TE).iter().any(names_trailers);
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> =
@@ -50,7 +51,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
 }
 
 /// Makes a request that came as `from` one that can be sent as `to`.
-pub fn translate<B>(request: &mut Request<B>, from: Version, to: Version) {
+pub(super) fn translate<B>(request: &mut Request<B>, from: Version, to: Version) {
     match (from, to) {
         (Version::Http1, Version::Http1) => *request.version_mut() = http::Version::HTTP_11,
         (Version::Http2, Version::Http2) => {}
@@ -180,8 +181,7 @@ mod tests {
 
     #[test]
     fn the_authority_moves_between_host_and_target() {
-        let mut request =
-            Request::get("/a?b").header("host", "web.shop:81").body(()).unwrap();
+        let mut request = Request::get("/a?b").header("host", "web.shop:81").body(()).unwrap();
         translate(&mut request, Version::Http1, Version::Http2);
         assert_eq!(request.uri(), "http://web.shop:81/a?b");
         assert!(!request.headers().contains_key(HOST));

@@ -21,7 +21,7 @@ const TIMEOUT_RESPONSE: &[u8] =
 
 /// A socket of which the first octets have been read already.
 #[derive(Debug)]
-pub struct PrefixedIo {
+pub(super) struct PrefixedIo {
     prefix: Bytes,
     stream: TcpStream,
 }
@@ -29,7 +29,7 @@ pub struct PrefixedIo {
 /// A socket that HTTP/1 requests come from: their heads are watched for what hyper repairs silently
 /// (a Content-Length beside a Transfer-Encoding) and for how long they take.
 #[derive(Debug)]
-pub struct Http1Io {
+pub(super) struct Http1Io {
     inner: PrefixedIo,
     watch: HeadWatch,
     faults: Faults,
@@ -39,7 +39,7 @@ pub struct Http1Io {
 /// What the watch has found. An upgraded connection must be `Send` for hyper, hence the atomics;
 /// both holders are on one thread.
 #[derive(Debug, Clone)]
-pub struct Faults {
+pub(super) struct Faults {
     state: Arc<FaultState>,
 }
 
@@ -63,12 +63,12 @@ impl Default for Faults {
 impl Faults {
     /// Whether request `index` of the connection, counted from 0, or an earlier one had a head that
     /// must be refused.
-    pub fn spoil(&self, index: u64) -> bool {
+    pub(super) fn spoil(&self, index: u64) -> bool {
         self.state.request.load(Ordering::Relaxed) <= index
     }
 
     /// The connection has been upgraded: watch no longer.
-    pub fn off(&self) {
+    pub(super) fn off(&self) {
         self.state.off.store(true, Ordering::Relaxed);
     }
 }
@@ -77,7 +77,7 @@ impl Faults {
 
 impl PrefixedIo {
     /// `stream`, to be read after `prefix`.
-    pub fn new(stream: TcpStream, prefix: Bytes) -> Self {
+    pub(super) fn new(stream: TcpStream, prefix: Bytes) -> Self {
         Self { prefix, stream }
     }
 }
@@ -105,7 +105,7 @@ impl AsyncRead for PrefixedIo {
 
 impl Http1Io {
     /// `stream`, to be read after `prefix`; what is found goes to `faults`.
-    pub fn new(stream: TcpStream, prefix: Bytes, faults: Faults) -> Self {
+    pub(super) fn new(stream: TcpStream, prefix: Bytes, faults: Faults) -> Self {
         let inner = PrefixedIo::new(stream, prefix);
         Self { inner, watch: HeadWatch::default(), faults, deadline: None }
     }

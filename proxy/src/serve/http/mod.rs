@@ -33,7 +33,7 @@ use crate::runtime::Worker;
 use crate::upstream::{Client, LocalExecutor, Version};
 
 /// A request head (HTTP/1) or header list (HTTP/2) beyond this is refused with 431.
-const MAX_HEAD: usize = 64 << 10;
+const MAX_HEAD: u32 = 64 << 10;
 
 /// What all requests of one connection share.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub async fn serve_http1(
     let connection = http1::Builder::new()
         .auto_date_header(false)
         .header_read_timeout(None)
-        .max_buf_size(MAX_HEAD)
+        .max_buf_size(MAX_HEAD as usize)
         .serve_connection(io, service)
         .with_upgrades();
     drive(&conn, pin!(connection)).await;
@@ -97,7 +97,7 @@ pub async fn serve_http2(
         .auto_date_header(false)
         .initial_connection_window_size(4 << 20)
         .initial_stream_window_size(1 << 20)
-        .max_header_list_size(MAX_HEAD as u32)
+        .max_header_list_size(MAX_HEAD)
         .timer(TokioTimer::new())
         .serve_connection(io, service);
     drive(&conn, pin!(connection)).await;

@@ -9,8 +9,13 @@ use super::record::Record;
 
 /// A short text for people. It names what went wrong in general: details of the configuration are
 /// for the log, not for clients.
-pub(super) fn text(status: StatusCode, text: &'static str, record: Option<Record>) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::full(Bytes::from_static(text.as_bytes()), record));
+pub(super) fn text(
+    status: StatusCode,
+    text: &'static str,
+    record: Option<Record>,
+) -> Response<ResponseBody> {
+    let mut response =
+        Response::new(ResponseBody::full(Bytes::from_static(text.as_bytes()), record));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response

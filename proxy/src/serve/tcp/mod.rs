@@ -72,9 +72,8 @@ pub async fn open(
     let mut failed: Option<Arc<Endpoint>> = None;
     for _ in 0..ATTEMPTS {
         let now = worker.clock.now();
-        let picked = worker.with_random(|random| {
-            backend.pick(now, random, failed.as_deref()).map(Arc::clone)
-        });
+        let picked = worker
+            .with_random(|random| backend.pick(now, random, failed.as_deref()).map(Arc::clone));
         let Some(endpoint) = picked else { return Err(Flag::NoHealthyUpstream) };
         match upstream::connect(client, endpoint.address).await {
             Ok(stream) => {

@@ -56,7 +56,9 @@ fn the_last_good_version_stays_when_an_object_goes_bad() {
     assert!(changes.is_empty());
     assert_eq!(
         told(&problems),
-        ["all.yaml: document 1 (line 1): Service shop/a: spec.ports[0].port: 0: must be from 1 to 65535"]
+        [
+            "all.yaml: document 1 (line 1): Service shop/a: spec.ports[0].port: 0: must be from 1 to 65535"
+        ]
     );
     let (changes, problems) = folder.update(files(&[("all.yaml", &text("eighty"))]));
     assert!(changes.is_empty());
