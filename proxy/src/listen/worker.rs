@@ -75,7 +75,12 @@ fn attach(worker: &Rc<Worker>, attachment: PodAttachment) -> Signal {
     let PodAttachment { pod, netns, listeners, destinations } = attachment;
     let closing = Signal::default();
     let cookie = netns.cookie();
-    let client = Client::new(Arc::clone(&pod.workload), Some(netns), closing.clone());
+    let client = Client::new(
+        Some(Arc::clone(&pod.name.namespace)),
+        Arc::clone(&pod.workload),
+        Some(netns),
+        closing.clone(),
+    );
     for listener in [Some(listeners.v4), listeners.v6].into_iter().flatten() {
         match adopt(listener) {
             Ok(listener) => {
@@ -99,7 +104,7 @@ fn listen(worker: &Rc<Worker>, plain: PlainListener) {
     let PlainListener { listener, service, port } = plain;
     let closing = worker.closing.clone();
     let workload = Arc::from("plain");
-    let client = Client::new(workload, None, closing.clone());
+    let client = Client::new(None, workload, None, closing.clone());
     match adopt(listener) {
         Ok(listener) => {
             let destination = Destination::Fixed(service, port);

@@ -19,6 +19,9 @@ pub struct ClientId(pub u64);
 pub struct Client {
     /// Its number.
     pub id: ClientId,
+    /// The namespace of its pod, if it is one: routes of other namespaces than their Service's are for
+    /// clients of their own alone.
+    pub namespace: Option<Arc<str>>,
     /// Its workload, for metrics and logs.
     pub workload: Arc<str>,
     /// Where its sockets are made; the proxy's own namespace if absent.
@@ -30,9 +33,14 @@ pub struct Client {
 
 impl Client {
     /// A client without connections.
-    pub fn new(workload: Arc<str>, netns: Option<Arc<PodNetns>>, closing: Signal) -> Rc<Self> {
+    pub fn new(
+        namespace: Option<Arc<str>>,
+        workload: Arc<str>,
+        netns: Option<Arc<PodNetns>>,
+        closing: Signal,
+    ) -> Rc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = ClientId(NEXT.fetch_add(1, Ordering::Relaxed));
-        Rc::new(Self { id, workload, netns, closing, pool: RefCell::default() })
+        Rc::new(Self { id, namespace, workload, netns, closing, pool: RefCell::default() })
     }
 }

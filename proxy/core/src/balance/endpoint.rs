@@ -1,65 +1,92 @@
-//! One endpoint of one Service port, with its live state.
+//! One endpoint and its live state: load and health as this node sees them.
 
+use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::Millis;
-use super::ejection::{Ejection, Failures};
+use super::ejection::{Ejection, Health};
 use crate::model::ObjectName;
 
-/// An endpoint's number; never used twice in a process.
+/// An endpoint's identity: unique in the process, never used again once the endpoint is forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointId(pub u64);
 
-/// An endpoint. It outlives snapshots: a change of configuration resets none of its state.
-#[derive(Debug)]
+/// An address that answers for one or more Services. The same pod at the same address is the same
+/// endpoint, whichever Service leads to it: load and health are the server's, not the Service's.
 pub struct Endpoint {
-    /// Its number.
+    /// Its identity.
     pub id: EndpointId,
     /// Where it listens.
     pub address: SocketAddr,
-    /// The pod behind it, if its slice names one.
+    /// The pod behind it, if the slice names one.
     pub pod: Option<ObjectName>,
-    active: AtomicU32,
-    failures: Failures,
+    live: Live,
 }
 
+/// What changes with each request; on a cache line of its own, because all workers write it while
+/// they read the fields above.
+#[derive(Default)]
+#[repr(align(64))]
+struct Live {
+    /// Requests that have begun and not ended.
+    active: AtomicU32,
+    health: Health,
+}
+
+// === impl Endpoint ===
+
 impl Endpoint {
-    /// An endpoint of which nothing is known yet.
-    pub fn new(address: SocketAddr, pod: Option<ObjectName>) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let id = EndpointId(NEXT.fetch_add(1, Ordering::Relaxed));
-        Self { id, address, pod, active: AtomicU32::new(0), failures: Failures::default() }
+    /// An idle, healthy endpoint.
+    pub fn new(id: EndpointId, address: SocketAddr, pod: Option<ObjectName>) -> Self {
+        Self { id, address, pod, live: Live::default() }
     }
 
-    /// A request to it, or a connection relayed to it, begins.
+    /// A request (or connection, if opaque) begins; each is ended once, by [`Endpoint::end`].
+    #[inline]
     pub fn begin(&self) {
-        self.active.fetch_add(1, Ordering::Relaxed);
+        self.live.active.fetch_add(1, Relaxed);
     }
 
-    /// What [`Endpoint::begin`] began has ended. Once for each.
+    /// A request that had begun is over.
+    #[inline]
     pub fn end(&self) {
-        self.active.fetch_sub(1, Ordering::Relaxed);
+        self.live.active.fetch_sub(1, Relaxed);
     }
 
-    /// Requests and relayed connections under way, of all workers.
+    /// How many requests are under way from this node.
+    #[inline]
     pub fn active(&self) -> u32 {
-        self.active.load(Ordering::Relaxed)
+        self.live.active.load(Relaxed)
     }
 
-    /// It has answered.
+    /// A request was answered: the run of failures, if any, is over.
+    #[inline]
     pub fn succeeded(&self) {
-        self.failures.succeeded();
+        self.live.health.succeeded();
     }
 
-    /// It refused a connection or broke one before it answered. `Some` if it is left out for that
-    /// from now on: said once.
+    /// A request failed (no connection, reset, no answer in time, or a 5xx, as the caller counts).
+    ///
+    /// The fifth failure in a row ejects the endpoint; that call alone returns the ejection.
     pub fn failed(&self, now: Millis) -> Option<Ejection> {
-        self.failures.failed(now)
+        self.live.health.failed(now)
     }
 
-    /// Whether it is left out now.
+    /// Whether it is being left out because it failed.
+    #[inline]
     pub fn ejected(&self, now: Millis) -> bool {
-        self.failures.out(now)
+        self.live.health.ejected(now)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("id", &self.id.0)
+            .field("address", &self.address)
+            .field("pod", &self.pod)
+            .field("active", &self.active())
+            .finish_non_exhaustive()
     }
 }

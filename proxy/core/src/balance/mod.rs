@@ -1,17 +1,20 @@
 //! Which endpoint a request goes to, and what is remembered of each endpoint.
 //!
-//! A policy is a file; it sees the candidates and chance, and answers with an index.
+//! Knows no sockets: the data plane tells an [`Endpoint`] when a request begins, ends, succeeds or
+//! fails. An endpoint's state outlives snapshots, so that a changed object never resets it.
 
+mod backend;
 mod ejection;
 mod endpoint;
 mod least_request;
-mod pick;
 mod round_robin;
+#[cfg(test)]
+mod tests;
 
+pub use backend::{Algorithm, Backend};
 pub use ejection::{Ejection, FAILURES_TO_EJECT};
 pub use endpoint::{Endpoint, EndpointId};
-pub use pick::{Algorithm, Balancer};
 
-/// Monotonic time in milliseconds, from a start that the caller chooses once.
+/// Monotonic milliseconds, counted from any origin that does not change while the process lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Millis(pub u64);

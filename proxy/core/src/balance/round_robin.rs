@@ -1,16 +1,28 @@
-//! Each in turn, over all workers.
+//! Round robin: each endpoint in turn.
+//!
+//! For connections whose length and cost are unknown: what is under way says little about load, and
+//! turns spread them evenly from the first one on.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Whose turn it is.
-#[derive(Debug, Default)]
-pub(super) struct RoundRobin {
-    next: AtomicUsize,
-}
+use super::Endpoint;
 
-impl RoundRobin {
-    /// The index of the next of `n`; `None` if there are none.
-    pub(super) fn next(&self, n: usize) -> Option<usize> {
-        self.next.fetch_add(1, Ordering::Relaxed).checked_rem(n)
+/// Picks the next in turn that `usable` lets through; `None` if it lets none through.
+///
+/// Passing over one takes a turn too, so that the neighbour of an ejected endpoint does not inherit
+/// its share.
+pub(super) fn pick<'a>(
+    endpoints: &'a [Arc<Endpoint>],
+    turn: &AtomicUsize,
+    usable: impl Fn(&Endpoint) -> bool,
+) -> Option<&'a Arc<Endpoint>> {
+    for _ in endpoints {
+        let next = turn.fetch_add(1, Relaxed).checked_rem(endpoints.len())?;
+        if let Some(endpoint) = endpoints.get(next).filter(|e| usable(e)) {
+            return Some(endpoint);
+        }
     }
+    // Other threads took the turns in between.
+    endpoints.iter().find(|e| usable(e))
 }

@@ -1,332 +1,227 @@
-//! Looks over the shoulder of an HTTP/1 parser for what that repairs without a word.
+//! Watches an HTTP/1 connection's bytes for request heads that two readers could read differently.
 //!
-//! Not a parser: it follows the framing of requests (RFC 9112, 6) just closely enough to know where
-//! heads begin. hyper drops a Content-Length that stands beside a Transfer-Encoding; RFC 9112, 6.1
-//! allows that, but the sender is broken or means harm, and a mesh should say so.
+//! Not a parser: hyper is. But hyper drops a `Content-Length` that stands beside a
+//! `Transfer-Encoding`, so whoever sees its request cannot tell that both were sent, and refusing
+//! such requests (request smuggling) needs both. The watch sees every byte before hyper does, and
+//! follows heads and bodies as hyper does; where it is stricter it errs towards refusing.
 
-/// The watch over one connection's requests.
-#[derive(Debug)]
+use memchr::{memchr, memchr2};
+
+use super::head_fields::{Body, Fault, Head, chunk_size};
+
+/// The longest line, octets: servers commonly take heads of 8 to 64 KiB.
+const MAX_LINE: usize = 64 * 1024;
+/// What a line's buffer may keep between lines, octets.
+const KEEP: usize = 1024;
+
+/// The watch over one connection, from its first byte on.
+#[derive(Debug, Default)]
 pub struct HeadWatch {
     state: State,
     head: Head,
-    /// Heads that have been seen whole.
+    /// The start of a line whose end has not come.
+    partial: Vec<u8>,
+    /// Complete heads so far: the index of the head under way, or of the next.
     heads: u64,
-    faulty: Option<u64>,
+    fault: Option<(u64, Fault)>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum State {
-    /// In a head.
-    Head,
-    /// So many octets of a body, or of a chunk and its line end, to skip.
-    Body(u64),
-    /// So many octets of a chunk with its line end to skip; another chunk's size follows.
-    Chunk(u64),
-    /// In the line of a chunk's size, which is this so far; `ext`: past the digits.
-    ChunkSize { size: u64, ext: bool },
-    /// In the lines behind the last chunk.
+    /// Before a request line; empty lines are passed over.
+    #[default]
+    RequestLine,
+    Fields,
+    /// This many octets of a body (above 0).
+    Length(u64),
+    ChunkSize,
+    /// This many octets of a chunk (above 0).
+    ChunkData(u64),
+    /// The line's end after a chunk's octets.
+    ChunkEnd,
     Trailers,
-    /// Nothing more is looked at.
+    /// No longer HTTP, or not sure where heads begin.
     Off,
-}
-
-/// What is known of the head being read.
-#[derive(Debug, Default)]
-struct Head {
-    /// The line being read, as far as it is of use: a name, a colon and a framing value.
-    line: Vec<u8>,
-    /// Octets since the last line end.
-    line_len: usize,
-    /// Lines that have ended.
-    lines: usize,
-    content_length: Option<u64>,
-    transfer_encoding: bool,
-    chunked: bool,
-    hosts: u8,
-    bad: bool,
-}
-
-/// Longer lines are not kept whole: no framing field is.
-const KEPT: usize = 256;
-
-impl Default for HeadWatch {
-    fn default() -> Self {
-        Self { state: State::Head, head: Head::default(), heads: 0, faulty: None }
-    }
 }
 
 // === impl HeadWatch ===
 
 impl HeadWatch {
-    /// Looks at what was read next.
+    /// A watch over a new connection.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The next bytes, as they were read. Each byte once, in order, before hyper gets them.
+    #[inline]
     pub fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             bytes = match self.state {
                 State::Off => return,
-                State::Body(left) => {
-                    let (rest, left) = skip(bytes, left);
-                    self.state = if left == 0 { State::Head } else { State::Body(left) };
-                    rest
-                }
-                State::Chunk(left) => {
-                    let (rest, left) = skip(bytes, left);
-                    self.state = match left {
-                        0 => State::ChunkSize { size: 0, ext: false },
-                        left => State::Chunk(left),
-                    };
-                    rest
-                }
-                State::ChunkSize { size, ext } => self.chunk_size(bytes, size, ext),
-                State::Head | State::Trailers => self.line(bytes),
+                State::Length(left) => self.skip(bytes, left, State::Length, State::RequestLine),
+                State::ChunkData(left) => self.skip(bytes, left, State::ChunkData, State::ChunkEnd),
+                _ => self.take_line(bytes),
             };
         }
     }
 
-    /// The index, counted from 0, of the first request of the connection whose head must be refused.
+    /// The index (the connection's first request is 0) of the first request that must be refused with
+    /// 400, after which the connection must be closed. Known before hyper can hand that request over.
+    #[inline]
     pub fn faulty_request(&self) -> Option<u64> {
-        self.faulty
+        self.fault.map(|(request, _)| request)
     }
 
-    /// Whether a head has begun and not ended.
+    /// What is wrong with [`HeadWatch::faulty_request`], for the log.
+    pub fn fault(&self) -> Option<Fault> {
+        self.fault.map(|(_, fault)| fault)
+    }
+
+    /// How many heads have come whole.
+    pub fn heads(&self) -> u64 {
+        self.heads
+    }
+
+    /// Whether a head has begun and not ended: the client owes the rest of it.
+    #[inline]
     pub fn in_partial_head(&self) -> bool {
-        self.state == State::Head && (self.head.line_len > 0 || self.head.lines > 0)
-    }
-
-    fn chunk_size<'a>(&mut self, bytes: &'a [u8], mut size: u64, mut ext: bool) -> &'a [u8] {
-        for (i, byte) in bytes.iter().enumerate() {
-            match byte {
-                b'\n' => {
-                    self.state = match size {
-                        0 => State::Trailers,
-                        size => State::Chunk(size.saturating_add(2)),
-                    };
-                    return &bytes[i + 1..];
-                }
-                _ if ext => {}
-                byte if byte.is_ascii_hexdigit() => {
-                    let digit = char::from(*byte).to_digit(16).unwrap_or(0);
-                    // A size beyond all sense: the parser refuses it, there is nothing to follow.
-                    let Some(next) = size.checked_mul(16) else {
-                        self.state = State::Off;
-                        return &[];
-                    };
-                    size = next + u64::from(digit);
-                }
-                _ => ext = true,
-            }
+        match self.state {
+            State::RequestLine => !self.partial.is_empty(),
+            State::Fields => true,
+            _ => false,
         }
-        self.state = State::ChunkSize { size, ext };
-        &[]
     }
 
-    /// Takes one line, or what there is of it.
-    fn line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
-            self.head.keep(bytes);
+    /// What follows is not HTTP (after an upgrade or CONNECT): stops watching for good.
+    pub fn off(&mut self) {
+        self.state = State::Off;
+        self.partial = Vec::new();
+    }
+
+    /// Passes over `left` octets, as far as they are there; the bytes after them.
+    fn skip<'b>(
+        &mut self,
+        bytes: &'b [u8],
+        left: u64,
+        more: fn(u64) -> State,
+        then: State,
+    ) -> &'b [u8] {
+        let here = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
+        let left = left - here as u64;
+        self.state = if left == 0 { then } else { more(left) };
+        bytes.get(here..).unwrap_or_default()
+    }
+
+    /// Reads up to the line's end, if it is there; the bytes after it.
+    #[inline]
+    fn take_line<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let Some(end) = memchr(b'\n', bytes) else {
+            self.partial.extend_from_slice(bytes);
+            if self.partial.len() > MAX_LINE {
+                self.too_long();
+                self.partial.clear();
+            }
             return &[];
         };
-        if self.head.line.is_empty() && self.head.line_len == 0 {
-            self.line_ended(&bytes[..end]);
+        let (line, rest) = bytes.split_at(end);
+        if self.partial.is_empty() {
+            self.line(line);
         } else {
-            self.head.keep(&bytes[..end]);
-            let line = std::mem::take(&mut self.head.line);
-            self.line_ended(&line);
-            self.head.line = line;
-            self.head.line.clear();
-            self.head.line_len = 0;
+            let mut whole = std::mem::take(&mut self.partial);
+            whole.extend_from_slice(line);
+            self.line(&whole);
+            if whole.capacity() <= KEEP {
+                whole.clear();
+                self.partial = whole;
+            }
         }
-        &bytes[end + 1..]
+        rest.get(1..).unwrap_or_default()
     }
 
-    fn line_ended(&mut self, line: &[u8]) {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if !line.is_empty() {
-            if self.state == State::Head {
-                self.head.field(line);
-            }
-            self.head.lines += 1;
-            return;
+    /// One line without its LF.
+    #[inline]
+    fn line(&mut self, line: &[u8]) {
+        if line.len() > MAX_LINE {
+            self.too_long();
         }
+        let control = memchr2(b'\r', 0, line);
+        let (line, crlf) = match line.split_last() {
+            Some((b'\r', start)) if control == Some(start.len()) => (start, true),
+            _ => (line, false),
+        };
+        let stray = control.is_some() && !crlf;
         match self.state {
-            // Empty lines before a request (RFC 9112, 2.2).
-            State::Head if self.head.lines == 0 => {}
-            State::Head => self.head_ended(),
-            _ => {
-                self.head = Head { line: std::mem::take(&mut self.head.line), ..Head::default() };
-                self.state = State::Head;
+            State::RequestLine | State::Fields => {
+                if stray {
+                    self.note(Fault::ControlCharacter);
+                }
+                self.head_line(line);
+            }
+            // hyper takes a line here to end with CRLF and nothing else.
+            _ if !crlf => self.lost_track(),
+            _ => self.chunk_line(line),
+        }
+    }
+
+    #[inline]
+    fn head_line(&mut self, line: &[u8]) {
+        match (self.state, line) {
+            (State::Fields, []) => self.end_of_head(),
+            (State::Fields, _) => {
+                if let Err(fault) = self.head.field(line) {
+                    self.note(fault);
+                }
+            }
+            (_, []) => {}
+            (..) => {
+                self.head = Head::request_line(line);
+                self.state = State::Fields;
             }
         }
     }
 
-    fn head_ended(&mut self) {
-        let head = std::mem::replace(&mut self.head, Head { line: Vec::new(), ..Head::default() });
-        let ambiguous = head.transfer_encoding && head.content_length.is_some();
-        if (head.bad || ambiguous || head.hosts > 1) && self.faulty.is_none() {
-            self.faulty = Some(self.heads);
+    fn end_of_head(&mut self) {
+        let (body, verdict) = self.head.end();
+        if let Err(fault) = verdict {
+            self.note(fault);
         }
         self.heads += 1;
-        self.state = match head.content_length {
-            _ if head.chunked => State::ChunkSize { size: 0, ext: false },
-            Some(length) if length > 0 => State::Body(length),
-            _ => State::Head,
+        self.state = match body {
+            Body::Length(0) => State::RequestLine,
+            Body::Length(length) => State::Length(length),
+            Body::Chunked => State::ChunkSize,
         };
     }
-}
 
-// === impl Head ===
-
-impl Head {
-    fn keep(&mut self, bytes: &[u8]) {
-        self.line_len += bytes.len();
-        let room = KEPT.saturating_sub(self.line.len());
-        self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    fn chunk_line(&mut self, line: &[u8]) {
+        self.state = match (self.state, line) {
+            (State::ChunkSize, _) => match chunk_size(line) {
+                Some(0) => State::Trailers,
+                Some(size) => State::ChunkData(size),
+                None => return self.lost_track(),
+            },
+            (State::ChunkEnd, []) => State::ChunkSize,
+            (State::Trailers, []) => State::RequestLine,
+            (State::Trailers, _) => State::Trailers,
+            _ => return self.lost_track(),
+        };
     }
 
-    /// One line of a head that is not empty.
-    fn field(&mut self, line: &[u8]) {
-        if self.lines == 0 {
-            return;
-        }
-        // Continuation lines (obs-fold) and stray carriage returns are read differently by different
-        // parsers (RFC 9112, 5.2 and 2.2).
-        if matches!(line[0], b' ' | b'\t') {
-            self.bad = true;
-            return;
-        }
-        // By length first: nearly all lines are none of these.
-        let Some(colon) = line.iter().take(20).position(|byte| *byte == b':') else { return };
-        let (name, value) = (&line[..colon], &line[colon + 1..]);
-        let bare = name.trim_ascii_end();
-        match bare.len() {
-            4 if bare.eq_ignore_ascii_case(b"host") => self.hosts = self.hosts.saturating_add(1),
-            14 if bare.eq_ignore_ascii_case(b"content-length") => self.length(value),
-            17 if bare.eq_ignore_ascii_case(b"transfer-encoding") => self.encoding(value),
-            _ => return,
-        }
-        // No white space is allowed before the colon (RFC 9112, 5.1).
-        self.bad |= bare.len() != name.len();
-    }
-
-    fn length(&mut self, value: &[u8]) {
-        let value = value.trim_ascii();
-        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-        let length = std::str::from_utf8(value).ok().filter(|_| digits);
-        match length.and_then(|length| length.parse().ok()) {
-            Some(length) if self.content_length.is_none_or(|known| known == length) => {
-                self.content_length = Some(length);
-            }
-            _ => {
-                self.bad = true;
-                self.content_length.get_or_insert(0);
-            }
+    fn too_long(&mut self) {
+        match self.state {
+            State::RequestLine | State::Fields => self.note(Fault::TooLong),
+            _ => self.lost_track(),
         }
     }
 
-    fn encoding(&mut self, value: &[u8]) {
-        self.transfer_encoding = true;
-        let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
-        self.chunked = last.eq_ignore_ascii_case(b"chunked");
-        self.bad |= !self.chunked;
-    }
-}
-
-fn skip(bytes: &[u8], left: u64) -> (&[u8], u64) {
-    let here = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
-    (&bytes[here..], left - here as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn watch(bytes: &[u8]) -> HeadWatch {
-        let mut watch = HeadWatch::default();
-        watch.feed(bytes);
-        watch
+    /// hyper fails the body here. If it should not, the next request is the one to distrust.
+    fn lost_track(&mut self) {
+        self.note(Fault::LostTrack);
+        self.off();
     }
 
-    #[test]
-    fn ambiguous_framing_is_seen_in_any_order_and_case() {
-        for head in [
-            "POST / HTTP/1.1\r\nhost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
-            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n",
-            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding : chunked\r\n\r\n",
-            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\n",
-            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: +3\r\n\r\n",
-            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, identity\r\n\r\n",
-            "POST / HTTP/1.1\r\nhost: a\r\nx: y\r\n z\r\n\r\n",
-            "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
-        ] {
-            assert_eq!(watch(head.as_bytes()).faulty_request(), Some(0), "{head:?}");
-        }
-    }
-
-    #[test]
-    fn the_index_is_of_the_faulty_one_behind_bodies_of_all_kinds() {
-        let stream = "GET / HTTP/1.1\r\nhost: a\r\n\r\n\
-            POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\nGET / \
-            POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n\
-            5;x=y\r\nhello\r\n0\r\nx-t: 1\r\n\r\n\
-            POST / HTTP/1.1\r\ncontent-length: 0\r\ntransfer-encoding: chunked\r\n\r\n";
-        assert_eq!(watch(stream.as_bytes()).faulty_request(), Some(3));
-    }
-
-    #[test]
-    fn a_head_is_partial_from_its_first_octet_to_its_last() {
-        let head = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
-        assert!(!watch(b"").in_partial_head());
-        for end in 1..head.len() {
-            assert!(watch(&head[..end]).in_partial_head(), "{end}");
-        }
-        assert!(!watch(head).in_partial_head());
-    }
-
-    proptest! {
-        #[test]
-        fn how_the_stream_is_cut_makes_no_difference(
-            requests in proptest::collection::vec(request(), 1..6),
-            cuts in proptest::collection::vec(1usize..40, 0..40),
-        ) {
-            let stream = requests.concat();
-            let whole = watch(&stream);
-            let mut pieces = HeadWatch::default();
-            let mut rest = &stream[..];
-            for cut in cuts {
-                let (piece, behind) = rest.split_at(cut.min(rest.len()));
-                pieces.feed(piece);
-                rest = behind;
-            }
-            pieces.feed(rest);
-            prop_assert_eq!(whole.faulty, pieces.faulty);
-            prop_assert_eq!(whole.heads, pieces.heads);
-            prop_assert_eq!(whole.heads, requests.len() as u64);
-            prop_assert_eq!(whole.in_partial_head(), pieces.in_partial_head());
-        }
-
-        #[test]
-        fn nothing_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            watch(&bytes);
-        }
-    }
-
-    fn request() -> impl Strategy<Value = Vec<u8>> {
-        let body = "[ -~\r\n]{0,30}";
-        prop_oneof![
-            Just(b"GET /a HTTP/1.1\r\nhost: a\r\n\r\n".to_vec()),
-            body.prop_map(|b| {
-                format!("POST / HTTP/1.1\r\nhost: a\r\nContent-Length: {}\r\n\r\n{b}", b.len())
-                    .into_bytes()
-            }),
-            body.prop_map(|b| {
-                let chunk = match b.len() {
-                    0 => String::new(),
-                    n => format!("{n:X}\r\n{b}\r\n"),
-                };
-                format!("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n{chunk}0\r\n\r\n")
-                    .into_bytes()
-            }),
-        ]
+    /// The first fault counts: nothing after it is served.
+    fn note(&mut self, fault: Fault) {
+        self.fault.get_or_insert((self.heads, fault));
     }
 }

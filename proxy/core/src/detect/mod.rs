@@ -1,9 +1,13 @@
-//! Which protocol a connection speaks: declared, or told by its first bytes.
+//! Which protocol a connection speaks, from what is declared or from its first bytes.
 
 mod declared;
 mod first_bytes;
+mod head_fields;
 mod head_watch;
+#[cfg(test)]
+mod head_watch_tests;
 
 pub use declared::declared;
 pub use first_bytes::{Verdict, first_bytes};
+pub use head_fields::Fault;
 pub use head_watch::HeadWatch;

@@ -19,7 +19,7 @@ pub use route::{
 pub use service::{AppProtocol, Service, ServicePort};
 
 /// One object of any kind, as a source says it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Object {
     /// A Namespace.
     Namespace(Namespace),
@@ -49,7 +49,7 @@ pub enum Kind {
 }
 
 /// What a source says: the verbs of the control flow.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// The object is now this (new or replaced).
     Apply(Object),
@@ -67,5 +67,17 @@ impl Object {
             Self::Pod(o) => (Kind::Pod, &o.name),
             Self::HttpRoute(o) => (Kind::HttpRoute, &o.name),
         }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Namespace => "Namespace",
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Pod => "Pod",
+            Self::HttpRoute => "HTTPRoute",
+        })
     }
 }

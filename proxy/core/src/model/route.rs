@@ -8,7 +8,7 @@ use regex::Regex;
 use super::ObjectName;
 
 /// An HTTPRoute.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpRoute {
     /// Namespace and name.
     pub name: ObjectName,
@@ -30,7 +30,7 @@ pub struct ParentRef {
 }
 
 /// One rule: a request that meets any of `matches` passes `filters` and goes to one of `backends`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpRule {
     /// `name`, if the rule has one.
     pub name: Option<Arc<str>>,
@@ -43,7 +43,7 @@ pub struct HttpRule {
 }
 
 /// All of these must hold.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpMatch {
     /// The path's match.
     pub path: PathMatch,
@@ -76,7 +76,7 @@ pub enum TextMatch {
 }
 
 /// A header's match.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderMatch {
     /// The header's name (case-insensitive by type).
     pub name: HeaderName,
@@ -85,7 +85,7 @@ pub struct HeaderMatch {
 }
 
 /// A query parameter's match.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueryMatch {
     /// The parameter's name, after percent-decoding.
     pub name: Arc<str>,
@@ -94,7 +94,7 @@ pub struct QueryMatch {
 }
 
 /// What happens to a request or response on its way.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Filter {
     /// `RequestHeaderModifier`.
     RequestHeaders(HeaderModifier),
@@ -119,7 +119,7 @@ pub struct HeaderModifier {
 }
 
 /// A backend with its share of the traffic.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendRef {
     /// Its share, relative to the sum of the rule's weights; 0 gets none.
     pub weight: u32,
@@ -130,7 +130,7 @@ pub struct BackendRef {
 }
 
 /// Where a backend's share goes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BackendTarget {
     /// A Service's port (whether it exists is found at compile time).
     Service {
@@ -145,3 +145,29 @@ pub enum BackendTarget {
         message: Arc<str>,
     },
 }
+
+// Two patterns are the same if they are written the same: an update that changes nothing must be seen as one.
+
+impl PartialEq for PathMatch {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(a), Self::Exact(b)) | (Self::Prefix(a), Self::Prefix(b)) => a == b,
+            (Self::Regex(a), Self::Regex(b)) => a.as_str() == b.as_str(),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for PathMatch {}
+
+impl PartialEq for TextMatch {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(a), Self::Exact(b)) => a == b,
+            (Self::Regex(a), Self::Regex(b)) => a.as_str() == b.as_str(),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for TextMatch {}

@@ -1,13 +1,16 @@
-//! Which rule a request meets, and what its filters do (Gateway API v1 HTTPRoute, GEP-1294).
+//! Which rule a request meets, and what its filters do.
+//!
+//! Knows no endpoints beyond [`Backend`](crate::balance::Backend): who answers is `balance`'s.
 
-mod matches;
-mod modify;
+mod headers;
 mod query;
 mod rank;
 #[cfg(test)]
 mod reference;
+mod request;
 mod router;
+mod rule;
 
-pub use matches::RequestHead;
-pub(crate) use router::Candidate;
-pub use router::Router;
+pub use request::RequestHead;
+pub use router::{Router, RouterBuilder};
+pub use rule::{Choice, Rule, WeightedBackend};

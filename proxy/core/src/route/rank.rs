@@ -1,50 +1,64 @@
-//! Which of several matches wins.
+//! Which of several matches wins: an ordered value.
 
 use std::cmp::Reverse;
 
-use crate::model::{HttpMatch, HttpRoute, ObjectName, PathMatch};
+use crate::model::{HttpMatch, ObjectName, PathMatch};
 
-/// A match's precedence; the greatest wins. The fields stand in the order of the Gateway API's
-/// `HTTPRouteRule.matches`: path, method, headers, queries, then the age of the route, then its
-/// name, then the order in the route.
+/// Where a match stands among all matches of a Service's port; the smallest is asked first.
+///
+/// The order of the fields is that of Gateway API (`HTTPRouteRule.matches`): exact path, longest
+/// prefix, method, most headers, most query parameters; then the oldest route, its namespace and
+/// name, and the place of the rule in it. Where a pattern stands is left to the implementation: here
+/// after exact paths and before prefixes, the longer pattern first, as in Envoy Gateway. A pattern is
+/// written to make an exception from a prefix, so it would be dead behind the prefix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
     path: PathRank,
-    method: bool,
-    headers: usize,
-    queries: usize,
-    /// Older wins; a route without a time is the newest.
-    created: Reverse<i64>,
-    name: Reverse<ObjectName>,
-    rule: Reverse<usize>,
-    index: Reverse<usize>,
+    method: Reverse<bool>,
+    headers: Reverse<usize>,
+    queries: Reverse<usize>,
+    age: Age,
+    route: ObjectName,
+    /// The rule's place in its route, then the match's in its rule.
+    place: (usize, usize),
 }
 
-/// Exact before regular expression before prefix, the longer first. The specification leaves the
-/// place of regular expressions open; here they are where Envoy Gateway puts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum PathRank {
-    Prefix(usize),
-    Regex(usize),
     Exact,
+    Regex { length: Reverse<usize> },
+    Prefix { length: Reverse<usize> },
 }
 
+/// Seconds since the epoch; a route that does not say when it was made counts as the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Age {
+    Created(i64),
+    Unknown,
+}
+
+// === impl Rank ===
+
 impl Rank {
-    /// The rank of match `index` of rule `rule` of `route`.
-    pub(super) fn of(route: &HttpRoute, rule: usize, index: usize, matched: &HttpMatch) -> Self {
+    /// `wanted` has the first of each name only in its headers and queries, and a trimmed prefix.
+    pub(super) fn new(
+        wanted: &HttpMatch,
+        created: Option<i64>,
+        route: &ObjectName,
+        place: (usize, usize),
+    ) -> Self {
         Self {
-            path: match &matched.path {
+            path: match &wanted.path {
                 PathMatch::Exact(_) => PathRank::Exact,
-                PathMatch::Regex(regex) => PathRank::Regex(regex.as_str().len()),
-                PathMatch::Prefix(prefix) => PathRank::Prefix(prefix.trim_end_matches('/').len()),
+                PathMatch::Regex(p) => PathRank::Regex { length: Reverse(p.as_str().len()) },
+                PathMatch::Prefix(p) => PathRank::Prefix { length: Reverse(p.len()) },
             },
-            method: matched.method.is_some(),
-            headers: matched.headers.len(),
-            queries: matched.queries.len(),
-            created: Reverse(route.created.unwrap_or(i64::MAX)),
-            name: Reverse(route.name.clone()),
-            rule: Reverse(rule),
-            index: Reverse(index),
+            method: Reverse(wanted.method.is_some()),
+            headers: Reverse(wanted.headers.len()),
+            queries: Reverse(wanted.queries.len()),
+            age: created.map_or(Age::Unknown, Age::Created),
+            route: route.clone(),
+            place,
         }
     }
 }

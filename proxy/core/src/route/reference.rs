@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
+use regex::Regex;
 
-use super::{Candidate, RequestHead, Router};
+use super::router::RouterBuilder;
+use super::{RequestHead, Rule};
 use crate::model::{
     HeaderMatch, HttpMatch, HttpRoute, HttpRule, ObjectName, PathMatch, QueryMatch, TextMatch,
 };
@@ -25,34 +27,51 @@ fn naive(routes: &[HttpRoute], head: &RequestHead<'_>) -> Option<Winner> {
             }
         }
     }
-    let exact = |m: &HttpMatch| usize::from(matches!(m.path, PathMatch::Exact(_)));
+    let kind = |m: &HttpMatch| match &m.path {
+        PathMatch::Exact(_) => 2,
+        PathMatch::Regex(_) => 1,
+        PathMatch::Prefix(_) => 0,
+    };
     let length = |m: &HttpMatch| match &m.path {
+        PathMatch::Exact(_) => 0,
+        PathMatch::Regex(p) => p.as_str().len(),
         PathMatch::Prefix(p) => p.trim_end_matches('/').len(),
-        _ => 0,
     };
     let keep_best = |left: &mut Vec<Held<'_>>, score: &dyn Fn(&Held<'_>) -> i128| {
         if let Some(best) = left.iter().map(score).max() {
             left.retain(|candidate| score(candidate) == best);
         }
     };
-    keep_best(&mut left, &|c| exact(c.2) as i128);
+    keep_best(&mut left, &|c| kind(c.2));
     keep_best(&mut left, &|c| length(c.2) as i128);
     keep_best(&mut left, &|c| i128::from(c.2.method.is_some()));
-    keep_best(&mut left, &|c| c.2.headers.len() as i128);
-    keep_best(&mut left, &|c| c.2.queries.len() as i128);
+    keep_best(&mut left, &|c| headers_of(c.2).len() as i128);
+    keep_best(&mut left, &|c| queries_of(c.2).len() as i128);
     keep_best(&mut left, &|c| -i128::from(c.1.created.unwrap_or(i64::MAX)));
     left.sort_by(|a, b| (&a.1.name, a.0.1, a.3).cmp(&(&b.1.name, b.0.1, b.3)));
     left.first().map(|candidate| candidate.0)
+}
+
+/// Of several of one name the first counts.
+fn headers_of(matched: &HttpMatch) -> Vec<&HeaderMatch> {
+    let all = &matched.headers;
+    let first = |i: usize| all[..i].iter().all(|earlier| earlier.name != all[i].name);
+    (0..all.len()).filter(|i| first(*i)).map(|i| &all[i]).collect()
+}
+
+fn queries_of(matched: &HttpMatch) -> Vec<&QueryMatch> {
+    let all = &matched.queries;
+    let first = |i: usize| all[..i].iter().all(|earlier| earlier.name != all[i].name);
+    (0..all.len()).filter(|i| first(*i)).map(|i| &all[i]).collect()
 }
 
 fn holds(matched: &HttpMatch, head: &RequestHead<'_>) -> bool {
     let path = match &matched.path {
         PathMatch::Exact(exact) => head.path == &**exact,
         PathMatch::Prefix(prefix) => {
-            let elements = |p: &str| {
-                p.split('/').filter(|e| !e.is_empty()).map(str::to_owned).collect::<Vec<_>>()
-            };
-            elements(head.path).starts_with(&elements(prefix))
+            let wanted: Vec<_> = prefix.split('/').skip(1).filter(|e| !e.is_empty()).collect();
+            let found: Vec<_> = head.path.split('/').skip(1).collect();
+            found.starts_with(&wanted)
         }
         PathMatch::Regex(regex) => regex.is_match(head.path),
     };
@@ -61,12 +80,12 @@ fn holds(matched: &HttpMatch, head: &RequestHead<'_>) -> bool {
         TextMatch::Regex(regex) => regex.is_match(value),
     };
     path && matched.method.as_ref().is_none_or(|m| m == head.method)
-        && matched.headers.iter().all(|h| {
+        && headers_of(matched).iter().all(|h| {
             let all: Vec<_> =
                 head.headers.get_all(&h.name).iter().map(|v| v.to_str().unwrap()).collect();
             !all.is_empty() && text(&h.value, &all.join(","))
         })
-        && matched.queries.iter().all(|q| {
+        && queries_of(matched).iter().all(|q| {
             head.query
                 .unwrap_or("")
                 .split('&')
@@ -95,14 +114,22 @@ fn http_match() -> impl Strategy<Value = HttpMatch> {
     let path = prop_oneof![
         path().prop_map(|p| PathMatch::Exact(p.into())),
         path().prop_map(|p| PathMatch::Prefix(p.into())),
+        path().prop_map(|p| PathMatch::Prefix(format!("{}/", p.trim_end_matches('/')).into())),
+        "\\^/(a|b|\\.\\*)(/b)?\\$".prop_map(|p| PathMatch::Regex(Regex::new(&p).unwrap())),
     ];
-    let text = || "[12]".prop_map(|v| TextMatch::Exact(v.into()));
+    let text = || {
+        prop_oneof![
+            "[12]".prop_map(|v| TextMatch::Exact(v.into())),
+            "1,2|2,1".prop_map(|v| TextMatch::Exact(v.into())),
+            Just(TextMatch::Regex(Regex::new("^1.*$").unwrap())),
+        ]
+    };
     let header = (header_name(), text()).prop_map(|(name, value)| HeaderMatch { name, value });
     let query = ("[qr]", text()).prop_map(|(name, value)| QueryMatch { name: name.into(), value });
     (
         path,
-        proptest::collection::vec(header, 0..2),
-        proptest::collection::vec(query, 0..2),
+        proptest::collection::vec(header, 0..3),
+        proptest::collection::vec(query, 0..3),
         proptest::option::of(method()),
     )
         .prop_map(|(path, headers, queries, method)| HttpMatch {
@@ -141,20 +168,25 @@ proptest! {
         for (i, route) in routes.iter_mut().enumerate() {
             route.name = ObjectName::new("ns", format!("r{i}"));
         }
-        let mut candidates = Vec::new();
+        let mut builder = RouterBuilder::default();
+        let mut winners = Vec::new();
         for (r, route) in routes.iter().enumerate() {
-            for u in 0..route.rules.len() {
-                candidates.extend(Candidate::of(route, u, &Arc::new((r, u))));
+            for (u, rule) in route.rules.iter().enumerate() {
+                let id = winners.len() as u64;
+                winners.push((r, u));
+                let compiled = Arc::new(Rule::new(id, route.name.clone(), None, &[]));
+                builder.rule(route.created, &route.name, u, &rule.matches, &compiled);
             }
         }
-        let router = Router::new(candidates);
+        let router = builder.build();
         for (method, path, query, fields) in &requests {
             let mut headers = HeaderMap::new();
             for (name, value) in fields {
                 headers.append(name, HeaderValue::from_str(value).unwrap());
             }
-            let head = RequestHead { method, path, query: query.as_deref(), headers: &headers };
-            prop_assert_eq!(router.route(&head).copied(), naive(&routes, &head), "{:?}", head);
+            let head = RequestHead { method, path, query: query.as_deref(), headers: &headers, client: None };
+            let routed = router.route(&head).map(|rule| winners[usize::try_from(rule.id).unwrap()]);
+            prop_assert_eq!(routed, naive(&routes, &head), "{:?}", head);
         }
     }
 }

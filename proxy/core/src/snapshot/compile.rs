@@ -1,277 +1,303 @@
-//! From objects to a snapshot.
+//! Objects in, snapshot out.
+//!
+//! Pure but for the [`Registry`]: the same objects give the same snapshot.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::Store;
-use super::endpoints::Registry;
-use super::rule::{Rule, WeightedBackend};
-use super::view::{Backend, Frontend, Snapshot, canonical};
-use crate::balance::{Algorithm, Balancer};
+use foldhash::fast::RandomState;
+
+use super::frontend::Routes;
+use super::registry::{PortKey, Registry};
+use super::{Enroll, Frontend, Problem, Snapshot, Store, enrol};
+use crate::balance::{Algorithm, Backend, Endpoint};
 use crate::model::{
-    AppProtocol, BackendTarget, EndpointSlice, Filter, HttpRoute, Kind, Mesh, Namespace,
-    ObjectName, Pod,
+    AppProtocol, BackendTarget, Filter, HttpRoute, Kind, ObjectName, ParentRef, Service,
+    ServicePort,
 };
-use crate::route::{Candidate, Router};
+use crate::route::{Router, RouterBuilder, Rule};
 
-/// Which pods are enrolled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Enroll {
-    /// Those whose own label says so, or their Namespace's if they have none.
-    Label,
-    /// All but those whose own label, or their Namespace's if they have none, forbids it.
-    All,
-}
-
-/// What a compiler must know besides the objects.
-#[derive(Debug, Clone)]
+/// What a compilation depends on besides the objects.
+#[derive(Debug, Clone, Default)]
 pub struct CompileOptions {
-    /// Which pods are enrolled.
+    /// Which pods are in the mesh.
     pub enroll: Enroll,
-    /// This node's name: pods of other nodes are not enrolled. Pods without a node are anybody's.
+    /// This node's name, if it is known; pods of other nodes are left out.
     pub node_name: Option<Arc<str>>,
 }
 
-/// Something that objects say of each other and that cannot be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The kind of the object at fault.
-    pub kind: Kind,
-    /// The object.
-    pub object: ObjectName,
-    /// The field, as a path from the object's root.
-    pub field: String,
-    /// What is wrong with it, and what follows.
-    pub message: String,
-}
-
-/// Compiles snapshots; keeps endpoint handles from one to the next.
+/// Makes snapshots, one after the other, and keeps what outlives them.
 #[derive(Debug)]
 pub struct Compiler {
     options: CompileOptions,
     registry: Registry,
-    next_id: u64,
 }
 
-type Backends = HashMap<(ObjectName, u16), Arc<Backend>>;
-type Slices<'a> = BTreeMap<&'a ObjectName, Vec<&'a EndpointSlice>>;
-type Candidates = HashMap<(ObjectName, u16), Vec<Candidate<Rule>>>;
+/// One compilation under way.
+struct Compilation<'a> {
+    store: &'a Store,
+    registry: &'a mut Registry,
+    backends: HashMap<PortKey, Arc<Backend>, RandomState>,
+    problems: Vec<Problem>,
+}
+
+/// The routes of a port while they are collected: by the namespace of the client they are for, the
+/// empty name being everyone.
+type Collected = HashMap<PortKey, BTreeMap<Arc<str>, RouterBuilder>, RandomState>;
 
 // === impl Compiler ===
 
 impl Compiler {
-    /// A compiler that knows no endpoints yet.
+    /// A compiler that knows no endpoint yet.
     pub fn new(options: CompileOptions) -> Self {
-        Self { options, registry: Registry::default(), next_id: 0 }
+        Self { options, registry: Registry::default() }
     }
 
-    /// Compiles what `store` holds. Endpoints that it no longer names are forgotten.
+    /// Compiles the objects. Endpoints that no slice names any more are forgotten; the others keep
+    /// their state, ready or not.
     pub fn compile(&mut self, store: &Store) -> Snapshot {
-        let mut snapshot = Snapshot::default();
-        let backends = self.backends(store);
-        let mut candidates = self.candidates(store, &backends, &mut snapshot.problems);
-        for service in store.services.values() {
-            for port in &service.ports {
-                let key = (service.name.clone(), port.port);
-                let Some(backend) = backends.get(&key) else { continue };
-                let frontend = Arc::new(Frontend {
-                    id: self.id(),
-                    service: service.name.clone(),
-                    port: port.port,
-                    protocol: port.protocol,
-                    backend: Arc::clone(backend),
-                    router: candidates.remove(&key).map(Router::new),
-                });
-                for ip in &service.cluster_ips {
-                    let address = canonical(SocketAddr::new(*ip, port.port));
-                    snapshot.claim(address, &frontend);
-                }
-                snapshot.service_ports.insert(key, frontend);
-            }
-        }
-        snapshot.pods = self.pods(store);
+        let mut compilation = Compilation {
+            store,
+            registry: &mut self.registry,
+            backends: HashMap::default(),
+            problems: Vec::new(),
+        };
+        compilation.backends();
+        let routes = compilation.routes();
+        let mut snapshot = compilation.frontends(routes);
+        self.registry.sweep();
+        snapshot.problems.sort();
+        snapshot.problems.dedup();
+        snapshot.pods = enrol::pods(store, self.options.enroll, self.options.node_name.as_deref());
         snapshot
     }
+}
 
-    fn id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id
+// === impl Compilation ===
+
+impl Compilation<'_> {
+    fn problem(&mut self, kind: Kind, object: &ObjectName, field: String, message: String) {
+        self.problems.push(Problem { kind, object: object.clone(), field, message });
     }
 
-    fn backends(&mut self, store: &Store) -> Backends {
-        let mut slices: Slices<'_> = BTreeMap::new();
-        for slice in store.slices.values() {
-            slices.entry(&slice.service).or_default().push(slice);
-        }
-        let mut backends = Backends::new();
-        for service in store.services.values() {
-            let of_service = slices.get(&service.name).map_or(&[][..], Vec::as_slice);
+    /// Every port of every Service, as a place to send requests to.
+    fn backends(&mut self) {
+        let store = self.store;
+        for service in store.services() {
             for port in &service.ports {
-                let endpoints = of_service.iter().copied();
-                let endpoints = self.registry.endpoints(&service.name, &port.name, endpoints);
-                let algorithm = match port.protocol {
-                    AppProtocol::Tcp | AppProtocol::Tls => Algorithm::RoundRobin,
-                    _ => Algorithm::LeastRequest,
-                };
-                let backend = Backend {
-                    id: self.id(),
-                    service: service.name.clone(),
-                    port: port.port,
-                    protocol: port.protocol,
-                    balancer: Balancer::new(endpoints, algorithm),
-                };
-                backends.insert((service.name.clone(), port.port), Arc::new(backend));
+                let key = (service.name.clone(), port.port);
+                let endpoints = self.endpoints(service, port);
+                let (id, turn) = self.registry.backend(key.clone());
+                let algorithm = Algorithm::for_protocol(port.protocol);
+                let backend =
+                    Backend::new(id, key.clone(), port.protocol, algorithm, endpoints, turn);
+                self.backends.insert(key, Arc::new(backend));
             }
         }
-        self.registry.turn();
-        backends
     }
 
-    /// The matches of all routes, by the Service port they attach to.
-    fn candidates(
-        &mut self,
-        store: &Store,
-        backends: &Backends,
-        problems: &mut Vec<Problem>,
-    ) -> Candidates {
-        let mut candidates = Candidates::new();
-        for route in store.http_routes.values() {
-            let rules: Vec<Arc<Rule>> = (0..route.rules.len())
-                .map(|index| Arc::new(self.rule(route, index, backends, problems)))
-                .collect();
-            for (p, parent) in route.parents.iter().enumerate() {
-                let ports: Vec<u16> = store
-                    .services
-                    .get(&parent.service)
-                    .into_iter()
-                    .flat_map(|service| service.ports.iter().map(|port| port.port))
-                    .filter(|port| parent.port.is_none_or(|wanted| wanted == *port))
-                    .collect();
-                if ports.is_empty() {
-                    problems.push(Problem {
-                        kind: Kind::HttpRoute,
-                        object: route.name.clone(),
-                        field: format!("spec.parentRefs[{p}]"),
-                        message: format!(
-                            "Service {}{} does not exist: the route has no effect there",
-                            parent.service,
-                            parent.port.map_or_else(String::new, |port| format!(" port {port}")),
-                        ),
-                    });
-                }
-                for port in ports {
-                    let at = candidates.entry((parent.service.clone(), port)).or_default();
-                    for (index, rule) in rules.iter().enumerate() {
-                        at.extend(Candidate::of(route, index, rule));
-                    }
-                }
-            }
+    /// The endpoints that may serve a port now, by address: the ready ones of all slices; if there
+    /// is none, those that still serve while they terminate (as kube-proxy does: KEP-1669).
+    fn endpoints(&mut self, service: &Service, port: &ServicePort) -> Vec<Arc<Endpoint>> {
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        enum State {
+            No,
+            Draining,
+            Ready,
         }
-        candidates
-    }
-
-    fn rule(
-        &mut self,
-        route: &HttpRoute,
-        index: usize,
-        backends: &Backends,
-        problems: &mut Vec<Problem>,
-    ) -> Rule {
-        let rule = &route.rules[index];
-        let mut problem = |field: String, message: String| {
-            let object = route.name.clone();
-            problems.push(Problem { kind: Kind::HttpRoute, object, field, message });
-        };
-        for message in invalid_filters(&rule.filters) {
-            let field = format!("spec.rules[{index}].filters");
-            problem(field, format!("{message}: its requests are answered with 500"));
-        }
-        let shares = rule.backends.iter().enumerate().map(|(b, backend)| {
-            let field = format!("spec.rules[{index}].backendRefs[{b}]");
-            for message in invalid_filters(&backend.filters) {
-                problem(field.clone(), format!("{message}: its share is answered with 500"));
-            }
-            let share = match &backend.target {
-                BackendTarget::Invalid { message } => {
-                    problem(field, format!("{message}: its share is answered with 500"));
-                    Err(Arc::clone(message))
-                }
-                BackendTarget::Service { service, port } => {
-                    match backends.get(&(service.clone(), *port)) {
-                        Some(found) => WeightedBackend::share(Arc::clone(found), &backend.filters),
-                        None => {
-                            let message = format!("Service {service} port {port} does not exist");
-                            problem(field, format!("{message}: its share is answered with 500"));
-                            Err(message.into())
+        let mut found: BTreeMap<SocketAddr, (State, Arc<Endpoint>)> = BTreeMap::new();
+        for slice in self.store.slices(&service.name) {
+            for target in slice.ports.iter().filter(|p| p.name == port.name) {
+                for endpoint in &slice.endpoints {
+                    let state = match (endpoint.ready, endpoint.serving && endpoint.terminating) {
+                        (true, _) => State::Ready,
+                        (false, true) => State::Draining,
+                        (false, false) => State::No,
+                    };
+                    let address = SocketAddr::new(endpoint.address.to_canonical(), target.port);
+                    // Named even if it is not ready, so that its state is there when it is.
+                    let handle = self.registry.endpoint(address, endpoint.pod.as_ref());
+                    match found.get(&address) {
+                        Some((known, _)) if *known >= state => {}
+                        _ => {
+                            found.insert(address, (state, handle));
                         }
                     }
                 }
+            }
+        }
+        let best = found.values().map(|(state, _)| *state).max().unwrap_or(State::No);
+        found
+            .into_values()
+            .filter(|(state, _)| *state == best && best != State::No)
+            .map(|(_, endpoint)| endpoint)
+            .collect()
+    }
+
+    /// The rules of every route, filed under each port they attach to.
+    fn routes(&mut self) -> Collected {
+        let store = self.store;
+        let mut collected = Collected::default();
+        for route in store.routes() {
+            let ports = self.parents(route);
+            for (place, rule) in self.rules(route).iter().enumerate() {
+                let Some(matches) = route.rules.get(place).map(|r| &r.matches) else { continue };
+                for key in &ports {
+                    let whose = if route.name.namespace == key.0.namespace {
+                        Arc::default()
+                    } else {
+                        Arc::clone(&route.name.namespace)
+                    };
+                    let builder = collected.entry(key.clone()).or_default().entry(whose);
+                    builder.or_default().rule(route.created, &route.name, place, matches, rule);
+                }
+            }
+        }
+        collected
+    }
+
+    /// The ports that a route attaches to, each once.
+    fn parents(&mut self, route: &HttpRoute) -> Vec<PortKey> {
+        let store = self.store;
+        let mut ports = Vec::new();
+        for (i, ParentRef { service: name, port: wanted }) in route.parents.iter().enumerate() {
+            let mut complain = |message| {
+                self.problem(
+                    Kind::HttpRoute,
+                    &route.name,
+                    format!("spec.parentRefs[{i}]"),
+                    message,
+                );
             };
-            (backend.weight, share)
-        });
-        let shares = shares.collect();
-        Rule::new(self.id(), route.name.clone(), rule.name.clone(), &rule.filters, shares)
+            let Some(service) = store.service(name) else {
+                complain(format!("Service {name} does not exist: the route has no effect there"));
+                continue;
+            };
+            let attached = |p: &&ServicePort| wanted.is_none_or(|w| w == p.port);
+            let mut any = false;
+            for port in service.ports.iter().filter(attached) {
+                any = true;
+                if wanted.is_some() && matches!(port.protocol, AppProtocol::Tcp | AppProtocol::Tls)
+                {
+                    complain(format!(
+                        "port {} of Service {name} is not declared to speak HTTP: what it relays is not routed",
+                        port.port
+                    ));
+                }
+                let key = (name.clone(), port.port);
+                if !ports.contains(&key) {
+                    ports.push(key);
+                }
+            }
+            if !any {
+                let port = wanted.map_or_else(|| "TCP port".into(), |p| format!("port {p}"));
+                complain(format!("Service {name} has no {port}: the route has no effect there"));
+            }
+        }
+        ports
     }
 
-    fn pods(&self, store: &Store) -> Vec<Arc<Pod>> {
-        let enrolled = |pod: &&Pod| {
-            let namespace = ObjectName::new("", Arc::clone(&pod.name.namespace));
-            let namespace = store.namespaces.get(&namespace);
-            !pod.host_network
-                && !pod.ended
-                && self.is_here(pod)
-                && is_wanted(self.options.enroll, pod, namespace)
-        };
-        store.pods.values().filter(enrolled).cloned().map(Arc::new).collect()
+    /// A route's rules, compiled once for all its parents.
+    fn rules(&mut self, route: &HttpRoute) -> Vec<Arc<Rule>> {
+        let mut rules = Vec::with_capacity(route.rules.len());
+        for (place, rule) in route.rules.iter().enumerate() {
+            let id = self.registry.rule(&route.name, place, rule.name.as_ref());
+            self.filters(route, &rule.filters, &format!("spec.rules[{place}]"), "the rule");
+            let mut compiled = Rule::new(id, route.name.clone(), rule.name.clone(), &rule.filters);
+            for (i, backend) in rule.backends.iter().enumerate() {
+                let field = format!("spec.rules[{place}].backendRefs[{i}]");
+                self.filters(route, &backend.filters, &field, "its share");
+                let target = self.target(&backend.target).inspect_err(|why| {
+                    let message = format!("{why}: its share is answered with 500");
+                    self.problem(Kind::HttpRoute, &route.name, field, message);
+                });
+                compiled = compiled.with_backend(backend.weight, target, &backend.filters);
+            }
+            rules.push(Arc::new(compiled));
+        }
+        rules
     }
 
-    fn is_here(&self, pod: &Pod) -> bool {
-        match (&self.options.node_name, &pod.node) {
-            (Some(here), Some(node)) => here == node,
-            _ => true,
+    fn filters(&mut self, route: &HttpRoute, filters: &[Filter], field: &str, whose: &str) {
+        for (i, filter) in filters.iter().enumerate() {
+            if let Filter::Invalid { message } = filter {
+                let message = format!("{message}: {whose} is answered with 500");
+                let field = format!("{field}.filters[{i}]");
+                self.problem(Kind::HttpRoute, &route.name, field, message);
+            }
         }
     }
-}
 
-fn invalid_filters(filters: &[Filter]) -> impl Iterator<Item = &str> {
-    filters.iter().filter_map(|filter| match filter {
-        Filter::Invalid { message } => Some(&**message),
-        _ => None,
-    })
-}
-
-fn is_wanted(enroll: Enroll, pod: &Pod, namespace: Option<&Namespace>) -> bool {
-    match (pod.mesh.or_else(|| namespace.and_then(|n| n.mesh)), enroll) {
-        (Some(Mesh::Enabled), _) | (None, Enroll::All) => true,
-        (Some(Mesh::Disabled), _) | (None, Enroll::Label) => false,
-    }
-}
-
-// === impl Snapshot ===
-
-impl Snapshot {
-    /// Gives `address` to `frontend`, unless another Service has it already: the first by name keeps
-    /// it, and says so.
-    fn claim(&mut self, address: SocketAddr, frontend: &Arc<Frontend>) {
-        if let Some(owner) = self.frontends.get(&address) {
-            self.problems.push(Problem {
-                kind: Kind::Service,
-                object: frontend.service.clone(),
-                field: "spec.clusterIPs".to_owned(),
-                message: format!("{address} belongs to Service {} already", owner.service),
-            });
-            return;
+    fn target(&self, target: &BackendTarget) -> Result<Arc<Backend>, Arc<str>> {
+        match target {
+            BackendTarget::Invalid { message } => Err(Arc::clone(message)),
+            BackendTarget::Service { service, port } => {
+                if let Some(backend) = self.backends.get(&(service.clone(), *port)) {
+                    return Ok(Arc::clone(backend));
+                }
+                Err(match self.store.service(service) {
+                    None => format!("Service {service} does not exist").into(),
+                    Some(_) => format!("Service {service} has no TCP port {port}").into(),
+                })
+            }
         }
-        self.frontends.insert(address, Arc::clone(frontend));
+    }
+
+    /// Everything put together. Of Services that claim one address and port the first by name has it.
+    fn frontends(mut self, mut routes: Collected) -> Snapshot {
+        let store = self.store;
+        let mut snapshot = Snapshot::empty();
+        for service in store.services() {
+            let mut ports = Vec::with_capacity(service.ports.len());
+            for port in &service.ports {
+                let key = (service.name.clone(), port.port);
+                let Some(backend) = self.backends.get(&key).cloned() else { continue };
+                let frontend = Arc::new(Frontend {
+                    id: self.registry.frontend(key.clone()),
+                    service: service.name.clone(),
+                    port: port.port,
+                    protocol: port.protocol,
+                    backend,
+                    routes: routes.remove(&key).map(attach).unwrap_or_default(),
+                });
+                for (i, ip) in service.cluster_ips.iter().enumerate() {
+                    let place = (ip.to_canonical(), port.port);
+                    let holder =
+                        snapshot.frontends.entry(place).or_insert_with(|| Arc::clone(&frontend));
+                    if holder.service != service.name {
+                        let message = format!(
+                            "{} is port {} of Service {} already, which keeps it",
+                            SocketAddr::new(place.0, place.1),
+                            port.port,
+                            holder.service
+                        );
+                        self.problem(
+                            Kind::Service,
+                            &service.name,
+                            format!("spec.clusterIPs[{i}]"),
+                            message,
+                        );
+                    }
+                }
+                ports.push(frontend);
+            }
+            snapshot.services.insert(service.name.clone(), ports);
+        }
+        snapshot.problems = self.problems;
+        snapshot
     }
 }
 
-// === impl Problem ===
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {}: {}: {}", self.kind, self.object, self.field, self.message)
+fn attach(collected: BTreeMap<Arc<str>, RouterBuilder>) -> Routes {
+    let mut routes = Routes::default();
+    for (whose, builder) in collected {
+        let router: Router = builder.build();
+        if whose.is_empty() {
+            routes.producer = Some(router);
+        } else {
+            routes.consumers.insert(whose, router);
+        }
     }
+    routes
 }

@@ -1,16 +1,24 @@
 //! Objects compiled into one immutable whole that the data plane reads.
+//!
+//! [`Store`] holds the objects as the source says them, [`Compiler`] makes a [`Snapshot`] of them.
+//! Nothing is published here: the composition root swaps snapshots.
 
 mod compile;
-mod endpoints;
-mod rule;
+mod enrol;
+mod frontend;
+mod problem;
+mod registry;
 mod store;
 #[cfg(test)]
 mod tests;
 mod view;
 
-pub use compile::{CompileOptions, Compiler, Enroll, Problem};
-pub use rule::{Choice, Rule, WeightedBackend};
+pub use compile::{CompileOptions, Compiler};
+pub use enrol::Enroll;
+pub use frontend::{Frontend, Routed};
+pub use problem::Problem;
 pub use store::Store;
-pub use view::{Backend, Frontend, Routed, Snapshot};
+pub use view::Snapshot;
 
-pub use crate::route::RequestHead;
+pub use crate::balance::Backend;
+pub use crate::route::{Choice, RequestHead, Rule, WeightedBackend};

@@ -1,53 +1,104 @@
-//! All objects, as their sources last said them.
+//! The objects as the source says them, indexed by what asks for them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::model::{
     Change, EndpointSlice, HttpRoute, Kind, Namespace, Object, ObjectName, Pod, Service,
 };
 
-/// Indexes of all objects. Ordered, so that what is compiled from them does not depend on the order
-/// in which they came.
+/// All objects. Three verbs: apply, delete (both by [`Store::apply`]) and [`Store::reset`].
+///
+/// Ordered maps: what is compiled of the same objects is the same, whatever order they came in.
 #[derive(Debug, Default)]
 pub struct Store {
-    pub(super) namespaces: BTreeMap<ObjectName, Namespace>,
-    pub(super) services: BTreeMap<ObjectName, Service>,
-    pub(super) slices: BTreeMap<ObjectName, EndpointSlice>,
-    pub(super) pods: BTreeMap<ObjectName, Pod>,
-    pub(super) http_routes: BTreeMap<ObjectName, HttpRoute>,
+    /// By the Namespace's own name.
+    namespaces: BTreeMap<Arc<str>, Namespace>,
+    services: BTreeMap<ObjectName, Service>,
+    /// By Service, then by slice.
+    slices: BTreeMap<ObjectName, BTreeMap<ObjectName, EndpointSlice>>,
+    /// The Service that each slice is filed under.
+    slice_service: BTreeMap<ObjectName, ObjectName>,
+    pods: BTreeMap<ObjectName, Arc<Pod>>,
+    routes: BTreeMap<ObjectName, HttpRoute>,
 }
 
+// === impl Store ===
+
 impl Store {
-    /// Takes one change; `false` if it changed nothing.
+    /// Takes in one change; whether anything is different now.
     pub fn apply(&mut self, change: Change) -> bool {
         match change {
-            Change::Apply(Object::Namespace(o)) => put(&mut self.namespaces, o.name.clone(), o),
-            Change::Apply(Object::Service(o)) => put(&mut self.services, o.name.clone(), o),
-            Change::Apply(Object::EndpointSlice(o)) => put(&mut self.slices, o.name.clone(), o),
-            Change::Apply(Object::Pod(o)) => put(&mut self.pods, o.name.clone(), o),
-            // Compiled expressions cannot be compared: a route counts as changed.
-            Change::Apply(Object::HttpRoute(o)) => {
-                self.http_routes.insert(o.name.clone(), o);
-                true
+            Change::Apply(Object::Namespace(o)) => {
+                put(&mut self.namespaces, Arc::clone(&o.name.name), o)
             }
-            Change::Delete(Kind::Namespace, name) => self.namespaces.remove(&name).is_some(),
+            Change::Apply(Object::Service(o)) => put(&mut self.services, o.name.clone(), o),
+            Change::Apply(Object::EndpointSlice(o)) => self.put_slice(o),
+            Change::Apply(Object::Pod(o)) => put(&mut self.pods, o.name.clone(), Arc::new(o)),
+            Change::Apply(Object::HttpRoute(o)) => put(&mut self.routes, o.name.clone(), o),
+            Change::Delete(Kind::Namespace, name) => self.namespaces.remove(&name.name).is_some(),
             Change::Delete(Kind::Service, name) => self.services.remove(&name).is_some(),
-            Change::Delete(Kind::EndpointSlice, name) => self.slices.remove(&name).is_some(),
+            Change::Delete(Kind::EndpointSlice, name) => self.remove_slice(&name),
             Change::Delete(Kind::Pod, name) => self.pods.remove(&name).is_some(),
-            Change::Delete(Kind::HttpRoute, name) => self.http_routes.remove(&name).is_some(),
+            Change::Delete(Kind::HttpRoute, name) => self.routes.remove(&name).is_some(),
         }
     }
 
-    /// Forgets all.
+    /// Forgets everything: the source starts anew.
     pub fn reset(&mut self) {
         *self = Self::default();
     }
+
+    fn put_slice(&mut self, slice: EndpointSlice) -> bool {
+        let filed = self.slice_service.get(&slice.name);
+        if filed.is_some_and(|service| *service != slice.service) {
+            self.remove_slice(&slice.name.clone());
+        }
+        self.slice_service.insert(slice.name.clone(), slice.service.clone());
+        let slices = self.slices.entry(slice.service.clone()).or_default();
+        put(slices, slice.name.clone(), slice)
+    }
+
+    fn remove_slice(&mut self, name: &ObjectName) -> bool {
+        let Some(service) = self.slice_service.remove(name) else { return false };
+        if let Some(slices) = self.slices.get_mut(&service) {
+            slices.remove(name);
+            if slices.is_empty() {
+                self.slices.remove(&service);
+            }
+        }
+        true
+    }
+
+    pub(super) fn namespace(&self, name: &str) -> Option<&Namespace> {
+        self.namespaces.get(name)
+    }
+
+    pub(super) fn service(&self, name: &ObjectName) -> Option<&Service> {
+        self.services.get(name)
+    }
+
+    pub(super) fn services(&self) -> impl Iterator<Item = &Service> {
+        self.services.values()
+    }
+
+    pub(super) fn slices(&self, service: &ObjectName) -> impl Iterator<Item = &EndpointSlice> {
+        self.slices.get(service).into_iter().flat_map(BTreeMap::values)
+    }
+
+    pub(super) fn pods(&self) -> impl Iterator<Item = &Arc<Pod>> {
+        self.pods.values()
+    }
+
+    pub(super) fn routes(&self) -> impl Iterator<Item = &HttpRoute> {
+        self.routes.values()
+    }
 }
 
-fn put<T: PartialEq>(map: &mut BTreeMap<ObjectName, T>, name: ObjectName, object: T) -> bool {
-    if map.get(&name) == Some(&object) {
+fn put<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V) -> bool {
+    if map.get(&key) == Some(&value) {
         return false;
     }
-    map.insert(name, object);
+    map.insert(key, value);
     true
 }

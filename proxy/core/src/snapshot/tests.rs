@@ -78,7 +78,13 @@ fn addresses(snapshot: &Snapshot, of: &str) -> Vec<String> {
 
 fn routed<'a>(frontend: &'a Frontend, path: &str) -> Routed<'a> {
     let headers = HeaderMap::new();
-    frontend.route(&RequestHead { method: &Method::GET, path, query: None, headers: &headers })
+    frontend.route(&RequestHead {
+        method: &Method::GET,
+        path,
+        query: None,
+        headers: &headers,
+        client: None,
+    })
 }
 
 const READY: [bool; 3] = [true, true, false];
@@ -143,7 +149,7 @@ fn weights_are_kept_and_an_invalid_backend_keeps_its_share() {
                 true
             }
             Choice::Invalid(message) => {
-                assert_eq!(message, "Service shop/nobody port 80 does not exist");
+                assert_eq!(message, "Service shop/nobody does not exist");
                 false
             }
         })
@@ -202,4 +208,146 @@ fn a_pods_own_label_wins_and_only_this_nodes_pods_count() {
     let pods: Vec<ObjectName> =
         compiler().compile(&store).pods().iter().map(|pod| pod.name.clone()).collect();
     assert_eq!(pods, [name("by-namespace")]);
+}
+
+#[test]
+fn the_same_again_changes_nothing_routes_included() {
+    let mut store = Store::default();
+    let pattern = || {
+        let Change::Apply(Object::HttpRoute(mut with_pattern)) = route("web", vec![]) else {
+            unreachable!()
+        };
+        with_pattern.rules[0].matches[0].path =
+            PathMatch::Regex(regex::Regex::new("^/a.*$").unwrap());
+        Change::Apply(Object::HttpRoute(with_pattern))
+    };
+    for change in [service("web", "10.96.0.1"), slice("web", "a", &[]), pattern()] {
+        assert!(store.apply(change.clone()));
+        assert!(!store.apply(change));
+    }
+    assert!(!store.apply(pattern()), "a pattern compiled anew is the same pattern");
+    assert!(store.apply(route("web", vec![])));
+    assert!(!store.apply(Change::Delete(Kind::HttpRoute, name("nobody"))));
+    assert!(store.apply(Change::Delete(Kind::EndpointSlice, name("a"))));
+    assert!(!store.apply(Change::Delete(Kind::EndpointSlice, name("a"))));
+}
+
+#[test]
+fn a_slice_that_changes_its_service_leaves_the_other() {
+    let mut store = store([
+        service("web", "10.96.0.1"),
+        service("api", "10.96.0.2"),
+        slice("web", "a", &[("10.0.0.1", READY)]),
+    ]);
+    assert!(store.apply(slice("api", "a", &[("10.0.0.1", READY)])));
+    let snapshot = compiler().compile(&store);
+    assert!(addresses(&snapshot, "web").is_empty());
+    assert_eq!(addresses(&snapshot, "api"), ["10.0.0.1"]);
+}
+
+#[test]
+fn state_outlives_a_time_of_not_being_ready_but_not_of_being_gone() {
+    let mut store = store([service("web", "10.96.0.1"), slice("web", "a", &[("10.0.0.1", READY)])]);
+    let mut compiler = compiler();
+    let mut id = |store: &Store| {
+        let snapshot = compiler.compile(store);
+        let frontend = snapshot.service_port(&name("web"), 80).unwrap();
+        frontend.backend.endpoints().first().map(|e| e.id)
+    };
+    let first = id(&store);
+    assert!(store.apply(slice("web", "a", &[("10.0.0.1", GONE)])));
+    assert_eq!(id(&store), None);
+    assert!(store.apply(slice("web", "a", &[("10.0.0.1", READY)])));
+    assert_eq!(id(&store), first);
+    assert!(store.apply(slice("web", "a", &[])));
+    assert_eq!(id(&store), None);
+    assert!(store.apply(slice("web", "a", &[("10.0.0.1", READY)])));
+    assert_ne!(id(&store), first);
+}
+
+#[test]
+fn ids_stay_over_a_change_and_are_never_given_again() {
+    let mut store = store([
+        service("web", "10.96.0.1"),
+        slice("web", "a", &[("10.0.0.1", READY)]),
+        route("web", vec![backend(1, "web")]),
+    ]);
+    let mut compiler = compiler();
+    let mut ids = |store: &Store| {
+        let snapshot = compiler.compile(store);
+        let frontend = Arc::clone(snapshot.service_port(&name("web"), 80)?);
+        let Routed::Rule(rule) = routed(&frontend, "/x") else { panic!("no rule") };
+        Some([frontend.id, frontend.backend.id, rule.id])
+    };
+    let first = ids(&store).unwrap();
+    assert!(store.apply(slice("web", "b", &[("10.0.0.2", READY)])));
+    assert!(store.apply(route("web", vec![backend(2, "web")])));
+    assert_eq!(ids(&store), Some(first));
+    assert!(store.apply(Change::Delete(Kind::Service, name("web"))));
+    assert_eq!(ids(&store), None);
+    assert!(store.apply(service("web", "10.96.0.1")));
+    let again = ids(&store).unwrap();
+    assert!(again[..2].iter().all(|id| !first.contains(id)));
+}
+
+#[test]
+fn a_turn_is_not_lost_by_a_change() {
+    let endpoints = [("10.0.0.1", READY), ("10.0.0.2", READY), ("10.0.0.3", READY)];
+    let tcp = Service {
+        name: name("db"),
+        cluster_ips: vec![],
+        ports: vec![ServicePort { name: "http".into(), port: 80, protocol: AppProtocol::Tcp }],
+    };
+    let mut store = store([Change::Apply(Object::Service(tcp)), slice("db", "a", &endpoints)]);
+    let mut compiler = compiler();
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut picked = Vec::new();
+    for i in 0..6 {
+        store.apply(service("web", &format!("10.96.0.{i}")));
+        let snapshot = compiler.compile(&store);
+        let backend = &snapshot.service_port(&name("db"), 80).unwrap().backend;
+        picked.push(backend.pick(Millis(1), &mut random, None).unwrap().address.ip());
+    }
+    assert_eq!(picked[..3], picked[3..]);
+    assert_eq!(picked.iter().collect::<std::collections::HashSet<_>>().len(), 3);
+}
+
+#[test]
+fn a_route_of_another_namespace_is_for_that_namespaces_clients_alone() {
+    let of_namespace = |namespace: &str, target: &str| {
+        let Change::Apply(Object::HttpRoute(mut foreign)) = route("web", vec![backend(1, target)])
+        else {
+            unreachable!()
+        };
+        foreign.name = ObjectName::new(namespace, "route");
+        foreign.rules[0].matches[0].path = PathMatch::Prefix("/".into());
+        Change::Apply(Object::HttpRoute(foreign))
+    };
+    let headers = HeaderMap::new();
+    let goes_to = |frontend: &Frontend, client| {
+        let head =
+            RequestHead { method: &Method::GET, path: "/", query: None, headers: &headers, client };
+        match frontend.route(&head) {
+            Routed::Service(_) => "service".to_owned(),
+            Routed::Rule(rule) => rule.route.namespace.to_string(),
+            Routed::NotFound => "nowhere".to_owned(),
+        }
+    };
+    let mut store = store([
+        service("web", "10.96.0.1"),
+        service("v1", "10.96.0.2"),
+        of_namespace("consumer", "v1"),
+    ]);
+    let snapshot = compiler().compile(&store);
+    let frontend = snapshot.service_port(&name("web"), 80).unwrap();
+    assert!(frontend.has_routes());
+    assert_eq!(goes_to(frontend, None), "service");
+    assert_eq!(goes_to(frontend, Some("shop")), "service");
+    assert_eq!(goes_to(frontend, Some("consumer")), "consumer");
+    assert!(store.apply(of_namespace("shop", "v1")));
+    let snapshot = compiler().compile(&store);
+    let frontend = snapshot.service_port(&name("web"), 80).unwrap();
+    assert_eq!(goes_to(frontend, None), "shop");
+    assert_eq!(goes_to(frontend, Some("other")), "shop");
+    assert_eq!(goes_to(frontend, Some("consumer")), "consumer");
 }

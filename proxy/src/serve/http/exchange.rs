@@ -107,6 +107,7 @@ fn decide<'a>(
         path: request.uri().path(),
         query: request.uri().query(),
         headers: request.headers(),
+        client: conn.client.namespace.as_deref(),
     };
     let rule = match frontend.route(&head) {
         Routed::Service(backend) => return Ok(Decision { backend, rule: None, weighted: None }),

@@ -1,0 +1,155 @@
+//! What a request pays in this crate: looking up, routing, picking, watching its head.
+#![allow(missing_docs, reason = "criterion's macros make public items")]
+#![allow(clippy::unwrap_used, reason = "a bench may stop at the first surprise")]
+
+use std::hint::black_box;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use nodeway_core::balance::Millis;
+use nodeway_core::detect::HeadWatch;
+use nodeway_core::model::{
+    AppProtocol, BackendRef, BackendTarget, Change, EndpointAddress, EndpointPort, EndpointSlice,
+    HeaderMatch, HttpMatch, HttpRoute, HttpRule, Object, ObjectName, ParentRef, PathMatch, Service,
+    ServicePort, TextMatch,
+};
+use nodeway_core::snapshot::{CompileOptions, Compiler, Frontend, RequestHead, Routed, Store};
+
+fn name(of: impl Into<Arc<str>>) -> ObjectName {
+    ObjectName::new("shop", of)
+}
+
+/// `rules` rules, each of one prefix of its own and a header to match.
+fn route(parent: &ObjectName, rules: usize) -> HttpRoute {
+    let rule = |i: usize| HttpRule {
+        name: None,
+        matches: vec![HttpMatch {
+            path: PathMatch::Prefix(format!("/api/v{i}/items").into()),
+            headers: vec![HeaderMatch {
+                name: HeaderName::from_static("x-tenant"),
+                value: TextMatch::Exact("a".into()),
+            }],
+            queries: vec![],
+            method: None,
+        }],
+        filters: vec![],
+        backends: vec![BackendRef {
+            weight: 1,
+            target: BackendTarget::Service { service: parent.clone(), port: 80 },
+            filters: vec![],
+        }],
+    };
+    HttpRoute {
+        name: parent.clone(),
+        created: Some(0),
+        parents: vec![ParentRef { service: parent.clone(), port: None }],
+        rules: (0..rules).map(rule).collect(),
+    }
+}
+
+fn store(services: usize, endpoints: u8, rules: usize) -> Store {
+    let mut store = Store::default();
+    for i in 0..services {
+        let name = name(format!("web-{i}"));
+        let [.., high, low] = i.to_be_bytes();
+        store.apply(Change::Apply(Object::Service(Service {
+            name: name.clone(),
+            cluster_ips: vec![[10, 96, high, low].into()],
+            ports: vec![ServicePort { name: "".into(), port: 80, protocol: AppProtocol::Http }],
+        })));
+        store.apply(Change::Apply(Object::EndpointSlice(EndpointSlice {
+            name: name.clone(),
+            service: name.clone(),
+            ports: vec![EndpointPort { name: "".into(), port: 8080 }],
+            endpoints: (0..endpoints)
+                .map(|e| EndpointAddress {
+                    address: [10, high, low, e].into(),
+                    ready: true,
+                    serving: true,
+                    terminating: false,
+                    pod: Some(ObjectName::new("shop", format!("pod-{i}-{e}"))),
+                })
+                .collect(),
+        })));
+        if i == 0 {
+            store.apply(Change::Apply(Object::HttpRoute(route(&name, rules))));
+        }
+    }
+    store
+}
+
+fn compiled(rules: usize) -> (nodeway_core::snapshot::Snapshot, Arc<Frontend>) {
+    let snapshot =
+        Compiler::new(CompileOptions::default()).compile(&store(1000.min(rules), 10, rules));
+    let frontend = Arc::clone(snapshot.service_port(&name("web-0"), 80).unwrap());
+    (snapshot, frontend)
+}
+
+fn requests(c: &mut Criterion) {
+    let mut headers = HeaderMap::new();
+    for header in ["host", "user-agent", "accept", "x-tenant"] {
+        headers.insert(header, HeaderValue::from_static("a"));
+    }
+    for rules in [10, 1000] {
+        let (snapshot, frontend) = compiled(rules);
+        let path = format!("/api/v{}/items/7", rules / 2);
+        c.bench_function(&format!("route, {rules} rules"), |b| {
+            b.iter(|| {
+                let head = RequestHead {
+                    method: &Method::GET,
+                    path: black_box(&path),
+                    query: None,
+                    headers: &headers,
+                    client: Some("shop"),
+                };
+                let Routed::Rule(rule) = frontend.route(&head) else { return false };
+                black_box(rule.backend(black_box(1 << 60)));
+                true
+            });
+        });
+        let dialled: SocketAddr = "10.96.0.0:80".parse().unwrap();
+        c.bench_function(&format!("frontend, of {rules}"), |b| {
+            b.iter(|| snapshot.frontend(black_box(dialled)).is_some());
+        });
+    }
+}
+
+fn picks(c: &mut Criterion) {
+    let (_, frontend) = compiled(10);
+    let mut random = fastrand::Rng::with_seed(1);
+    c.bench_function("pick of 10, begin, end", |b| {
+        b.iter(|| {
+            let endpoint = frontend.backend.pick(Millis(1), &mut random, None).unwrap();
+            endpoint.begin();
+            endpoint.end();
+        });
+    });
+    let ejected = &frontend.backend.endpoints()[3];
+    assert_eq!((0..5).filter_map(|_| ejected.failed(Millis(1))).count(), 1);
+    c.bench_function("pick of 10, one ejected", |b| {
+        b.iter(|| black_box(frontend.backend.pick(Millis(1), &mut random, None)).is_some());
+    });
+}
+
+fn watching(c: &mut Criterion) {
+    let head = b"GET /api/v1/items/7?q=1 HTTP/1.1\r\nhost: web.shop.svc.cluster.local\r\n\
+        user-agent: curl/8.5.0\r\naccept: application/json\r\naccept-encoding: gzip, deflate\r\n\
+        x-request-id: 0123456789abcdef0123456789\r\n\r\n";
+    let mut watch = HeadWatch::new();
+    c.bench_function(&format!("watch a head of {} octets", head.len()), |b| {
+        b.iter(|| watch.feed(black_box(head)));
+    });
+}
+
+fn compiling(c: &mut Criterion) {
+    let store = store(1000, 10, 100);
+    let mut compiler = Compiler::new(CompileOptions::default());
+    c.bench_function("compile 1000 Services of 10 endpoints", |b| {
+        b.iter(|| black_box(compiler.compile(&store)).pods().len());
+    });
+}
+
+criterion_group!(benches, requests, picks, watching, compiling);
+criterion_main!(benches);

@@ -1,0 +1,76 @@
+//! What a client dials: a Service's port with the routes attached to it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use crate::balance::Backend;
+use crate::model::{AppProtocol, ObjectName};
+use crate::route::{RequestHead, Router, Rule};
+
+/// A Service's port as clients see it.
+#[derive(Debug)]
+pub struct Frontend {
+    /// Its identity, for caches of metrics: the same Service and port have the same number in every
+    /// snapshot, and no frontend, backend or rule ever has the number of another.
+    pub id: u64,
+    /// The Service.
+    pub service: ObjectName,
+    /// The port that is dialled.
+    pub port: u16,
+    /// What the port is declared to speak.
+    pub protocol: AppProtocol,
+    /// The Service's own endpoints.
+    pub backend: Arc<Backend>,
+    pub(super) routes: Routes,
+}
+
+/// The routes attached to a frontend, by whom they are for.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    /// Of the Service's own namespace ("producer routes"): for everyone.
+    pub(super) producer: Option<Router>,
+    /// Of another namespace ("consumer routes"): for clients of that namespace alone, and instead
+    /// of the producer's (Gateway API, GEP-1426).
+    pub(super) consumers: HashMap<Arc<str>, Router, RandomState>,
+}
+
+/// Where a request goes.
+#[derive(Debug, Clone, Copy)]
+pub enum Routed<'a> {
+    /// To the Service's own endpoints: no route is attached.
+    Service(&'a Arc<Backend>),
+    /// To this rule.
+    Rule(&'a Rule),
+    /// Nowhere: routes are attached and none matches. Answer 404 (Gateway API, `HTTPRouteRule`).
+    NotFound,
+}
+
+// === impl Frontend ===
+
+impl Frontend {
+    /// Where this request goes.
+    #[inline]
+    pub fn route<'a>(&'a self, head: &RequestHead<'_>) -> Routed<'a> {
+        let Some(router) = self.routes.for_client(head.client) else {
+            return Routed::Service(&self.backend);
+        };
+        router.route(head).map_or(Routed::NotFound, Routed::Rule)
+    }
+
+    /// Whether any route is attached, for whichever client.
+    pub fn has_routes(&self) -> bool {
+        self.routes.producer.is_some() || !self.routes.consumers.is_empty()
+    }
+}
+
+// === impl Routes ===
+
+impl Routes {
+    #[inline]
+    fn for_client(&self, namespace: Option<&str>) -> Option<&Router> {
+        let own = (!self.consumers.is_empty()).then(|| self.consumers.get(namespace?)).flatten();
+        own.or(self.producer.as_ref())
+    }
+}
