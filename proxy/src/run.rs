@@ -24,6 +24,8 @@ use crate::telemetry::{Gauges, Metrics, ShardSeed, render_exits};
 
 /// How long after a failure pods that could not be enrolled are tried again.
 const ENROL_AGAIN: Duration = Duration::from_secs(1);
+/// How often it is looked whether enrolled pods' namespaces are still where they were.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The worker threads.
 struct Workers {
@@ -125,13 +127,14 @@ async fn control_flow(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     loop {
-        let some_failed = control.enrolment.count().1 > 0;
+        let (enrolled, failed) = control.enrolment.count();
+        let again = if failed > 0 { ENROL_AGAIN } else { LOOK_AGAIN };
         tokio::select! {
             event = source.recv() => match event {
                 Some(event) => control.take(event),
                 None => anyhow::bail!("the source has ended"),
             },
-            () = tokio::time::sleep(ENROL_AGAIN), if some_failed => control.enrol(),
+            () = tokio::time::sleep(again), if enrolled + failed > 0 => control.enrol(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             Some(ended) = operators.join_next() => {

@@ -66,3 +66,17 @@ fn dialling_the_in_pod_listener_itself_leads_nowhere() {
     assert!(!ran.ok);
     shop.nodeway.until_metric("nodeway_unknown_destination_total", &[], 1.0);
 }
+
+#[test]
+fn a_pod_that_is_made_anew_under_its_old_path_is_enrolled_again() {
+    let Some(shop) = Shop::open(80, "", &[]) else { return };
+    let _server = shop.server.serve("v1", 80);
+    netns::remove(&format!("{}-client", shop.world.name));
+    let again = shop.world.pod("client");
+    eventually(Duration::from_secs(20), "the new pod is caught", || {
+        let url = format!("http://{V4}/");
+        let ran = again.place.run("curl", &["-s", "--max-time", "2", &url]);
+        ran.out.contains("version: v1")
+    });
+    assert!(shop.nodeway.log().contains("no longer enrolled"));
+}

@@ -12,7 +12,8 @@ use crate::packages::{self, Package};
 use crate::shell::{self, Step};
 use crate::{ebpf, toolchain};
 
-const NEEDED: [Package; 7] = [
+const NEEDED: [Package; 8] = [
+    packages::BPFTOOL,
     packages::CURL,
     packages::IPROUTE2,
     packages::PYTHON3,

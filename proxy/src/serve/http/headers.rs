@@ -134,6 +134,8 @@ fn is_framing(name: &HeaderName) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn headers(fields: &[(&str, &str)]) -> HeaderMap {
@@ -197,5 +199,41 @@ mod tests {
         assert_eq!(request.headers()[HOST], "web.shop");
         assert_eq!(request.headers()[COOKIE], "a=1; b=2");
         assert_eq!(request.headers()[CONNECTION], "te");
+    }
+
+    proptest! {
+        #[test]
+        fn no_hop_by_hop_field_survives_and_no_other_is_lost(
+            fields in proptest::collection::vec(
+                (prop_oneof![
+                    Just("connection"), Just("x-a"), Just("x-b"), Just("keep-alive"), Just("te"),
+                    Just("transfer-encoding"), Just("upgrade"), Just("host"), Just("content-length"),
+                 ],
+                 prop_oneof![
+                    Just("x-a"), Just("close, X-B"), Just("upgrade"), Just("trailers"), Just("host"),
+                    Just(" ,, te;q=1"), Just("5"),
+                 ]), 0..10),
+            upgrade: bool,
+        ) {
+            let before = headers(&fields);
+            let mut after = before.clone();
+            strip_hop_by_hop(&mut after, upgrade);
+            let named = |name: &str| {
+                let values = before.get_all(CONNECTION).iter();
+                let mut options = values.flat_map(|v| v.to_str().unwrap().split(','));
+                options.any(|option| option.trim().eq_ignore_ascii_case(name))
+            };
+            for gone in ["keep-alive", "transfer-encoding"] {
+                prop_assert!(!after.contains_key(gone));
+            }
+            prop_assert_eq!(after.contains_key(CONNECTION), upgrade);
+            prop_assert!(after.get(TE).is_none_or(|te| te == "trailers"));
+            for end_to_end in ["x-a", "x-b", "host", "content-length"] {
+                let kept = matches!(end_to_end, "host" | "content-length") || !named(end_to_end);
+                let expected: Vec<_> =
+                    before.get_all(end_to_end).iter().filter(|_| kept).collect();
+                prop_assert_eq!(after.get_all(end_to_end).iter().collect::<Vec<_>>(), expected);
+            }
+        }
     }
 }
