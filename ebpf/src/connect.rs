@@ -8,7 +8,7 @@ use aya_ebpf::helpers::generated::{
 };
 use aya_ebpf::programs::SockAddrContext;
 use aya_log_ebpf::debug;
-use nodeway_ebpf::{Address, Exit, Netns};
+use nodeway_ebpf::{Address, Exit, Redirect};
 
 use crate::exit::{allow, deny};
 use crate::maps::{FRONTENDS, NETNS, ORIGINAL, PROXY};
@@ -102,14 +102,18 @@ fn redirect(ctx: &SockAddrContext, dialled: &Address) -> Result<u16, i32> {
     if is_proxy() {
         return Err(allow(Exit::IsProxy));
     }
-    // SAFETY: a helper for this program type since 4.12.
+    // SAFETY: a helper for this program type since 4.19.
     let socket = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     // SAFETY: as above.
     if unsafe { FRONTENDS.get(dialled) }.is_none() {
         return Err(leave(socket, Exit::NotFrontend));
     }
-    let port = if dialled.is_v4() { netns.port4 } else { netns.port6 };
-    if !is_listening(ctx, netns, dialled.is_v4()) {
+    if is_bound_to_device(ctx) {
+        return Err(leave(socket, Exit::BoundToDevice));
+    }
+    let v4 = dialled.is_v4();
+    let (listener_port, family) = if v4 { (netns.port4, 4) } else { (netns.port6, 6) };
+    if !is_listening(ctx, listener_port, v4) {
         // SAFETY: a constant for the program's life; volatile, or the compiler would use its
         // initial value.
         if unsafe { (&raw const FAIL_CLOSED).read_volatile() } != 0 {
@@ -118,11 +122,12 @@ fn redirect(ctx: &SockAddrContext, dialled: &Address) -> Result<u16, i32> {
         }
         return Err(leave(socket, Exit::NoListener));
     }
-    if ORIGINAL.insert(socket, dialled, 0).is_err() {
-        return Err(allow(Exit::NotNoted));
+    let note = Redirect { dialled: *dialled, listener_port, family };
+    if ORIGINAL.insert(socket, note, 0).is_err() {
+        return Err(leave(socket, Exit::NotNoted));
     }
     debug!(ctx, "connect of socket {} in namespace {} redirected", socket, cookie);
-    Ok(port)
+    Ok(listener_port)
 }
 
 /// Lets the connect be. The socket may have been redirected by an earlier connect: forget that, or
@@ -133,10 +138,17 @@ fn leave(socket: u64, exit: Exit) -> i32 {
     allow(exit)
 }
 
-/// Whether the proxy listens in this namespace now.
+/// Whether the socket's way is laid down by SO_BINDTODEVICE: sent to loopback through another device,
+/// it would get nowhere.
 #[inline(always)]
-fn is_listening(ctx: &SockAddrContext, netns: &Netns, v4: bool) -> bool {
-    let port = if v4 { netns.port4 } else { netns.port6 };
+fn is_bound_to_device(ctx: &SockAddrContext) -> bool {
+    // SAFETY: a field of the context since 5.3, which the verifier knows as a socket, never null.
+    unsafe { (*(*ctx.sock_addr).__bindgen_anon_1.sk).bound_dev_if != 0 }
+}
+
+/// Whether the proxy listens on the loopback of this namespace now.
+#[inline(always)]
+fn is_listening(ctx: &SockAddrContext, port: u16, v4: bool) -> bool {
     if port == 0 {
         return false;
     }
@@ -151,7 +163,7 @@ fn is_listening(ctx: &SockAddrContext, netns: &Netns, v4: bool) -> bool {
         tuple.__bindgen_anon_1.ipv6.dport = port.to_be();
         36
     };
-    // SAFETY: a helper for this program type since 4.20; the tuple lives until it returns. What it
+    // SAFETY: a helper for this program type since 5.0; the tuple lives until it returns. What it
     // returns is released on every path.
     unsafe {
         let socket = bpf_sk_lookup_tcp(ctx.as_ptr(), &raw mut tuple, size, CURRENT_NETNS, 0);
@@ -179,7 +191,7 @@ fn introduce(ctx: &SockAddrContext) {
     let Some(proxy) = PROXY.get_ptr_mut(0) else { return };
     // SAFETY: the verifier has seen the null check; an aligned word.
     let probe = unsafe { (*proxy).probe_cookie };
-    // SAFETY: helpers for this program type since 4.12 and 5.7.
+    // SAFETY: helpers for this program type since 4.19 and 5.7.
     if probe != 0 && probe == unsafe { bpf_get_socket_cookie(ctx.as_ptr()) } {
         // SAFETY: as above; nobody else writes while a probe is under way.
         unsafe { (*proxy).tgid = (bpf_get_current_pid_tgid() >> 32) as u32 };

@@ -49,6 +49,19 @@ pub struct Netns {
     pub port6: u16,
 }
 
+/// Value of `ORIGINAL`, whose key is a socket cookie: what became of the socket's connect. It says all
+/// that is needed later, so that a pod that leaves in between does not lose the connection.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Redirect {
+    /// What the app dialled.
+    pub dialled: Address,
+    /// Where it was sent to instead: this port of the pod's loopback, host byte order.
+    pub listener_port: u16,
+    /// 6 if the listener is the one on ::1, else 4.
+    pub family: u16,
+}
+
 /// Key of `FLOWS`: a redirected connection, as both of its ends see it. Addresses are left out: a
 /// client may have bound another than 127.0.0.1.
 #[repr(C)]
@@ -82,6 +95,7 @@ const _: () = {
     assert!(size_of::<Address>() == 20);
     assert!(size_of::<Frontend>() == 4);
     assert!(size_of::<Netns>() == 4);
+    assert!(size_of::<Redirect>() == 24);
     assert!(size_of::<FlowKey>() == 16);
     assert!(size_of::<Proxy>() == 16);
 };
@@ -109,11 +123,13 @@ pub enum Exit {
     Refused = 6,
     /// The original destination could not be noted: left alone.
     NotNoted = 7,
+    /// The socket is bound to a device (SO_BINDTODEVICE), which need not lead to loopback: left alone.
+    BoundToDevice = 8,
 }
 
 impl Exit {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Redirected,
         Self::NotTcp,
         Self::NotEnrolled,
@@ -122,6 +138,7 @@ impl Exit {
         Self::NoListener,
         Self::Refused,
         Self::NotNoted,
+        Self::BoundToDevice,
     ];
 
     /// The value of the metric's label `exit`.
@@ -135,6 +152,7 @@ impl Exit {
             Self::NoListener => "no_listener",
             Self::Refused => "refused",
             Self::NotNoted => "not_noted",
+            Self::BoundToDevice => "bound_to_device",
         }
     }
 }

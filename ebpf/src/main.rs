@@ -19,38 +19,38 @@ use aya_ebpf::programs::{SockAddrContext, SockContext, SockOpsContext};
 
 /// cgroup/connect4 (kernel 4.17).
 #[cgroup_sock_addr(connect4)]
-pub fn connect4(ctx: SockAddrContext) -> i32 {
+fn connect4(ctx: SockAddrContext) -> i32 {
     connect::connect4(&ctx)
 }
 
 /// cgroup/connect6 (kernel 4.17).
 #[cgroup_sock_addr(connect6)]
-pub fn connect6(ctx: SockAddrContext) -> i32 {
+fn connect6(ctx: SockAddrContext) -> i32 {
     connect::connect6(&ctx)
 }
 
 /// cgroup/getpeername4 (kernel 5.8).
 #[cgroup_sock_addr(getpeername4)]
-pub fn getpeername4(ctx: SockAddrContext) -> i32 {
+fn getpeername4(ctx: SockAddrContext) -> i32 {
     peername::getpeername4(&ctx)
 }
 
 /// cgroup/getpeername6 (kernel 5.8).
 #[cgroup_sock_addr(getpeername6)]
-pub fn getpeername6(ctx: SockAddrContext) -> i32 {
+fn getpeername6(ctx: SockAddrContext) -> i32 {
     peername::getpeername6(&ctx)
 }
 
 /// cgroup/sock_release (kernel 5.9).
 #[cgroup_sock(sock_release)]
-pub fn sock_release(ctx: SockContext) -> i32 {
+fn sock_release(ctx: SockContext) -> i32 {
     sock_release::sock_release(&ctx)
 }
 
 /// sock_ops (kernel 4.13; `bpf_get_netns_cookie` in it 5.15). Not named after its section: the two
 /// would clash.
 #[sock_ops]
-pub fn note_established(ctx: SockOpsContext) -> u32 {
+fn note_established(ctx: SockOpsContext) -> u32 {
     sock_ops::note_established(&ctx)
 }
 

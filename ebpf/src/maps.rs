@@ -3,7 +3,7 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray};
-use nodeway_ebpf::{Address, Exit, FlowKey, Frontend, FrontendKey, Netns, Proxy};
+use nodeway_ebpf::{Address, Exit, FlowKey, Frontend, FrontendKey, Netns, Proxy, Redirect};
 
 /// Entries are allocated when used (BPF_F_NO_PREALLOC): the bounds cost nothing.
 const NO_PREALLOC: u32 = 1;
@@ -17,10 +17,10 @@ pub(crate) static FRONTENDS: HashMap<FrontendKey, Frontend> =
 #[map]
 pub(crate) static NETNS: HashMap<u64, Netns> = HashMap::with_max_entries(1 << 16, NO_PREALLOC);
 
-/// Socket cookie -> what it dialled. Written by connect, removed by sock_release; the least recently
+/// Socket cookie -> what it dialled and where it was sent. Written by connect, removed by sock_release; the least recently
 /// used entry makes room as a safety net only.
 #[map]
-pub(crate) static ORIGINAL: LruHashMap<u64, Address> = LruHashMap::with_max_entries(1 << 17, 0);
+pub(crate) static ORIGINAL: LruHashMap<u64, Redirect> = LruHashMap::with_max_entries(1 << 17, 0);
 
 /// Established connection -> what was dialled. Written by sock_ops, taken out by the proxy when it
 /// accepts. Not removed when the client closes: it may have sent all it wanted before we accept.

@@ -42,8 +42,9 @@ pub(crate) fn getpeername6(ctx: &SockAddrContext) -> i32 {
 
 #[inline(always)]
 fn dialled(ctx: &SockAddrContext) -> Option<&Address> {
-    // SAFETY: a helper for this program type since 4.12.
+    // SAFETY: a helper for this program type since 4.19.
     let socket = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     // SAFETY: the value is copied at once; only the socket's own connect or release changes it.
-    unsafe { ORIGINAL.get(socket) }
+    let redirect = unsafe { ORIGINAL.get(socket) }?;
+    Some(&redirect.dialled)
 }

@@ -8,7 +8,7 @@ use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie};
 use aya_ebpf::programs::SockOpsContext;
 use nodeway_ebpf::FlowKey;
 
-use crate::maps::{FLOWS, NETNS, ORIGINAL};
+use crate::maps::{FLOWS, ORIGINAL};
 
 /// Without meaning for the operation that is looked at.
 const OK: u32 = 0;
@@ -18,23 +18,22 @@ pub(crate) fn note_established(ctx: &SockOpsContext) -> u32 {
     if ctx.op() != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB {
         return OK;
     }
-    // SAFETY: a helper for this program type since 4.12.
+    // SAFETY: a helper for this program type since 4.19.
     let socket = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     // SAFETY: the value is copied at once; only the socket's own connect or release changes it.
-    let Some(dialled) = (unsafe { ORIGINAL.get(socket) }) else { return OK };
-    // SAFETY: a helper for this program type since 5.15.
-    let netns = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
-    // SAFETY: the value is read at once.
-    let Some(ports) = (unsafe { NETNS.get(netns) }) else { return OK };
+    let Some(redirect) = (unsafe { ORIGINAL.get(socket) }) else { return OK };
     // Network byte order, in the upper half of the word.
     let remote_port = u16::from_be((ctx.remote_port() >> 16) as u16);
-    let (listener_port, family) = if dialled.is_v4() { (ports.port4, 4) } else { (ports.port6, 6) };
+    let listener_port = redirect.listener_port;
     if remote_port != listener_port {
         return OK;
     }
     let client_port = ctx.local_port() as u16;
+    // SAFETY: a helper for this program type since 5.15.
+    let netns = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
+    let family = u32::from(redirect.family);
     let key = FlowKey { netns, client_port, listener_port, family };
     // Full cannot be: the oldest entry makes room.
-    let _ = FLOWS.insert(key, dialled, 0);
+    let _ = FLOWS.insert(key, &redirect.dialled, 0);
     OK
 }

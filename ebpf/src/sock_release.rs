@@ -8,10 +8,15 @@ use crate::maps::ORIGINAL;
 
 /// The only verdict this hook has.
 const OK: i32 = 1;
+const IPPROTO_TCP: u32 = 6;
 
 #[inline(always)]
 pub(crate) fn sock_release(ctx: &SockContext) -> i32 {
-    // SAFETY: a helper for this program type since 5.12.
+    // SAFETY: a field of the context, readable in programs of this type.
+    if unsafe { (*ctx.sock).protocol } != IPPROTO_TCP {
+        return OK;
+    }
+    // SAFETY: a helper for this program type since 5.7.
     let socket = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     let _ = ORIGINAL.remove(socket);
     OK

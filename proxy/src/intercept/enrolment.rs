@@ -28,8 +28,8 @@ pub struct Enrolment {
 
 #[derive(Debug)]
 struct Enrolled {
-    netns: PathBuf,
-    cookie: u64,
+    path: PathBuf,
+    netns: Arc<PodNetns>,
 }
 
 // === impl Enrolment ===
@@ -48,9 +48,10 @@ impl Enrolment {
             .enrolled
             .iter()
             .filter(|(name, enrolled)| {
-                !wanted
-                    .iter()
-                    .any(|p| p.name == **name && p.netns.as_ref() == Some(&enrolled.netns))
+                !enrolled.netns.is_at(&enrolled.path)
+                    || !wanted
+                        .iter()
+                        .any(|pod| pod.name == **name && pod.netns.as_ref() == Some(&enrolled.path))
             })
             .map(|(name, _)| name.clone())
             .collect();
@@ -64,7 +65,7 @@ impl Enrolment {
             }
             match enrol(pod, workers, interceptor, attach) {
                 Ok(enrolled) => {
-                    tracing::info!(pod = %pod.name, netns = %enrolled.netns.display(), "enrolled");
+                    tracing::info!(pod = %pod.name, netns = %enrolled.path.display(), "enrolled");
                     self.failed.remove(&pod.name);
                     self.enrolled.insert(pod.name.clone(), enrolled);
                 }
@@ -97,11 +98,12 @@ impl Enrolment {
         attach: &mut impl Attach,
     ) {
         let Some(enrolled) = self.enrolled.remove(name) else { return };
+        let cookie = enrolled.netns.cookie();
         // First the kernel stops redirecting, then the listeners go: nobody is sent to a closed door.
-        if let Err(error) = interceptor.unenroll(enrolled.cookie) {
+        if let Err(error) = interceptor.unenroll(cookie) {
             tracing::error!(pod = %name, %error, "cannot take the pod out of the kernel's map");
         }
-        attach.detach(enrolled.cookie);
+        attach.detach(cookie);
         tracing::info!(pod = %name, "no longer enrolled");
     }
 }
@@ -120,12 +122,11 @@ fn enrol(
     let listeners =
         PodListeners::open(&netns, workers, interceptor.listener_mark()).map_err(told)?;
     let (port4, port6) = (listeners.port4, listeners.port6);
-    let cookie = netns.cookie();
     // First somebody listens, then the kernel redirects.
     attach.attach(pod, &netns, listeners.workers);
     if let Err(error) = interceptor.enroll(&netns, port4, port6) {
-        attach.detach(cookie);
+        attach.detach(netns.cookie());
         return Err(told(error));
     }
-    Ok(Enrolled { netns: path.clone(), cookie })
+    Ok(Enrolled { path: path.clone(), netns })
 }

@@ -3,6 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
+use aya::maps::MapError;
+
+use super::programs::chain;
+
 /// Each variant names the thing that failed and, where there is one, the way out.
 #[derive(Debug, thiserror::Error)]
 pub enum InterceptError {
@@ -69,6 +73,20 @@ pub enum InterceptError {
         /// Why.
         message: String,
     },
+    /// A map has as many entries as it may have.
+    #[error("eBPF map {map} is full; what does not fit is left alone, as if there were no mesh")]
+    MapFull {
+        /// The map.
+        map: &'static str,
+    },
+    /// Some frontends are not as they should be; the others are.
+    #[error("{count} frontends could not be written; the first: {first}")]
+    Frontends {
+        /// How many.
+        count: usize,
+        /// Why the first was not.
+        first: Box<InterceptError>,
+    },
     /// A pod's namespace cannot be used.
     #[error("network namespace {path}: {error}")]
     Netns {
@@ -85,4 +103,19 @@ pub enum InterceptError {
         /// Why.
         error: io::Error,
     },
+}
+
+// === impl InterceptError ===
+
+impl InterceptError {
+    /// What aya says of a map, with the one failure told apart that grows with the cluster.
+    pub(super) fn map(map: &'static str, error: &MapError) -> Self {
+        match error {
+            // The kernel's word for a full hash.
+            MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::E2BIG) => {
+                Self::MapFull { map }
+            }
+            error => Self::Map { map, message: chain(error) },
+        }
+    }
 }

@@ -1,13 +1,13 @@
 //! The kernel side, as this process owns it.
 
-use std::collections::HashMap as StdHashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
-use nodeway_ebpf::{Address, Exit, Frontend, Mode, Netns};
+use nodeway_ebpf::{Exit, Mode, Netns};
 
+use super::frontends::Frontends;
 use super::log::KernelLog;
 use super::owner::Owner;
 use super::programs::{self, chain};
@@ -36,8 +36,7 @@ pub struct Options {
 /// Programs and maps in the kernel, owned by this process. Dropped, they are gone.
 #[derive(Debug)]
 pub struct Interceptor {
-    frontends: HashMap<MapData, Address, Frontend>,
-    written: StdHashMap<SocketAddr, Mode>,
+    frontends: Frontends,
     netns: HashMap<MapData, u64, Netns>,
     destinations: OriginalDestinations,
     listener_mark: u32,
@@ -63,10 +62,10 @@ impl Interceptor {
         // Any number but 0, which is what sockets without a mark have.
         let listener_mark = fastrand::u32(1..);
         let mut ebpf = programs::load(listener_mark, options.fail_policy)?;
-        let frontends = take(&mut ebpf, "FRONTENDS")?;
+        let frontends = Frontends::new(take(&mut ebpf, "FRONTENDS")?);
         let netns = take(&mut ebpf, "NETNS")?;
         let mut proxy: Array<MapData, _> = take(&mut ebpf, "PROXY")?;
-        let destinations = OriginalDestinations::new(take_data(&mut ebpf, "FLOWS")?);
+        let destinations = OriginalDestinations::new(take_data(&mut ebpf, "FLOWS")?)?;
         let pins = owner.pins()?;
         programs::attach(&mut ebpf, &options.cgroup, &pins)?;
         // Attached first, then what a crash has left: no connect in between goes uncaught for want
@@ -76,49 +75,24 @@ impl Interceptor {
         let tgid = probe::introduce(&mut proxy)?;
         tracing::info!(cgroup = %options.cgroup.display(), pins = %pins.display(), ?tgid,
             "eBPF programs attached");
-        let written = StdHashMap::new();
-        Ok(Self { frontends, written, netns, destinations, listener_mark, ebpf, _owner: owner })
+        Ok(Self { frontends, netns, destinations, listener_mark, ebpf, _owner: owner })
     }
 
     /// Makes the kernel's frontends equal to `wanted`. One that cannot be written costs the others
     /// nothing.
     ///
     /// # Errors
-    /// The first failure; what could be done is done.
+    /// How many could not be written, and why the first; what could be done is done.
     pub fn set_frontends(
         &mut self,
         wanted: impl Iterator<Item = (SocketAddr, Mode)>,
     ) -> Result<(), InterceptError> {
-        let wanted: StdHashMap<SocketAddr, Mode> = wanted.collect();
-        let mut first_failure = None;
-        let mut note = |failure: aya::maps::MapError| {
-            let message = chain(&failure);
-            first_failure.get_or_insert(InterceptError::Map { map: "FRONTENDS", message });
-        };
-        for address in self.written.keys().filter(|address| !wanted.contains_key(address)) {
-            if let Err(failure) = self.frontends.remove(&Address::from(*address)) {
-                note(failure);
-            }
-        }
-        self.written.retain(|address, _| wanted.contains_key(address));
-        for (address, mode) in wanted {
-            if self.written.get(&address) == Some(&mode) {
-                continue;
-            }
-            let frontend = Frontend { mode: mode as u32 };
-            match self.frontends.insert(Address::from(address), frontend, 0) {
-                Ok(()) => {
-                    self.written.insert(address, mode);
-                }
-                Err(failure) => note(failure),
-            }
-        }
-        first_failure.map_or(Ok(()), Err)
+        self.frontends.set(wanted)
     }
 
     /// How many frontends the kernel knows.
     pub fn frontends(&self) -> usize {
-        self.written.len()
+        self.frontends.len()
     }
 
     /// Redirects the connects of a namespace to its listeners from now on.
@@ -131,8 +105,9 @@ impl Interceptor {
         port4: u16,
         port6: u16,
     ) -> Result<(), InterceptError> {
-        let failed = |error| InterceptError::Map { map: "NETNS", message: chain(&error) };
-        self.netns.insert(netns.cookie(), Netns { port4, port6 }, 0).map_err(failed)
+        self.netns
+            .insert(netns.cookie(), Netns { port4, port6 }, 0)
+            .map_err(|error| InterceptError::map("NETNS", &error))
     }
 
     /// Leaves the connects of a namespace alone from now on.
@@ -140,8 +115,7 @@ impl Interceptor {
     /// # Errors
     /// The map is gone.
     pub fn unenroll(&mut self, cookie: u64) -> Result<(), InterceptError> {
-        let failed = |error| InterceptError::Map { map: "NETNS", message: chain(&error) };
-        self.netns.remove(&cookie).map_err(failed)
+        self.netns.remove(&cookie).map_err(|error| InterceptError::map("NETNS", &error))
     }
 
     /// The mark by which the kernel side knows our listeners.

@@ -24,9 +24,9 @@ pub struct PodListeners {
 /// One worker's listeners in one pod.
 #[derive(Debug)]
 pub struct WorkerListeners {
-    /// On 127.0.0.1.
+    /// On 127.0.0.1; non-blocking.
     pub v4: TcpListener,
-    /// On ::1, if the pod has IPv6.
+    /// On ::1, if the pod has IPv6; non-blocking.
     pub v6: Option<TcpListener>,
 }
 
@@ -77,6 +77,7 @@ fn open_one(address: SocketAddr, mark: u32) -> io::Result<TcpListener> {
     socket.set_mark(mark)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
 

@@ -3,9 +3,11 @@
 //! Not what is in the snapshot, nor what is done with a connection. All of it is on the
 //! control thread, but for [`PodNetns::run`] and [`OriginalDestinations`], which workers use.
 
+mod bpf;
 mod cgroup;
 mod enrolment;
 mod error;
+mod frontends;
 mod interceptor;
 mod listeners;
 mod log;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -60,6 +61,14 @@ impl PodNetns {
         self.cookie
     }
 
+    /// Whether `path` still leads to this namespace. A pod that is made anew under its old name gets
+    /// another one; this one's inode is not used again as long as it is open here.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
+        let here = self.file.metadata().map(identity);
+        here.is_ok_and(|here| std::fs::metadata(path).is_ok_and(|there| identity(there) == here))
+    }
+
     /// Runs `f` in the namespace, on this thread, and comes back, also from a panic. For making
     /// sockets only: they stay in the namespace that they were made in.
     ///
@@ -109,10 +118,7 @@ fn home() -> io::Result<BorrowedFd<'static>> {
 }
 
 fn cookie_here() -> io::Result<u64> {
-    let socket = std::net::UdpSocket::bind(("127.0.0.1", 0)).or_else(|_| {
-        // Loopback may be down: an unbound socket will do.
-        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).map(Into::into)
-    })?;
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
     let mut cookie = 0_u64;
     let mut length = libc::socklen_t::try_from(size_of::<u64>()).map_err(io::Error::other)?;
     // SAFETY: getsockopt(2): value and length live through the call and fit each other.

@@ -2,14 +2,15 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use aya::maps::MapData;
 use nodeway_ebpf::{Address, FlowKey};
 
-/// `BPF_MAP_LOOKUP_AND_DELETE_ELEM` (enum bpf_cmd); for LRU hashes since kernel 5.14.
-const LOOKUP_AND_DELETE: libc::c_long = 21;
+use super::{InterceptError, bpf};
+
+const MAP: &str = "FLOWS";
 
 /// The kernel side's notes of redirected connections. Cheap to clone, for each worker.
 #[derive(Debug, Clone)]
@@ -17,19 +18,18 @@ pub struct OriginalDestinations {
     flows: Arc<MapData>,
 }
 
-/// The part of `union bpf_attr` that commands on map elements read (linux/bpf.h).
-#[repr(C)]
-struct ElementAttr {
-    map_fd: u32,
-    pad: u32,
-    key: u64,
-    value: u64,
-    flags: u64,
-}
+// === impl OriginalDestinations ===
 
 impl OriginalDestinations {
-    pub(super) fn new(flows: MapData) -> Self {
-        Self { flows: Arc::new(flows) }
+    pub(super) fn new(flows: MapData) -> Result<Self, InterceptError> {
+        let info = flows.info().map_err(|error| InterceptError::map(MAP, &error))?;
+        let sizes = (info.key_size() as usize, info.value_size() as usize);
+        if sizes != (size_of::<FlowKey>(), size_of::<Address>()) {
+            let message =
+                format!("keys and values of {sizes:?} bytes: an object of another version");
+            return Err(InterceptError::Map { map: MAP, message });
+        }
+        Ok(Self { flows: Arc::new(flows) })
     }
 
     /// Takes out whom the connection from `client_port` to `listener_port` in the namespace with this
@@ -47,30 +47,9 @@ impl OriginalDestinations {
     ) -> io::Result<Option<SocketAddr>> {
         let family = if ipv6 { 6 } else { 4 };
         let key = FlowKey { netns, client_port, listener_port, family };
-        let mut value = Address::v4(0, 0);
-        let attr = ElementAttr {
-            map_fd: self.flows.fd().as_fd().as_raw_fd().cast_unsigned(),
-            pad: 0,
-            key: (&raw const key) as u64,
-            value: (&raw mut value) as u64,
-            flags: 0,
-        };
-        // SAFETY: bpf(2): the attribute and what it points to live through the call; key and value
-        // have the sizes that the map was made with (asserted beside their types).
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_bpf,
-                LOOKUP_AND_DELETE,
-                &raw const attr,
-                size_of::<ElementAttr>(),
-            )
-        };
-        if result == 0 {
-            return Ok(Some(value.into()));
-        }
-        match io::Error::last_os_error() {
-            error if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-            error => Err(error),
-        }
+        let nobody = Address::v4(0, 0);
+        // SAFETY: `new` has compared the sizes.
+        let flow = unsafe { bpf::take(self.flows.fd().as_fd(), &key, nobody) }?;
+        Ok(flow.map(SocketAddr::from))
     }
 }

@@ -10,6 +10,7 @@ use nodeway_ebpf::ABI_VERSION;
 use rustix::fs::{FlockOperation, flock};
 
 use super::InterceptError;
+use super::bpf::detach_pinned;
 use super::cgroup::{cgroup_id, ensure_bpffs};
 
 /// Ownership of a cgroup: a lock on its directory of pins, which the kernel gives back with the
@@ -108,9 +109,13 @@ impl Drop for Owner {
     }
 }
 
-/// Removes a directory of pins; file by file, because the BPF file system cannot do more.
+/// Detaches what is pinned in a directory and removes it; file by file, because the BPF file system
+/// cannot do more.
 fn remove_pins(directory: &Path) {
     for pin in entries(directory) {
+        if let Err(error) = detach_pinned(&pin) {
+            tracing::warn!(path = %pin.display(), %error, "cannot detach a pinned link");
+        }
         if let Err(error) = fs::remove_file(&pin) {
             tracing::warn!(path = %pin.display(), %error, "cannot remove a pin");
         }

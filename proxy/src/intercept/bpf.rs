@@ -1,0 +1,95 @@
+//! The commands of bpf(2) that aya has no word for.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use aya::Pod;
+
+// Of enum bpf_cmd (linux/bpf.h).
+const OBJ_GET: libc::c_long = 7;
+/// For LRU hashes since kernel 5.14.
+const MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
+/// Since kernel 5.9.
+const LINK_DETACH: libc::c_long = 34;
+
+/// The part of `union bpf_attr` that commands on map elements read.
+#[repr(C)]
+struct ElementAttr {
+    map_fd: u32,
+    pad: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// The part of `union bpf_attr` that BPF_OBJ_GET reads.
+#[repr(C)]
+struct PathAttr {
+    path: u64,
+    bpf_fd: u32,
+    file_flags: u32,
+}
+
+/// The part of `union bpf_attr` that BPF_LINK_DETACH reads.
+#[repr(C)]
+struct LinkAttr {
+    link_fd: u32,
+}
+
+/// Takes the entry of `key` out of a hash, in one step.
+///
+/// # Safety
+/// The map was made with keys of the size of `K` and values of the size of `V`.
+pub(super) unsafe fn take<K: Pod, V: Pod>(
+    map: BorrowedFd<'_>,
+    key: &K,
+    mut value: V,
+) -> io::Result<Option<V>> {
+    let attr = ElementAttr {
+        map_fd: number(map),
+        pad: 0,
+        key: std::ptr::from_ref(key) as u64,
+        value: &raw mut value as u64,
+        flags: 0,
+    };
+    // SAFETY: key and value live through the call and have the sizes of the map's: the caller's
+    // promise. Any bytes are a valid V.
+    match unsafe { bpf(MAP_LOOKUP_AND_DELETE_ELEM, &attr) } {
+        Ok(_) => Ok(Some(value)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Detaches the program of the link that is pinned at `pin`, at once. To remove the pin is not enough:
+/// the file system lets go of the link a while later (an RCU grace period), and until then the
+/// program decides about connects.
+pub(super) fn detach_pinned(pin: &Path) -> io::Result<()> {
+    let path = CString::new(pin.as_os_str().as_bytes())?;
+    let attr = PathAttr { path: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
+    // SAFETY: the path ends with NUL and lives through the call.
+    let fd = unsafe { bpf(OBJ_GET, &attr) }?;
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is new and nobody else's.
+    let link = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: the attribute points to nothing.
+    unsafe { bpf(LINK_DETACH, &LinkAttr { link_fd: number(link.as_fd()) }) }?;
+    Ok(())
+}
+
+fn number(fd: BorrowedFd<'_>) -> u32 {
+    fd.as_raw_fd().cast_unsigned()
+}
+
+/// # Safety
+/// `A` is the beginning of `union bpf_attr` as `command` reads it, and what it points to is fit for
+/// that command.
+unsafe fn bpf<A>(command: libc::c_long, attr: &A) -> io::Result<libc::c_long> {
+    let attr: *const A = attr;
+    // SAFETY: bpf(2) reads the attribute and what it points to: the caller's promise.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<A>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
