@@ -55,6 +55,8 @@ impl Config {
 
     fn check(args: RunArgs) -> Result<Self, Vec<String>> {
         let mut faults = Vec::new();
+        let admin = args.admin.unwrap_or_else(|| ([127, 0, 0, 1], 15000).into());
+        let metrics = args.metrics.unwrap_or_else(|| ([0, 0, 0, 0], 15020).into());
         let cpus = || std::thread::available_parallelism().map_or(1, usize::from);
         let workers = args.workers.unwrap_or_else(cpus);
         if !(1..=MAX_WORKERS).contains(&workers) {
@@ -73,9 +75,18 @@ impl Config {
             faults.push("--no-ebpf without --listen: there would be nothing to serve".to_owned());
         }
         for (i, listen) in args.listen.iter().enumerate() {
-            if args.listen[..i].iter().any(|other| other.address == listen.address) {
-                faults.push(format!("--listen {}: given twice", listen.address));
+            let address = listen.address;
+            if args.listen[..i].iter().any(|other| clash(other.address, address)) {
+                faults.push(format!("--listen {address}: given twice"));
             }
+            for (flag, other) in [("--admin", admin), ("--metrics", metrics)] {
+                if clash(other, address) {
+                    faults.push(format!("--listen {address}: {flag} listens there"));
+                }
+            }
+        }
+        if clash(admin, metrics) {
+            faults.push(format!("--admin {admin}: --metrics {metrics} listens there"));
         }
         let intercept = (!args.no_ebpf).then(|| {
             let cgroup = args.cgroup.map_or_else(find_cgroup2, Ok);
@@ -102,8 +113,8 @@ impl Config {
                 EnrollArg::Label => Enroll::Label,
                 EnrollArg::All => Enroll::All,
             },
-            admin: args.admin.unwrap_or_else(|| ([127, 0, 0, 1], 15000).into()),
-            metrics: args.metrics.unwrap_or_else(|| ([0, 0, 0, 0], 15020).into()),
+            admin,
+            metrics,
             drain_timeout: args.drain_timeout.map_or(Duration::from_secs(30), |d| d.0),
             access_log: args.access_log,
             log_format: args.log_format.unwrap_or(LogFormat::Text),
@@ -112,13 +123,22 @@ impl Config {
     }
 }
 
+/// Whether one listener would be in the other's way. (Port 0 is any free one.)
+fn clash(a: SocketAddr, b: SocketAddr) -> bool {
+    let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || any && a.is_ipv4() == b.is_ipv4())
+}
+
 fn read(path: &Path) -> Result<RunArgs, String> {
     let told = |message: String| format!("--config {}: {message}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(RunArgs::default());
     }
-    serde_saphyr::from_str(&text).map_err(|error| told(error.to_string()))
+    serde_saphyr::from_str(&text).map_err(|error| {
+        let text = error.without_snippet().to_string();
+        told(text.trim_start_matches("error: ").to_owned())
+    })
 }
 
 fn merge(flags: RunArgs, file: RunArgs) -> RunArgs {
@@ -145,11 +165,11 @@ fn merge(flags: RunArgs, file: RunArgs) -> RunArgs {
 mod tests {
     use super::*;
 
-    fn file(text: &str) -> PathBuf {
-        let folder = tempfile::tempdir().unwrap().keep();
-        let path = folder.join("nodeway.yaml");
-        std::fs::write(&path, text).unwrap();
-        path
+    /// What a file of this text gives, with `flags`.
+    fn load(text: &str, flags: RunArgs) -> Result<Config, Vec<String>> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, text).unwrap();
+        Config::load(RunArgs { config: Some(file.path().to_owned()), ..flags })
     }
 
     #[test]
@@ -160,15 +180,48 @@ mod tests {
     }
 
     #[test]
-    fn flags_win_over_the_file_and_unknown_keys_are_named() {
-        let config = file(
-            "manifests: /\nnoEbpf: true\nworkers: 3\ndrainTimeout: 5s\nlisten: ['127.0.0.1:1=a/b:80']\n",
-        );
-        let flags = RunArgs { config: Some(config), workers: Some(2), ..RunArgs::default() };
-        let config = Config::load(flags).unwrap();
+    fn flags_win_over_the_file() {
+        let text = "manifests: /\nnoEbpf: true\nworkers: 3\ndrainTimeout: 5s\n\
+            listen: ['127.0.0.1:1=a/b:80']\nenroll: all\nlogFormat: json\n";
+        let config = load(text, RunArgs { workers: Some(2), ..RunArgs::default() }).unwrap();
         assert_eq!((config.workers, config.drain_timeout), (2, Duration::from_secs(5)));
-        let flags = RunArgs { config: Some(file("wrokers: 3\n")), ..RunArgs::default() };
-        let fault = Config::load(flags).unwrap_err().remove(0);
-        assert!(fault.contains("wrokers"), "{fault}");
+        assert_eq!((config.enroll, config.log_format), (Enroll::All, LogFormat::Json));
+        assert_eq!((config.admin.port(), config.metrics.port()), (15000, 15020));
+        assert!(config.intercept.is_none() && !config.access_log);
+    }
+
+    #[test]
+    fn a_fault_in_the_file_names_key_or_value_and_line() {
+        for (text, parts) in [
+            ("workers: 3\nwrokers: 3\n", ["line 2", "wrokers"]),
+            ("listen:\n- '1=a/b:80'\n", ["line 2", "ADDR=NAMESPACE/SERVICE:PORT"]),
+            ("\n\ndrainTimeout: 5\n", ["line 3", "30s"]),
+            ("enroll: some\n", ["line 1", "some"]),
+            ("workers: [\n", ["--config", "line"]),
+        ] {
+            let fault = load(text, RunArgs::default()).unwrap_err().remove(0);
+            for part in parts {
+                assert!(fault.contains(part), "{fault} lacks {part}");
+            }
+        }
+        let missing = RunArgs { config: Some("/nonexistent".into()), ..RunArgs::default() };
+        assert!(Config::load(missing).unwrap_err()[0].contains("/nonexistent"));
+    }
+
+    #[test]
+    fn listeners_are_not_in_each_others_way() {
+        let text = "manifests: /\nnoEbpf: true\nadmin: 127.0.0.1:15020\n\
+            listen: ['127.0.0.1:1=a/b:80', '0.0.0.0:1=a/c:80', '[::]:1=a/d:80', '127.0.0.1:15020=a/e:80',\n\
+             '127.0.0.1:0=a/f:80', '127.0.0.1:0=a/g:80']\n";
+        let faults = load(text, RunArgs::default()).unwrap_err();
+        assert_eq!(
+            faults,
+            [
+                "--listen 0.0.0.0:1: given twice",
+                "--listen 127.0.0.1:15020: --admin listens there",
+                "--listen 127.0.0.1:15020: --metrics listens there",
+                "--admin 127.0.0.1:15020: --metrics 0.0.0.0:15020 listens there",
+            ]
+        );
     }
 }

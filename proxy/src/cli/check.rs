@@ -4,12 +4,17 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
+use rustix::fs::statfs;
 use rustix::process::{Resource, getrlimit};
 
 use crate::intercept::{find_cgroup2, kernel_has_bpffs, object};
 
 /// The oldest kernel: `bpf_get_netns_cookie` in sock_ops.
 const OLDEST: (u32, u32) = (5, 15);
+/// BPF's memory is charged to the cgroup, not to RLIMIT_MEMLOCK (5.11).
+const NO_MEMLOCK: (u32, u32) = (5, 11);
+/// linux/magic.h.
+const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
 /// Two descriptors a connection.
 const OPEN_FILES: u64 = 65_536;
 /// What is needed, by number (linux/capability.h), and what for.
@@ -41,8 +46,9 @@ struct Line {
 
 /// Prints a line for each thing that is needed; fails if one is missing.
 pub(super) fn check(cgroup: Option<&Path>, bpffs: &Path) -> ExitCode {
+    let release = read("/proc/sys/kernel/osrelease");
     let lines = [
-        kernel(&read("/proc/sys/kernel/osrelease")),
+        kernel(&release),
         line(
             "BTF",
             Path::new("/sys/kernel/btf/vmlinux").exists(),
@@ -51,6 +57,7 @@ pub(super) fn check(cgroup: Option<&Path>, bpffs: &Path) -> ExitCode {
             "a kernel with CONFIG_DEBUG_INFO_BTF=y makes programs easier to inspect",
         ),
         cgroup2(cgroup),
+        cgroup_namespace(&read("/proc/1/cgroup")),
         line(
             "BPF file system",
             kernel_has_bpffs(bpffs),
@@ -60,10 +67,11 @@ pub(super) fn check(cgroup: Option<&Path>, bpffs: &Path) -> ExitCode {
         ),
         capabilities(&read("/proc/self/status")),
         jit(&read("/proc/sys/net/core/bpf_jit_enable")),
+        memory_lock(&release, getrlimit(Resource::Memlock).maximum),
         open_files(getrlimit(Resource::Nofile).maximum),
         line(
             "IPv6",
-            Path::new("/proc/net/if_inet6").exists(),
+            !read("/proc/net/if_inet6").is_empty(),
             State::Warn,
             ("on", "off"),
             "without IPv6, connects to IPv6 Services are left alone",
@@ -107,20 +115,23 @@ fn line(
 }
 
 fn kernel(release: &str) -> Line {
+    let good = version(release).is_some_and(|version| version >= OLDEST);
     let release = release.trim();
-    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
-    let version = match (numbers.next(), numbers.next()) {
+    line("kernel", good, State::Fail, (release, release), "5.15 or newer is needed")
+}
+
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.trim().split(['.', '-', '+']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
         (Some(Ok(major)), Some(Ok(minor))) => Some((major, minor)),
         _ => None,
-    };
-    let good = version.is_some_and(|version| version >= OLDEST);
-    line("kernel", good, State::Fail, (release, release), "5.15 or newer is needed")
+    }
 }
 
 fn cgroup2(named: Option<&Path>) -> Line {
     let todo = "mount it: mount -t cgroup2 none /sys/fs/cgroup/unified; or name one with --cgroup";
     let found = match named {
-        Some(path) if path.join("cgroup.procs").exists() => Ok(path.to_owned()),
+        Some(path) if is_cgroup2(path) => Ok(path.to_owned()),
         Some(path) => Err(format!("{} is none", path.display())),
         None => find_cgroup2().map_err(|_| "not mounted".to_owned()),
     };
@@ -129,6 +140,28 @@ fn cgroup2(named: Option<&Path>) -> Line {
         Err(why) => (State::Fail, why),
     };
     Line { what: "cgroup v2", state, found, todo }
+}
+
+/// By its file system: a cgroup of version 1 has the same files.
+fn is_cgroup2(path: &Path) -> bool {
+    statfs(path).is_ok_and(|found| u64::try_from(found.f_type) == Ok(CGROUP2_SUPER_MAGIC))
+}
+
+/// In a cgroup namespace of one's own, `/sys/fs/cgroup` is one's own cgroup: programs attached there
+/// see no pod (cilium#16259). The host's first process then stands outside of it.
+fn cgroup_namespace(of_init: &str) -> Line {
+    let outside = of_init.lines().any(|line| line.starts_with("0::/.."));
+    let todo = "mount the host's cgroup file system and name it with --cgroup, or run in the host's \
+        cgroup namespace";
+    line("cgroup namespace", !outside, State::Warn, ("the host's", "not the host's"), todo)
+}
+
+fn memory_lock(release: &str, hard: Option<u64>) -> Line {
+    let irrelevant = version(release).is_some_and(|version| version >= NO_MEMLOCK);
+    let found = if irrelevant { "no limit for BPF on this kernel" } else { "unlimited" };
+    let good = irrelevant || hard.is_none();
+    let todo = "raise the limit (LimitMEMLOCK=infinity)";
+    line("memory lock", good, State::Warn, (found, "limited"), todo)
 }
 
 fn capabilities(status: &str) -> Line {
@@ -146,7 +179,9 @@ fn capabilities(status: &str) -> Line {
 
 fn jit(enabled: &str) -> Line {
     let on = !matches!(enabled.trim(), "0");
-    line("BPF JIT", on, State::Warn, ("on", "off"), "sysctl -w net.core.bpf_jit_enable=1")
+    // Only root may read it, and a kernel that always compiles may not have it.
+    let found = if enabled.trim().is_empty() { "not told" } else { "on" };
+    line("BPF JIT", on, State::Warn, (found, "off"), "sysctl -w net.core.bpf_jit_enable=1")
 }
 
 fn open_files(hard: Option<u64>) -> Line {
@@ -179,5 +214,36 @@ mod tests {
         let none = capabilities("CapEff:\t0000000000000000\n");
         assert!(none.found.contains("CAP_BPF"), "{}", none.found);
         assert_eq!(none.state, State::Fail);
+        // All but CAP_SYS_PTRACE.
+        let one = capabilities("Name:\tx\nCapEff:\t000001fffff7ffff\n");
+        assert!(one.found.starts_with("missing: CAP_SYS_PTRACE ("), "{}", one.found);
+        assert!(!one.found.contains(','), "{}", one.found);
+        assert_eq!(capabilities("").state, State::Fail, "unknown is not good");
+    }
+
+    #[test]
+    fn settings_are_judged() {
+        for (enabled, state) in
+            [("1\n", State::Ok), ("2", State::Ok), ("0\n", State::Warn), ("", State::Ok)]
+        {
+            assert_eq!(jit(enabled).state, state, "{enabled}");
+        }
+        assert_eq!(open_files(None).state, State::Ok);
+        assert_eq!(open_files(Some(1 << 20)).state, State::Ok);
+        assert_eq!(open_files(Some(1024)).state, State::Warn);
+        assert_eq!(memory_lock("5.15.0", Some(65_536)).state, State::Ok);
+        assert_eq!(memory_lock("5.10.0", None).state, State::Ok);
+        assert_eq!(memory_lock("5.10.0", Some(65_536)).state, State::Warn);
+        assert_eq!(cgroup_namespace("0::/init.scope\n").state, State::Ok);
+        assert_eq!(cgroup_namespace("12:cpu:/\n0::/../../init.scope\n").state, State::Warn);
+    }
+
+    #[test]
+    fn a_cgroup_is_known_by_its_file_system() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("cgroup.procs"), "").unwrap();
+        let line = cgroup2(Some(folder.path()));
+        assert_eq!(line.state, State::Fail);
+        assert!(line.found.ends_with(" is none"), "{}", line.found);
     }
 }

@@ -5,8 +5,17 @@ use std::process::ExitCode;
 
 use nodeway_core::snapshot::{CompileOptions, Compiler, Enroll, Store};
 
-use crate::source::{Folder, read_folder};
+use crate::source::{FileText, Folder, read_folder};
 use crate::translate::kind_name;
+
+/// What was found.
+#[derive(Debug, PartialEq, Eq)]
+struct Report {
+    files: usize,
+    objects: usize,
+    /// A line each, in the order of the files.
+    problems: Vec<String>,
+}
 
 /// Prints every problem and a summary; fails if there is one.
 pub(super) fn validate(folder: &Path) -> ExitCode {
@@ -17,23 +26,62 @@ pub(super) fn validate(folder: &Path) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let Report { files, objects, problems } = examine(files);
+    for problem in &problems {
+        println!("{problem}");
+    }
+    let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let (files, objects) = (counted(files, "file"), counted(objects, "object"));
+    println!("{files}, {objects}, {}", counted(problems.len(), "problem"));
+    if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What is wrong with each object, and with what objects say of each other.
+fn examine(files: Vec<FileText>) -> Report {
     let read = files.len();
-    let (changes, problems) = Folder::default().update(files);
-    let mut store = Store::default();
+    let mut folder = Folder::default();
+    let (changes, problems) = folder.update(files);
     let objects = changes.len();
+    let mut store = Store::default();
     for change in changes {
         store.apply(change);
     }
     let compile = CompileOptions { enroll: Enroll::Label, node_name: None };
     let snapshot = Compiler::new(compile).compile(&store);
-    for problem in &problems {
-        println!("{problem}");
+    let mut problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    problems.extend(snapshot.problems().iter().map(|problem| {
+        let file = folder.file_of(problem.kind, &problem.object).unwrap_or(Path::new("?"));
+        let (kind, object) = (kind_name(problem.kind), &problem.object);
+        format!("{}: {kind} {object}: {}: {}", file.display(), problem.field, problem.message)
+    }));
+    Report { files: read, objects, problems }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_is_good() {
+        let shop = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/shop");
+        let report = examine(read_folder(&shop).unwrap());
+        assert_eq!(report, Report { files: 5, objects: 10, problems: Vec::new() });
     }
-    for problem in snapshot.problems() {
-        let kind = kind_name(problem.kind);
-        println!("{kind} {}: {}: {}", problem.object, problem.field, problem.message);
+
+    #[test]
+    fn what_objects_say_of_each_other_is_told_with_the_file() {
+        let route = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n\
+            metadata: {name: r, namespace: shop}\nspec:\n  \
+            parentRefs: [{group: '', kind: Service, name: web}]\n  \
+            rules: [{backendRefs: [{name: gone, port: 80}]}]\n";
+        let file = |path: &str, text: &str| FileText { path: path.into(), text: Ok(text.into()) };
+        let report = examine(vec![file("r.yaml", route)]);
+        let [parent, backend] = &report.problems[..] else { panic!("{report:?}") };
+        let start = "r.yaml: HTTPRoute shop/r: spec.";
+        assert!(
+            backend.starts_with(&format!("{start}rules[0].backendRefs[0]: Service shop/gone")),
+            "{backend}"
+        );
+        assert!(parent.starts_with(&format!("{start}parentRefs[0]: Service shop/web")), "{parent}");
     }
-    let count = problems.len() + snapshot.problems().len();
-    println!("{read} files, {objects} objects, {count} problems");
-    if count == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

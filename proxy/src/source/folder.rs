@@ -2,51 +2,47 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use nodeway_core::model::{Change, Object};
-use serde_json::Value;
+use nodeway_core::model::{Change, Kind, Object, ObjectName};
 
-use super::{Document, FileText, split_documents};
-use crate::translate::{Fault, Identity, Recognised, kind_name, recognise, translate};
-
-/// Something that is wrong in a folder.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Problem {
-    /// The file, relative to the folder.
-    pub file: PathBuf,
-    /// The document's place in it, counted from 1, and the line it begins on; none if the file itself
-    /// cannot be read.
-    pub document: Option<(usize, usize)>,
-    /// The object, if the document says so much.
-    pub object: Option<String>,
-    /// The field, if there is one, and what is wrong.
-    pub message: String,
-}
+use super::statement::{Memory, Statement};
+use super::{Document, FileText, Problem, split_documents};
+use crate::translate::{Fault, Identity, kind_name};
 
 /// What was read last, and is in force.
 #[derive(Debug, Default)]
 pub struct Folder {
     objects: BTreeMap<Identity, Known>,
+    memory: Memory,
 }
 
 #[derive(Debug, Clone)]
 struct Known {
-    file: PathBuf,
-    /// What it was read from: equal documents are equal objects.
-    document: Value,
+    file: Arc<Path>,
     /// None: of a kind of ours, but not for us.
-    object: Option<Object>,
+    object: Option<Arc<Object>>,
 }
 
 /// One reading under way.
 struct Reading<'a> {
+    /// All that are there.
+    files: BTreeSet<PathBuf>,
     before: &'a BTreeMap<Identity, Known>,
+    memory: &'a mut Memory,
     objects: BTreeMap<Identity, Known>,
-    /// Those of `objects` that were not read but are as they were before.
+    /// Those of `objects` that were not read but are as they were before: they give way to what is
+    /// read.
     kept: BTreeSet<Identity>,
     problems: Vec<Problem>,
+}
+
+/// Where a statement stands: its file, and the document's number and line.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    file: &'a Arc<Path>,
+    document: Option<(usize, usize)>,
 }
 
 // === impl Folder ===
@@ -57,7 +53,9 @@ impl Folder {
     /// that cannot be told, for it may be any of them.
     pub fn update(&mut self, files: Vec<FileText>) -> (Vec<Change>, Vec<Problem>) {
         let mut reading = Reading {
+            files: files.iter().map(|file| file.path.clone()).collect(),
             before: &self.objects,
+            memory: &mut self.memory,
             objects: BTreeMap::new(),
             kept: BTreeSet::new(),
             problems: Vec::new(),
@@ -68,7 +66,14 @@ impl Folder {
         let Reading { objects, problems, .. } = reading;
         let changes = changes(&self.objects, &objects);
         self.objects = objects;
+        self.memory.turn();
         (changes, problems)
+    }
+
+    /// The file that an object in force comes from, relative to the folder.
+    pub fn file_of(&self, kind: Kind, name: &ObjectName) -> Option<&Path> {
+        let identity = Identity { kind, name: name.clone() };
+        self.objects.get(&identity).map(|known| &*known.file)
     }
 }
 
@@ -78,91 +83,122 @@ fn changes(before: &BTreeMap<Identity, Known>, now: &BTreeMap<Identity, Known>) 
         .iter()
         .filter(|(identity, known)| known.object.is_some() && gone(identity))
         .map(|(identity, _)| Change::Delete(identity.kind, identity.name.clone()));
-    let applied = now
-        .iter()
-        .filter(|(identity, known)| {
-            before.get(identity).is_none_or(|former| former.document != known.document)
-        })
-        .filter_map(|(_, known)| known.object.clone().map(Change::Apply));
+    let applied = now.iter().filter_map(|(identity, known)| {
+        let object = known.object.as_ref()?;
+        let former = before.get(identity).and_then(|former| former.object.as_ref());
+        (!former.is_some_and(|former| same(former, object)))
+            .then(|| Change::Apply(Object::clone(object)))
+    });
     deleted.chain(applied).collect()
+}
+
+/// Whether nothing that matters has changed.
+fn same(former: &Arc<Object>, object: &Arc<Object>) -> bool {
+    if Arc::ptr_eq(former, object) {
+        return true;
+    }
+    match (&**former, &**object) {
+        (Object::Namespace(a), Object::Namespace(b)) => a == b,
+        (Object::Service(a), Object::Service(b)) => a == b,
+        (Object::EndpointSlice(a), Object::EndpointSlice(b)) => a == b,
+        (Object::Pod(a), Object::Pod(b)) => a == b,
+        // Compiled expressions cannot be compared; how they are written can.
+        (Object::HttpRoute(a), Object::HttpRoute(b)) => format!("{a:?}") == format!("{b:?}"),
+        _ => false,
+    }
 }
 
 // === impl Reading ===
 
 impl Reading<'_> {
     fn file(&mut self, file: FileText) {
+        let path: Arc<Path> = file.path.into();
         let text = match file.text {
             Ok(text) => text,
             Err(error) => {
-                self.problem(&file.path, None, None, error.to_string());
-                self.keep_all_of(&file.path);
+                self.problem(Place { file: &path, document: None }, None, error.to_string());
+                self.keep_all_of(&path);
                 return;
             }
         };
         for document in split_documents(&text) {
-            self.document(&file.path, document);
+            self.document(&path, &document);
         }
     }
 
-    fn document(&mut self, file: &Path, document: Document) {
-        let at = Some((document.number, document.line));
-        let content = match document.content {
-            Ok(Value::Null) => return,
-            Ok(content) => content,
+    fn document(&mut self, file: &Arc<Path>, document: &Document<'_>) {
+        let place = Place { file, document: Some((document.number, document.line)) };
+        let statements = match self.memory.read(document) {
+            Ok(statements) => statements,
             Err(message) => {
-                self.problem(file, at, None, message);
+                self.problem(place, None, message);
                 self.keep_all_of(file);
                 return;
             }
         };
-        match recognise(&content) {
-            Recognised::Ours(identity) => self.object(file, at, identity, content),
-            Recognised::Foreign(kind) => {
-                tracing::debug!(file = %file.display(), kind, "a kind we have no use for");
-            }
-            Recognised::Unclear(fault) => {
-                self.problem(file, at, None, fault.to_string());
-                self.keep_all_of(file);
+        for statement in &*statements {
+            match statement {
+                Statement::Foreign(kind) => {
+                    tracing::debug!(file = %file.display(), kind, "a kind we have no use for");
+                }
+                Statement::Unclear(fault) => {
+                    self.problem(place, None, fault.to_string());
+                    self.keep_all_of(file);
+                }
+                Statement::Ours { identity, object, faults } => {
+                    self.object(place, identity, object.as_ref(), faults);
+                }
             }
         }
     }
 
     fn object(
         &mut self,
-        file: &Path,
-        at: Option<(usize, usize)>,
-        identity: Identity,
-        document: Value,
+        place: Place<'_>,
+        identity: &Identity,
+        object: Option<&Arc<Object>>,
+        faults: &[Fault],
     ) {
         let name = format!("{} {}", kind_name(identity.kind), identity.name);
         // What was only kept from before gives way to what is read now.
-        if !self.kept.remove(&identity)
-            && let Some(other) = self.objects.get(&identity)
+        if !self.kept.contains(identity)
+            && let Some(other) = self.objects.get(identity)
         {
             let message = format!("is in {} already; that one counts", other.file.display());
-            self.problem(file, at, Some(&name), message);
+            self.problem(place, Some(&name), message);
             return;
         }
-        let translated = translate(&identity, document.clone());
-        let refused = translated.object.is_none() && !translated.faults.is_empty();
-        for Fault { field, message } in translated.faults {
-            self.problem(file, at, Some(&name), format!("{field}: {message}"));
+        for fault in faults {
+            self.problem(place, Some(&name), fault.to_string());
         }
-        let file = file.to_owned();
-        let known = if refused {
-            let Some(former) = self.before.get(&identity) else {
-                self.objects.remove(&identity);
-                return;
-            };
-            Known { file, ..former.clone() }
-        } else {
-            Known { file, document, object: translated.object }
-        };
-        self.objects.insert(identity, known);
+        if object.is_none() && !faults.is_empty() {
+            self.refused(place.file, identity);
+            return;
+        }
+        self.kept.remove(identity);
+        let known = Known { file: Arc::clone(place.file), object: object.cloned() };
+        self.objects.insert(identity.clone(), known);
     }
 
+    /// The last good version stays. If it is another file's, that file has the next word: a bad copy
+    /// must not freeze a good one.
+    fn refused(&mut self, file: &Arc<Path>, identity: &Identity) {
+        let Some(former) = self.before.get(identity) else { return };
+        let mut known = former.clone();
+        if known.file == *file {
+            self.kept.remove(identity);
+        } else {
+            if !self.files.contains(&*known.file) {
+                known.file = Arc::clone(file);
+            }
+            self.kept.insert(identity.clone());
+        }
+        self.objects.insert(identity.clone(), known);
+    }
+
+    /// Of a file, or of all files of a folder that cannot be read.
     fn keep_all_of(&mut self, file: &Path) {
-        for (identity, known) in self.before.iter().filter(|(_, known)| known.file == file) {
+        for (identity, known) in self.before.iter().filter(|(_, k)| k.file.starts_with(file)) {
             if let Entry::Vacant(place) = self.objects.entry(identity.clone()) {
                 place.insert(known.clone());
                 self.kept.insert(identity.clone());
@@ -170,30 +206,13 @@ impl Reading<'_> {
         }
     }
 
-    fn problem(
-        &mut self,
-        file: &Path,
-        document: Option<(usize, usize)>,
-        object: Option<&str>,
-        message: String,
-    ) {
-        let object = object.map(str::to_owned);
-        self.problems.push(Problem { file: file.to_owned(), document, object, message });
-    }
-}
-
-// === impl Problem ===
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if let Some((number, line)) = self.document {
-            write!(f, ": document {number} (line {line})")?;
-        }
-        if let Some(object) = &self.object {
-            write!(f, ": {object}")?;
-        }
-        write!(f, ": {}", self.message)
+    fn problem(&mut self, place: Place<'_>, object: Option<&str>, message: String) {
+        self.problems.push(Problem {
+            file: place.file.to_path_buf(),
+            document: place.document,
+            object: object.map(str::to_owned),
+            message,
+        });
     }
 }
 

@@ -5,11 +5,14 @@
 mod documents;
 mod files;
 mod folder;
+mod problem;
+mod statement;
 mod watch;
 
-pub use documents::{Document, split_documents};
+pub use documents::{Document, Item, split_documents};
 pub use files::{FileText, read_folder};
-pub use folder::{Folder, Problem};
+pub use folder::Folder;
+pub use problem::Problem;
 pub use watch::watch;
 
 use nodeway_core::model::Change;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use nodeway_core::model::{self, EndpointAddress, EndpointPort, Object, ObjectName};
 
-use super::meta::port;
+use super::meta::{ip_address, port};
 use super::{Faults, Identity, Translated};
 
 /// Names the Service that a slice belongs to.
@@ -32,26 +32,33 @@ pub(super) fn endpoint_slice(identity: &Identity, slice: &EndpointSlice) -> Tran
         }
         let number = slice_port.port.unwrap_or_default();
         let field = format!("ports[{i}].port");
-        if let Some(number) = faults.check(field, number, port(number)) {
-            let name = slice_port.name.as_deref().unwrap_or_default().into();
-            ports.push(EndpointPort { name, port: number });
+        match port(number) {
+            Ok(port) => {
+                let name = slice_port.name.as_deref().unwrap_or_default().into();
+                ports.push(EndpointPort { name, port });
+            }
+            Err(message) => faults.note(field, format!("{number}: {message}; left out")),
         }
     }
     let endpoints = slice.endpoints.iter().enumerate().filter_map(|(i, endpoint)| {
         let field = format!("endpoints[{i}].addresses[0]");
         let text = endpoint.addresses.first().map_or("", String::as_str);
-        let address = faults.check(field, text, address(text, &slice.address_type))?;
-        Some(endpoint_address(endpoint, address, identity))
+        match address(text, &slice.address_type) {
+            Ok(address) => Some(endpoint_address(endpoint, address, identity)),
+            Err(message) => {
+                faults.note(field, format!("{text:?}: {message}; left out"));
+                None
+            }
+        }
     });
     let endpoints = endpoints.collect();
     let service = ObjectName::new(identity.name.namespace.clone(), service.as_str());
     let name = identity.name.clone();
-    let object = Object::EndpointSlice(model::EndpointSlice { name, service, ports, endpoints });
-    Translated { object: Some(object), faults: faults.list }
+    faults.with(Object::EndpointSlice(model::EndpointSlice { name, service, ports, endpoints }))
 }
 
 fn address(text: &str, address_type: &str) -> Result<IpAddr, String> {
-    let address: IpAddr = text.parse().map_err(|_| "not an IP address".to_owned())?;
+    let address = ip_address(text)?;
     let fits = match address_type {
         "IPv4" => address.is_ipv4(),
         "IPv6" => address.is_ipv6(),

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use nodeway_core::model::Object;
+
+use super::Translated;
+
 /// One thing that is wrong, at one field.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
@@ -16,15 +20,28 @@ pub struct Fault {
 pub struct Faults {
     /// So far.
     pub list: Vec<Fault>,
+    /// Whether one of them leaves the whole object's meaning in doubt.
+    pub refused: bool,
 }
 
 impl Faults {
-    /// Notes one.
+    /// Adds one that refuses the object.
     pub fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.refused = true;
+        self.note(field, message);
+    }
+
+    /// Adds one that concerns nothing but its field: the rest of the object counts.
+    pub fn note(&mut self, field: impl Into<String>, message: impl Into<String>) {
         self.list.push(Fault { field: field.into(), message: message.into() });
     }
 
-    /// The value, or none and its fault.
+    /// The object with its faults, or the faults alone if one refuses it.
+    pub(super) fn with(self, object: Object) -> Translated {
+        Translated { object: (!self.refused).then_some(object), faults: self.list }
+    }
+
+    /// The value, or none and its fault, which refuses the object.
     pub fn check<T, E: fmt::Display>(
         &mut self,
         field: impl Into<String>,

@@ -12,6 +12,8 @@ use super::Faults;
 
 /// A compiled expression beyond this many octets is refused: one route must not eat the node.
 const MAX_REGEX: usize = 1 << 20;
+/// Gateway API, HTTPPathMatch.value.
+const MAX_PATH: usize = 1024;
 
 /// One match; a fault anywhere in it is a fault of the route.
 pub(super) fn http_match(
@@ -56,18 +58,33 @@ fn path_match(
     if spec.r#type == Some(HttpRouteRulesMatchesPathType::RegularExpression) {
         return faults.check(field, value, whole(value)).map(PathMatch::Regex);
     }
-    if !value.starts_with('/') {
-        faults.add(field, format!("{value:?}: must begin with \"/\""));
-        return None;
-    }
-    if value.contains(['?', '#']) {
-        faults.add(field, format!("{value:?}: a path has no query and no fragment"));
-        return None;
-    }
+    faults.check(field, value, literal_path(value))?;
     Some(match spec.r#type {
         Some(HttpRouteRulesMatchesPathType::Exact) => PathMatch::Exact(value.into()),
         _ => PathMatch::Prefix(value.into()),
     })
+}
+
+/// What the Gateway API's schema asks of a path that is matched as it stands. An API server has seen to
+/// it; a folder of manifests has nobody else.
+fn literal_path(value: &str) -> Result<(), &'static str> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-/._~!$&'()*+,;=:@%".contains(c);
+    if !value.starts_with('/') {
+        Err("must begin with \"/\"")
+    } else if value.len() > MAX_PATH {
+        Err("longer than 1024 octets")
+    } else if value.contains(['?', '#']) {
+        Err("a path has no query and no fragment")
+    } else if value.contains("//") || value.split('/').any(|element| matches!(element, "." | ".."))
+    {
+        Err("must not have the elements \"\", \".\" and \"..\"")
+    } else if value.to_ascii_lowercase().contains("%2f") {
+        Err("must not have an encoded slash")
+    } else if !value.chars().all(allowed) {
+        Err("has characters that must be percent-encoded in a path")
+    } else {
+        Ok(())
+    }
 }
 
 fn text_match(value: &str, regex: bool, field: &str, faults: &mut Faults) -> Option<TextMatch> {

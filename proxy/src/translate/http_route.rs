@@ -42,15 +42,16 @@ macro_rules! filters {
     }};
 }
 
-/// A fault in a match or a filter's fields refuses the route. A filter that we do not have, or a
-/// backend that is no usable reference, makes its share of the traffic invalid (500) and no more, as
-/// the Gateway API asks.
+/// A fault in a match or a filter's fields refuses the route: a rule that is left out would send its
+/// requests to the next one. A filter that we do not have, or a backend that is no usable reference,
+/// makes its share of the traffic invalid (500) and no more, as the Gateway API asks. A parent that
+/// cannot be taken as it is meant, and what we do not do yet, is told, and the rest counts.
 pub(super) fn http_route(identity: &Identity, route: &HttpRoute) -> Translated {
     let mut faults = Faults::default();
     let parents = parents(identity, route, &mut faults);
-    if parents.is_empty() && faults.list.is_empty() {
-        // A route of somebody's Gateway.
-        return Translated::default();
+    if parents.is_empty() {
+        // A route of somebody's Gateway, or one without a parent that can be taken.
+        return Translated { object: None, faults: faults.list };
     }
     let rules = route.spec.rules.iter().flatten().enumerate();
     let rules = rules
@@ -58,8 +59,7 @@ pub(super) fn http_route(identity: &Identity, route: &HttpRoute) -> Translated {
         .collect();
     let created = route.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
     let object = model::HttpRoute { name: identity.name.clone(), created, parents, rules };
-    let object = faults.list.is_empty().then_some(Object::HttpRoute(object));
-    Translated { object, faults: faults.list }
+    faults.with(Object::HttpRoute(object))
 }
 
 fn parents(identity: &Identity, route: &HttpRoute, faults: &mut Faults) -> Vec<ParentRef> {
@@ -69,12 +69,19 @@ fn parents(identity: &Identity, route: &HttpRoute, faults: &mut Faults) -> Vec<P
         if !matches!(group, "" | "core") || parent.kind.as_deref() != Some("Service") {
             continue;
         }
-        let field = format!("spec.parentRefs[{i}].port");
-        let port = parent.port.map(|number| faults.check(field, number, port(number)));
+        let field = format!("spec.parentRefs[{i}]");
+        let port =
+            parent.port.map(|number| faults.check(format!("{field}.port"), number, port(number)));
         if port == Some(None) {
             continue;
         }
         let namespace = parent.namespace.as_deref().unwrap_or(&identity.name.namespace);
+        // Taken for all ports or all clients, they would take traffic that is not theirs.
+        if let Some(section) = &parent.section_name {
+            let message = format!("{section:?}: not supported, name the port by `port`; left out");
+            faults.note(format!("{field}.sectionName"), message);
+            continue;
+        }
         let service = ObjectName::new(namespace, parent.name.as_str());
         parents.push(ParentRef { service, port: port.flatten() });
     }
@@ -89,6 +96,9 @@ fn rule(identity: &Identity, spec: &HttpRouteRules, field: &str, faults: &mut Fa
     if spec.matches.as_ref().is_none_or(Vec::is_empty) {
         let path = PathMatch::Prefix("/".into());
         matches.push(HttpMatch { path, headers: Vec::new(), queries: Vec::new(), method: None });
+    }
+    if spec.timeouts.is_some() {
+        faults.note(format!("{field}.timeouts"), "not supported: no timeout is in force");
     }
     let filters = filters!(spec.filters, HttpRouteRulesFiltersType, field, faults);
     let backends = spec.backend_refs.iter().flatten().enumerate();
@@ -117,10 +127,9 @@ fn target(identity: &Identity, spec: &HttpRouteRulesBackendRefs) -> BackendTarge
     let invalid = |message: String| BackendTarget::Invalid { message: message.into() };
     let (group, kind) = (spec.group.as_deref().unwrap_or(""), spec.kind.as_deref());
     if !matches!(group, "" | "core") || kind.is_some_and(|kind| kind != "Service") {
-        return invalid(format!(
-            "a backend of kind {group}/{} is not known",
-            kind.unwrap_or("Service")
-        ));
+        let kind = kind.unwrap_or("Service");
+        let group = if group.is_empty() { "core" } else { group };
+        return invalid(format!("a backend of kind {kind} ({group}) is not known, only a Service"));
     }
     let namespace = spec.namespace.as_deref().unwrap_or(&identity.name.namespace);
     if namespace != &*identity.name.namespace {

@@ -1,6 +1,7 @@
 //! What all objects have.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use nodeway_core::model::Mesh;
 
@@ -25,4 +26,14 @@ pub(super) fn mesh(labels: Option<&BTreeMap<String, String>>, faults: &mut Fault
 /// A port number that can be dialled.
 pub(super) fn port(value: i32) -> Result<u16, &'static str> {
     u16::try_from(value).ok().filter(|port| *port != 0).ok_or("must be from 1 to 65535")
+}
+
+/// An address that can be dialled.
+pub(super) fn ip_address(text: &str) -> Result<IpAddr, String> {
+    let address: IpAddr = text.parse().map_err(|_| "not an IP address".to_owned())?;
+    if address.is_unspecified() || address.is_multicast() {
+        // Linux takes the unspecified address for this host.
+        return Err("not an address of one host".to_owned());
+    }
+    Ok(address)
 }

@@ -13,6 +13,8 @@ mod meta;
 mod namespace;
 mod pod;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use gateway_api::httproutes::HttpRoute;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
@@ -72,8 +74,13 @@ pub fn recognise(document: &Value) -> Recognised {
         "HTTPRoute" => (Kind::HttpRoute, "gateway.networking.k8s.io/v1"),
         other => return Recognised::Foreign(other.to_owned()),
     };
-    let group = |version: &str| version.rsplit_once('/').map(|(group, _)| group.to_owned());
-    if group(version) != group(expected) {
+    let group = |version: &str| match version.rsplit_once('/') {
+        Some((group, _)) => group.to_owned(),
+        None => String::new(),
+    };
+    // Kubernetes' own groups have no other kind of these names: a slip of the pen.
+    let kubernetes = |group: &str| !group.contains('.') || group.ends_with(".k8s.io");
+    if group(version) != group(expected) && !kubernetes(&group(version)) {
         // Another API's kind of the same name (a Knative Service, say).
         return Recognised::Foreign(format!("{version} {kind_name}"));
     }
@@ -83,12 +90,19 @@ pub fn recognise(document: &Value) -> Recognised {
     if !served {
         return unclear("apiVersion", format!("{version}: a {kind_name} is of {expected}"));
     }
+    for field in ["name", "namespace"] {
+        let value = document.pointer(&format!("/metadata/{field}"));
+        if let Some(value) = value.filter(|value| !value.is_string() && !value.is_null()) {
+            let message = format!("{value}: must be a text; put it in quotes");
+            return unclear(&format!("metadata.{field}"), message);
+        }
+    }
     let Some(name) = text("/metadata/name").filter(|name| !name.is_empty()) else {
         return unclear("metadata.name", format!("missing in a {kind_name}"));
     };
     let namespace = match kind {
         Kind::Namespace => "",
-        _ => text("/metadata/namespace").unwrap_or("default"),
+        _ => text("/metadata/namespace").filter(|n| !n.is_empty()).unwrap_or("default"),
     };
     Recognised::Ours(Identity { kind, name: ObjectName::new(namespace, name) })
 }
@@ -110,7 +124,9 @@ fn parsed<T: DeserializeOwned>(document: Value, then: impl FnOnce(T) -> Translat
     match serde_path_to_error::deserialize(document) {
         Ok(object) => then(object),
         Err(error) => {
-            let field = error.path().to_string();
+            // "." is the object's root.
+            let field = Some(error.path().to_string()).filter(|path| path != ".");
+            let field = field.unwrap_or_else(|| "object".to_owned());
             let fault = Fault { field, message: error.into_inner().to_string() };
             Translated { object: None, faults: vec![fault] }
         }

@@ -10,7 +10,5 @@ use super::{Faults, Identity, Translated};
 pub(super) fn namespace(identity: &Identity, namespace: &Namespace) -> Translated {
     let mut faults = Faults::default();
     let mesh = mesh(namespace.metadata.labels.as_ref(), &mut faults);
-    let object = model::Namespace { name: identity.name.clone(), mesh };
-    let object = faults.list.is_empty().then_some(Object::Namespace(object));
-    Translated { object, faults: faults.list }
+    faults.with(Object::Namespace(model::Namespace { name: identity.name.clone(), mesh }))
 }

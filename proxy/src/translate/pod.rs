@@ -34,8 +34,7 @@ pub(super) fn pod(identity: &Identity, pod: &Pod) -> Translated {
         workload: workload(&pod.metadata).unwrap_or_else(|| identity.name.name.to_string()).into(),
         netns: netns.map(PathBuf::from),
     };
-    let object = faults.list.is_empty().then_some(Object::Pod(object));
-    Translated { object, faults: faults.list }
+    faults.with(Object::Pod(object))
 }
 
 /// The controller's name, a ReplicaSet's without the hash that its Deployment gave it; else what the

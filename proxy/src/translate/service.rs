@@ -1,12 +1,10 @@
 //! Services.
 
-use std::net::IpAddr;
-
 use k8s_openapi::api::core::v1::Service;
 use nodeway_core::detect::declared;
 use nodeway_core::model::{self, Object, ServicePort};
 
-use super::meta::port;
+use super::meta::{ip_address, port};
 use super::{Faults, Identity, Translated};
 
 /// A bad address or port number refuses the object. Headless and ExternalName Services have no
@@ -24,10 +22,10 @@ pub(super) fn service(identity: &Identity, service: &Service) -> Translated {
         .enumerate()
         .filter(|(_, address)| !external && !matches!(address.as_str(), "None" | ""))
         .filter_map(|(i, address)| {
-            faults.check(format!("spec.clusterIPs[{i}]"), address, address.parse::<IpAddr>())
+            faults.check(format!("spec.clusterIPs[{i}]"), address, ip_address(address))
         })
         .collect();
-    let mut ports = Vec::new();
+    let mut ports: Vec<ServicePort> = Vec::new();
     for (i, spec_port) in spec.ports.iter().flatten().enumerate() {
         if spec_port.protocol.as_deref().unwrap_or("TCP") != "TCP" {
             continue;
@@ -35,6 +33,17 @@ pub(super) fn service(identity: &Identity, service: &Service) -> Translated {
         let field = format!("spec.ports[{i}].port");
         if let Some(number) = faults.check(field, spec_port.port, port(spec_port.port)) {
             let name = spec_port.name.as_deref();
+            if ports.iter().any(|other| other.port == number) {
+                faults.add(format!("spec.ports[{i}].port"), format!("{number}: given twice"));
+            }
+            // Slices refer to ports by name: two alike would share their endpoints.
+            if ports.iter().any(|other| *other.name == *name.unwrap_or_default()) {
+                let message = format!(
+                    "{:?}: each of several ports needs a name of its own",
+                    name.unwrap_or_default()
+                );
+                faults.add(format!("spec.ports[{i}].name"), message);
+            }
             ports.push(ServicePort {
                 name: name.unwrap_or_default().into(),
                 port: number,
@@ -43,6 +52,5 @@ pub(super) fn service(identity: &Identity, service: &Service) -> Translated {
         }
     }
     let object = model::Service { name: identity.name.clone(), cluster_ips, ports };
-    let object = faults.list.is_empty().then_some(Object::Service(object));
-    Translated { object, faults: faults.list }
+    faults.with(Object::Service(object))
 }

@@ -137,7 +137,7 @@ fn haproxy_configuration(backends: &[Backend], http1: SocketAddrV4, h2c: SocketA
     format!(
         "global
     nbthread 2
-    maxconn 20000
+    maxconn 4000
 
 defaults
     mode http

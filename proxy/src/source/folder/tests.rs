@@ -1,6 +1,7 @@
 //! What becomes of a folder's files.
 
 use nodeway_core::model::Kind;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -136,18 +137,88 @@ fn routes_tell_the_field_and_bad_endpoints_cost_only_themselves() {
     assert_eq!(fields.len(), 4, "{fields:?}");
     let [Change::Apply(Object::EndpointSlice(slice))] = &changes[..] else { panic!("{changes:?}") };
     assert_eq!(slice.endpoints.len(), 1);
-    assert_eq!(changes[0].clone().kind(), Kind::EndpointSlice);
 }
 
-trait KindOf {
-    fn kind(self) -> Kind;
+#[test]
+fn an_edit_of_what_does_not_matter_is_no_change() {
+    let route = |more: &str| {
+        format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n\
+        metadata: {{name: r{more}}}\nspec:\n  parentRefs: [{{group: '', kind: Service, name: a}}]\n  rules:\n  \
+        - matches: [{{path: {{type: RegularExpression, value: /x.*}}}}]\n"
+        )
+    };
+    let mut folder = Folder::default();
+    folder.update(files(&[("r.yaml", &route(""))]));
+    let (changes, _) = folder.update(files(&[("r.yaml", &route(", annotations: {a: b}"))]));
+    assert!(changes.is_empty(), "{changes:?}");
+    let (changes, _) = folder.update(files(&[("r.yaml", &route("").replace("/x", "/y"))]));
+    assert_eq!(keys(&changes), ["+default/r"]);
 }
 
-impl KindOf for Change {
-    fn kind(self) -> Kind {
-        match self {
-            Self::Apply(object) => object.key().0,
-            Self::Delete(kind, _) => kind,
-        }
+#[test]
+fn a_bad_copy_does_not_freeze_a_good_one() {
+    let mut folder = Folder::default();
+    folder.update(files(&[("2.yaml", &service("a", "80"))]));
+    let (changes, problems) =
+        folder.update(files(&[("1.yaml", &service("a", "0")), ("2.yaml", &service("a", "81"))]));
+    assert_eq!((keys(&changes), problems.len()), (vec!["+shop/a".into()], 1), "{problems:?}");
+    // It goes on so when the good one has not changed, and ends when the good one goes.
+    let (changes, problems) =
+        folder.update(files(&[("1.yaml", &service("a", "0")), ("2.yaml", &service("a", "81"))]));
+    assert_eq!((changes.len(), problems.len()), (0, 1), "{problems:?}");
+}
+
+#[test]
+fn a_file_or_folder_that_cannot_be_read_keeps_its_objects() {
+    let unreadable = |path: &str| FileText {
+        path: path.into(),
+        text: Err(std::io::ErrorKind::PermissionDenied.into()),
+    };
+    let mut folder = Folder::default();
+    let (a, b, c) = (service("a", "80"), service("b", "80"), service("c", "80"));
+    folder.update(files(&[("1.yaml", &a), ("sub/b.yaml", &b), ("subtle.yaml", &c)]));
+    let (changes, problems) = folder.update(vec![unreadable("1.yaml"), unreadable("sub")]);
+    assert_eq!(keys(&changes), ["-shop/c"]);
+    assert_eq!(told(&problems), ["1.yaml: permission denied", "sub: permission denied"]);
+}
+
+#[test]
+fn a_list_and_a_json_file_are_read_and_faults_name_the_item() {
+    let list = r#"{"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"clusterIP": "x"}}]}"#;
+    let mut folder = Folder::default();
+    let (changes, problems) = folder.update(files(&[("all.json", list)]));
+    assert_eq!(keys(&changes), ["+n"]);
+    assert_eq!(
+        told(&problems),
+        [
+            "all.json: document 1 (line 1): Service default/s: items[1].spec.clusterIPs[0]: \"x\": not an IP address"
+        ]
+    );
+    let file = folder.file_of(Kind::Namespace, &ObjectName::new("", "n"));
+    assert_eq!(file, Some(Path::new("all.json")));
+}
+
+proptest! {
+    #[test]
+    fn no_document_disturbs_its_neighbours(
+        bad in prop_oneof!["[ -~\n]{0,120}", "(kind|apiVersion|metadata|spec): [a-z{}:\\[\\], ]{0,30}\n"],
+        place in 0..3_usize,
+    ) {
+        prop_assume!(bad.lines().all(|line| !line.starts_with("---") && !line.starts_with("...")));
+        let good = [service("a", "80"), service("b", "80")];
+        let edited = [service("a", "81"), service("b", "82")];
+        let text = |good: &[String; 2]| {
+            let mut documents = vec![good[0].clone(), good[1].clone()];
+            documents.insert(place, format!("{bad}\n"));
+            documents.join("---\n")
+        };
+        let mut folder = Folder::default();
+        let (changes, _) = folder.update(files(&[("x.yaml", &text(&good))]));
+        prop_assert_eq!(keys(&changes), ["+shop/a", "+shop/b"]);
+        let (changes, _) = folder.update(files(&[("x.yaml", &text(&edited))]));
+        prop_assert_eq!(keys(&changes), ["+shop/a", "+shop/b"]);
     }
 }
