@@ -10,6 +10,7 @@ use aya::Pod;
 
 // Of enum bpf_cmd (linux/bpf.h).
 const OBJ_GET: libc::c_long = 7;
+const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 /// For LRU hashes since kernel 5.14.
 const MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
 /// Since kernel 5.9.
@@ -37,6 +38,26 @@ struct PathAttr {
 #[repr(C)]
 struct LinkAttr {
     link_fd: u32,
+}
+
+/// The part of `union bpf_attr` that BPF_OBJ_GET_INFO_BY_FD reads.
+#[repr(C)]
+struct InfoAttr {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// The beginning of `struct bpf_link_info`, as it is for links to cgroups.
+#[repr(C)]
+#[derive(Default)]
+struct CgroupLinkInfo {
+    kind: u32,
+    id: u32,
+    prog_id: u32,
+    pad: u32,
+    /// 0 when the cgroup is gone.
+    cgroup_id: u64,
 }
 
 /// Takes the entry of `key` out of a hash, in one step.
@@ -67,18 +88,44 @@ pub(super) unsafe fn take<K: Pod, V: Pod>(
 /// Detaches the program of the link that is pinned at `pin`, at once. To remove the pin is not enough:
 /// the file system lets go of the link a while later (an RCU grace period), and until then the
 /// program decides about connects.
-pub(super) fn detach_pinned(pin: &Path) -> io::Result<()> {
-    let path = CString::new(pin.as_os_str().as_bytes())?;
+pub(super) fn detach(pin: &Path) -> io::Result<()> {
+    let link = pinned(pin)?;
+    // SAFETY: the attribute points to nothing.
+    unsafe { bpf(LINK_DETACH, &LinkAttr { link_fd: number(link.as_fd()) }) }?;
+    Ok(())
+}
+
+/// Whether the cgroup of the link that is pinned at `pin` is gone: that detaches the program.
+pub(super) fn is_detached(pin: &Path) -> io::Result<bool> {
+    let link = pinned(pin)?;
+    let mut info = CgroupLinkInfo::default();
+    let attr = InfoAttr {
+        bpf_fd: number(link.as_fd()),
+        info_len: CgroupLinkInfo::SIZE,
+        info: &raw mut info as u64,
+    };
+    // SAFETY: the kernel writes at most as many octets as it is told, which is what there is.
+    unsafe { bpf(OBJ_GET_INFO_BY_FD, &attr) }?;
+    Ok(info.cgroup_id == 0)
+}
+
+fn pinned(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
     let attr = PathAttr { path: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
     // SAFETY: the path ends with NUL and lives through the call.
     let fd = unsafe { bpf(OBJ_GET, &attr) }?;
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
     // SAFETY: the descriptor is new and nobody else's.
-    let link = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: the attribute points to nothing.
-    unsafe { bpf(LINK_DETACH, &LinkAttr { link_fd: number(link.as_fd()) }) }?;
-    Ok(())
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
+
+// === impl CgroupLinkInfo ===
+
+impl CgroupLinkInfo {
+    const SIZE: u32 = 24;
+}
+
+const _: () = assert!(size_of::<CgroupLinkInfo>() == CgroupLinkInfo::SIZE as usize);
 
 fn number(fd: BorrowedFd<'_>) -> u32 {
     fd.as_raw_fd().cast_unsigned()

@@ -34,6 +34,20 @@ pub(super) fn cgroup_id(path: &Path) -> Result<u64, InterceptError> {
     Ok(stat.st_ino)
 }
 
+/// Says so if `path` is what a cgroup namespace of our own shows as the root: pods are elsewhere, and
+/// nothing would ever be caught (containers, kind).
+pub(super) fn warn_if_private(path: &Path) {
+    // The true root is the first inode of its file system.
+    let private = cgroup_id(path).is_ok_and(|id| id != 1);
+    if private && find_cgroup2().is_ok_and(|root| root == path) {
+        tracing::warn!(
+            path = %path.display(),
+            "the cgroup v2 mount shows only this container's cgroups: pods are not below it; mount \
+             the host's (hostPath) and name it with --cgroup"
+        );
+    }
+}
+
 /// Mounts a BPF file system at `path` if there is none.
 pub(super) fn ensure_bpffs(path: &Path) -> Result<(), InterceptError> {
     let failed = |error| InterceptError::Bpffs { path: path.to_owned(), error };

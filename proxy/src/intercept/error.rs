@@ -119,3 +119,20 @@ impl InterceptError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use aya::sys::SyscallError;
+
+    use super::*;
+
+    #[test]
+    fn a_full_map_is_named() {
+        let io_error = io::Error::from_raw_os_error(libc::E2BIG);
+        let full = MapError::from(SyscallError { call: "bpf_map_update_elem", io_error });
+        let text = InterceptError::map("FRONTENDS", &full).to_string();
+        assert!(text.contains("FRONTENDS is full"), "{text}");
+    }
+}

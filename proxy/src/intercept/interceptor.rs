@@ -7,11 +7,12 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use nodeway_ebpf::{Exit, Mode, Netns};
 
+use super::cgroup::warn_if_private;
 use super::frontends::Frontends;
 use super::log::KernelLog;
 use super::owner::Owner;
 use super::programs::{self, chain};
-use super::{InterceptError, OriginalDestinations, PodNetns, find_cgroup2, probe};
+use super::{InterceptError, OriginalDestinations, PodNetns, probe};
 
 /// What becomes of a connect to a Service while the proxy is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,7 @@ impl Interceptor {
     /// # Errors
     /// The kernel or the cgroup refuses, or another process owns the cgroup. Nothing is left behind.
     pub fn start(options: &Options) -> Result<Self, InterceptError> {
+        warn_if_private(&options.cgroup);
         let owner = Owner::take(&options.cgroup, &options.bpffs)?;
         // Any number but 0, which is what sockets without a mark have.
         let listener_mark = fastrand::u32(1..);
@@ -71,7 +73,7 @@ impl Interceptor {
         // Attached first, then what a crash has left: no connect in between goes uncaught for want
         // of programs, and the old ones leave connects alone because their listeners are gone.
         owner.remove_stale(&pins);
-        owner.remove_orphans(&find_cgroup2()?);
+        owner.remove_orphans();
         let tgid = probe::introduce(&mut proxy)?;
         tracing::info!(cgroup = %options.cgroup.display(), pins = %pins.display(), ?tgid,
             "eBPF programs attached");

@@ -1,6 +1,5 @@
 //! One owner per cgroup, and the directory where its links are pinned.
 
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +9,7 @@ use nodeway_ebpf::ABI_VERSION;
 use rustix::fs::{FlockOperation, flock};
 
 use super::InterceptError;
-use super::bpf::detach_pinned;
+use super::bpf::{detach, is_detached};
 use super::cgroup::{cgroup_id, ensure_bpffs};
 
 /// Ownership of a cgroup: a lock on its directory of pins, which the kernel gives back with the
@@ -66,21 +65,19 @@ impl Owner {
     }
 
     /// Removes the pins of crashed owners whose cgroups are gone: their programs were detached with the
-    /// cgroup, and nobody else will ever come by.
-    pub(super) fn remove_orphans(&self, cgroup_root: &Path) {
+    /// cgroup, and nobody else will ever come by. The links say so, not the cgroups: from within a
+    /// cgroup namespace not all of those can be seen.
+    pub(super) fn remove_orphans(&self) {
         let Some(all) = self.directory.parent() else { return };
-        let others: Vec<PathBuf> = entries(all).filter(|path| *path != self.directory).collect();
-        if others.is_empty() {
-            return;
-        }
-        let living = cgroup_ids(cgroup_root);
-        for other in others {
-            let id = other.file_name().and_then(|name| name.to_str()?.parse::<u64>().ok());
-            let orphan = id.is_some_and(|id| !living.contains(&id));
-            // Held by its owner for as long as that lives, whatever we can see of its cgroup.
+        for other in entries(all).filter(|path| *path != self.directory) {
+            let mut pins = entries(&other).flat_map(|pins| entries(&pins)).peekable();
+            // Without any pin it may be an owner who is just starting.
+            if pins.peek().is_none() || !pins.all(|pin| is_detached(&pin).unwrap_or(false)) {
+                continue;
+            }
             let free = File::open(&other)
                 .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok());
-            if orphan && free {
+            if free {
                 tracing::info!(path = %other.display(), "removing the pins of a cgroup that is gone");
                 entries(&other).for_each(|pins| remove_pins(&pins));
                 let _ = fs::remove_dir(&other);
@@ -113,7 +110,7 @@ impl Drop for Owner {
 /// cannot do more.
 fn remove_pins(directory: &Path) {
     for pin in entries(directory) {
-        if let Err(error) = detach_pinned(&pin) {
+        if let Err(error) = detach(&pin) {
             tracing::warn!(path = %pin.display(), %error, "cannot detach a pinned link");
         }
         if let Err(error) = fs::remove_file(&pin) {
@@ -125,21 +122,6 @@ fn remove_pins(directory: &Path) {
     }
 }
 
-fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
+fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path())
-}
-
-/// The ids of all cgroups below `root`.
-fn cgroup_ids(root: &Path) -> HashSet<u64> {
-    let mut ids = HashSet::new();
-    let mut left = vec![root.to_owned()];
-    while let Some(path) = left.pop() {
-        if let Ok(meta) = fs::symlink_metadata(&path)
-            && meta.is_dir()
-        {
-            ids.insert(meta.ino());
-            left.extend(entries(&path));
-        }
-    }
-    ids
 }

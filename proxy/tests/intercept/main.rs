@@ -255,6 +255,46 @@ fn a_killed_owner_is_replaced_without_a_trace_and_traffic_flows_in_between() {
 }
 
 #[test]
+fn what_a_killed_owner_left_goes_when_its_cgroup_is_gone() {
+    let Some(world) = World::make() else { return };
+    let mut child = world.child("serve", false);
+    assert_eq!(line_of(&mut child), "ready");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let directories = || std::fs::read_dir(world.bpffs.join("nodeway")).unwrap().count();
+    assert_eq!(directories(), 1);
+    // Another cgroup under the old name.
+    std::fs::remove_dir(&world.cgroup).unwrap();
+    std::fs::create_dir(&world.cgroup).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let interceptor = world.intercept(FailPolicy::Open);
+        // The kernel detaches from a cgroup some time after its end.
+        if directories() == 1 {
+            break;
+        }
+        drop(interceptor);
+        assert!(Instant::now() < deadline, "the pins are still there");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(!world.bpffs.join("nodeway").exists());
+}
+
+#[test]
+fn pins_of_a_living_cgroup_are_its_next_owners() {
+    let (Some(world), Some(mut beside)) = (World::make(), World::make()) else { return };
+    let mut child = world.child("serve-closed", false);
+    assert_eq!(line_of(&mut child), "ready");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let own = std::mem::replace(&mut beside.bpffs, world.bpffs.clone());
+    drop(beside.intercept(FailPolicy::Open));
+    beside.bpffs = own;
+    assert_eq!(attached(&world.cgroup).len(), ONE_SET);
+    assert_eq!(world.python("dial(socket.socket(I4, T), '10.96.0.1', 80)"), "EPERM");
+}
+
+#[test]
 fn the_proxy_below_the_cgroup_is_not_caught_by_itself() {
     let Some(world) = World::make() else { return };
     let output = world.child("dial", true).wait_with_output().unwrap();
