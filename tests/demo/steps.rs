@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nodeway_tests::wait::within;
-use nodeway_tests::{Nodeway, Pod, Proc, World, manifests as m, netns};
+use nodeway_tests::{Mesh, Pod, Proc, Service};
+use serde_json::Value;
 
 use crate::show::{bar, command, seen, step, verdict};
 
@@ -12,14 +13,12 @@ const VIP: &str = "10.96.0.10";
 
 /// Everything that the demonstration is played with.
 struct Stage {
-    client: Pod,
-    pods: Vec<Pod>,
     servers: Vec<Proc>,
-    nodeway: Nodeway,
-    world: World,
+    pods: Vec<Pod>,
+    mesh: Mesh,
 }
 
-/// Whether a step was as promised.
+/// A step: shows something and says whether it was as promised.
 type Play = fn(&mut Stage) -> bool;
 
 /// Plays all steps; each step's title and whether it was as promised.
@@ -58,49 +57,46 @@ const LOOK: [&str; 7] = [
     "nodeway dies by SIGKILL; here the ClusterIP's own holder answers, as kube-proxy's would",
 ];
 
-const ROUTE: &str = "  - matches:
-    - path: {value: /api}
-      headers: [{name: x-version, value: '2'}]
-    backendRefs: [{name: web-v2, port: 80}]
-  - matches: [{path: {value: /split}}]
-    backendRefs: [{name: web-v1, port: 80, weight: 90}, {name: web-v2, port: 80, weight: 10}]
-  - backendRefs: [{name: web-v1, port: 80}]
+const RULES: &str = "
+- matches:
+  - path: {value: /api}
+    headers: [{name: x-version, value: '2'}]
+  backendRefs: [{name: web-v2, port: 80}]
+- matches: [{path: {value: /split}}]
+  backendRefs: [{name: web-v1, port: 80, weight: 90}, {name: web-v2, port: 80, weight: 10}]
+- backendRefs: [{name: web-v1, port: 80}]
 ";
 
 impl Stage {
     fn set() -> Option<Self> {
-        let world = World::new()?;
-        let client = world.pod("client");
+        let mut mesh = Mesh::new()?;
         let names = [("web-v1-a", "v1"), ("web-v1-b", "v1"), ("web-v2-a", "v2")];
-        let pods: Vec<Pod> = names.iter().map(|(name, _)| world.pod(name)).collect();
-        let servers =
-            pods.iter().zip(names).map(|(pod, (_, version))| pod.serve(version, 8080)).collect();
-        let [a, b, c] = [0, 1, 2].map(|i| pods[i].ip4.as_str());
-        let text = m::service("web", &[VIP], 80, "name: \"\"")
-            + &m::service("web-v1", &["10.96.0.11"], 80, "")
-            + &m::slice("web-v1", "web-v1", "IPv4", &[a, b], 8080)
-            + &m::service("web-v2", &["10.96.0.12"], 80, "")
-            + &m::slice("web-v2", "web-v2", "IPv4", &[c], 8080);
-        m::put(&world.manifests, "services.yaml", &text);
-        m::put(&world.manifests, "route.yaml", &m::route("web", "web", ROUTE));
-        m::put(&world.manifests, "pods.yaml", &m::pod(&client, "enabled"));
+        let pods: Vec<Pod> = names.iter().map(|(name, _)| mesh.world.pod(name)).collect();
+        let servers = pods
+            .iter()
+            .zip(names)
+            .map(|(pod, (_, version))| pod.serve("http", version, 8080))
+            .collect();
+        let [a, b, c] = [0, 1, 2].map(|i| pods[i].v4(8080));
+        mesh.manifests.service(&Service::new("web").ip(VIP).http());
+        mesh.manifests.service(&Service::new("web-v1").http().to(a).to(b));
+        mesh.manifests.service(&Service::new("web-v2").http().to(c));
+        mesh.manifests.route("web", "web", RULES);
         seen(&format!(
             "client pod {} and {} server pods, each a network namespace of its own",
-            client.ip4,
+            mesh.client.ipv4,
             pods.len()
         ));
         seen(&format!(
             "Service web at {VIP}:80, with an HTTPRoute to web-v1 (2 pods) and web-v2 (1 pod)"
         ));
-        let nodeway = Nodeway::start(&world, &[]);
-        let enrolled = within(Duration::from_secs(10), || {
-            nodeway.metric("nodeway_pods", &["enrolled"]) >= 1.0
-        });
-        seen(&format!(
-            "nodeway is ready, the client pod {}",
-            if enrolled { "enrolled" } else { "NOT enrolled" }
-        ));
-        Some(Self { client, pods, servers, nodeway, world })
+        mesh.start(&[]);
+        seen("nodeway is ready, the client pod enrolled");
+        Some(Self { servers, pods, mesh })
+    }
+
+    fn metric(&mut self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.mesh.node().metrics().sum(name, labels)
     }
 
     fn curl(&self, args: &[&str]) -> String {
@@ -109,12 +105,12 @@ impl Stage {
             .map(|a| if a.contains([' ', '[', '%']) { format!("'{a}'") } else { (*a).to_owned() })
             .collect();
         command(&format!("curl -s {}", quoted.join(" ")));
-        self.client.curl(args)
+        self.mesh.client.curl(args)
     }
 
     fn balanced(&mut self) -> bool {
         let answer = self.curl(&[&format!("http://{VIP}/[1-100]")]);
-        let pods = count(&answer, "pod: ");
+        let pods = count(&answer, "pod");
         for (pod, n) in &pods {
             seen(&format!("{pod:<9} {}", bar(*n, 100)));
         }
@@ -125,30 +121,27 @@ impl Stage {
 
     fn source(&mut self) -> bool {
         let answer = self.curl(&[&format!("http://{VIP}/who")]);
-        let sources = count(&answer, "source: ");
-        let good = sources.keys().all(|source| *source == self.client.ip4) && sources.len() == 1;
-        seen(&format!(
-            "the server saw source {:?}; the client pod is {}",
-            sources.keys().next(),
-            self.client.ip4
-        ));
+        let sources = sources(&answer);
+        let client = self.mesh.client.ipv4.to_string();
+        let good = sources.keys().all(|source| *source == client) && sources.len() == 1;
+        seen(&format!("the server saw source {}; the client pod is {client}", names(&sources)));
         verdict(good, "the connection left from the pod's own namespace");
         good
     }
 
     fn routed(&mut self) -> bool {
         let url = format!("http://{VIP}/api/items");
-        let without = count(&self.curl(&[&url]), "version: ");
-        seen(&format!("version {:?}", without.keys().next()));
-        let with = count(&self.curl(&["-H", "x-version: 2", &url]), "version: ");
-        seen(&format!("version {:?}", with.keys().next()));
+        let without = count(&self.curl(&[&url]), "version");
+        seen(&format!("version {}", names(&without)));
+        let with = count(&self.curl(&["-H", "x-version: 2", &url]), "version");
+        seen(&format!("version {}", names(&with)));
         let good = without.contains_key("v1") && with.contains_key("v2");
         verdict(good, "path /api with header x-version: 2 goes to v2, without it to v1");
         good
     }
 
     fn split(&mut self) -> bool {
-        let versions = count(&self.curl(&[&format!("http://{VIP}/split/[1-500]")]), "version: ");
+        let versions = count(&self.curl(&[&format!("http://{VIP}/split/[1-500]")]), "version");
         for (version, n) in &versions {
             seen(&format!("{version} {}", bar(*n, 500)));
         }
@@ -162,10 +155,10 @@ impl Stage {
         let url = format!("http://{VIP}/[1-3000]");
         let args = ["-s", "--max-time", "60", "-o", "/dev/null", "-w", "%{http_code}\\n", &url];
         command(&format!("curl -s -o /dev/null -w '%{{http_code}}\\n' '{url}' | sort | uniq -c"));
-        let before = self.nodeway.metric("nodeway_requests_total", &[]);
-        let load = self.client.place.start("curl", &args);
+        let before = self.metric("nodeway_requests_total", &[]);
+        let load = self.mesh.client.place.start("curl", &args);
         within(Duration::from_secs(10), || {
-            self.nodeway.metric("nodeway_requests_total", &[]) >= before + 300.0
+            self.metric("nodeway_requests_total", &[]) >= before + 300.0
         });
         self.servers[0].kill();
         seen(&format!("... {} killed in the middle", self.pods[0].name));
@@ -183,8 +176,9 @@ impl Stage {
     }
 
     fn metrics(&mut self) -> bool {
-        let (_, page) = self.nodeway.get("/metrics");
-        command(&format!("curl -s 127.0.0.1:{}/metrics   # on the host", self.nodeway.metrics));
+        let node = self.mesh.node();
+        let page = node.metrics();
+        command(&format!("curl -s {}/metrics   # on the host", node.metrics_at));
         let told = |line: &&str| {
             let wanted = [
                 "nodeway_requests_total{",
@@ -195,11 +189,11 @@ impl Stage {
             ];
             wanted.iter().any(|start| line.starts_with(start))
         };
-        page.lines().filter(told).for_each(seen);
-        let requests = self.nodeway.metric("nodeway_requests_total", &["response_code=\"200\""]);
-        let failed = self.nodeway.metric("nodeway_requests_total", &[]) - requests;
-        let redirected = self.nodeway.metric("nodeway_ebpf_connects_total", &["redirected"]);
-        let ejected = self.nodeway.metric("nodeway_endpoint_ejections_total", &[]);
+        page.text().lines().filter(told).for_each(seen);
+        let requests = page.sum("nodeway_requests_total", &[("response_code", "200")]);
+        let failed = page.sum("nodeway_requests_total", &[]) - requests;
+        let redirected = page.sum("nodeway_ebpf_connects_total", &[("exit", "redirected")]);
+        let ejected = page.sum("nodeway_endpoint_ejections_total", &[]);
         let good = requests >= 3603.0 && failed < 0.5 && redirected >= 6.0 && ejected >= 1.0;
         verdict(
             good,
@@ -209,50 +203,59 @@ impl Stage {
     }
 
     fn fail_open(&mut self) -> bool {
-        let holder = self.world.pod("holder");
-        let name = format!("{}-holder", self.world.name);
-        netns::batch(Some(&name), &format!("addr add {VIP}/32 dev eth0\n"));
-        let _direct = holder.serve("straight from the ClusterIP's holder", 80);
-        self.nodeway.kill();
-        let versions = count(&self.curl(&[&format!("http://{VIP}/")]), "version: ");
-        seen(&format!("version {:?}", versions.keys().next()));
-        let good = versions.keys().any(|version| version.starts_with("straight"));
+        let _direct = self.mesh.world.direct(format!("{VIP}:80").parse().expect("an address"));
+        self.mesh.node().kill();
+        let pods = count(&self.curl(&[&format!("http://{VIP}/")]), "pod");
+        seen(&format!("answered: {}", names(&pods)));
+        let good = pods.contains_key("direct");
         verdict(good, "the kernel side saw that nobody listens and left the connect alone");
         // A start after a crash finds what it left, and a clean end leaves nothing.
-        self.nodeway = Nodeway::start(&self.world, &[]);
-        self.nodeway.stop() && good
+        self.mesh.start(&[]);
+        self.mesh.node().stop().0.success() && good
     }
 
-    fn wait(&self) {
-        let netns = self.client.netns();
-        let name = netns.rsplit('/').next().unwrap_or_default();
+    fn wait(&mut self) {
+        let name = self.mesh.client.netns_name().to_owned();
+        let cgroup = self.mesh.world.cgroup().display().to_string();
+        let manifests = self.mesh.manifests.dir().display().to_string();
+        let (metrics, admin) = (self.mesh.node().metrics_at, self.mesh.node().admin_at);
+        println!("\nIt keeps running until you press Enter. In another terminal, as root:");
+        println!("  a shell in the client pod:");
         println!(
-            "\nIt keeps running until you press Enter. To play with it, in another terminal (as root):"
+            "    sh -c 'echo $$ > {cgroup}/pods/client/cgroup.procs; exec ip netns exec {name} bash'"
         );
-        println!(
-            "   ip netns exec {name} curl http://{VIP}/            # not caught: not in the pod's cgroup"
-        );
-        println!(
-            "   sh -c 'echo $$ > {}/pods/client/cgroup.procs; exec ip netns exec {name} bash'   # a shell in the pod",
-            self.world.cgroup.display()
-        );
-        println!(
-            "   curl http://{VIP}/api -H 'x-version: 2'            # in that shell: caught and routed"
-        );
-        println!("   $EDITOR {}/route.yaml", self.world.manifests.display());
-        println!(
-            "   curl 127.0.0.1:{}/metrics; curl 127.0.0.1:{}/snapshot",
-            self.nodeway.metrics, self.nodeway.admin
-        );
+        println!("  in that shell, caught and routed:");
+        println!("    curl http://{VIP}/api -H 'x-version: 2'");
+        println!("  the routes, which may change while traffic flows:");
+        println!("    $EDITOR {manifests}/route-web.yaml");
+        println!("  what it says of itself:");
+        println!("    curl {metrics}/metrics; curl {admin}/snapshot");
         let mut line = String::new();
         std::io::stdin().read_line(&mut line).ok();
     }
 }
 
-fn count(answer: &str, prefix: &str) -> BTreeMap<String, usize> {
+/// What was counted, without the numbers.
+fn names(counted: &BTreeMap<String, usize>) -> String {
+    counted.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// How often each value of `field` stands in answers of the test server.
+fn count(answers: &str, field: &str) -> BTreeMap<String, usize> {
     let mut count = BTreeMap::new();
-    for value in answer.lines().filter_map(|line| line.strip_prefix(prefix)) {
-        *count.entry(value.to_owned()).or_default() += 1;
+    let answers = answers.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    for value in answers.filter_map(|answer| answer[field].as_str().map(str::to_owned)) {
+        *count.entry(value).or_default() += 1;
     }
     count
+}
+
+/// The addresses, without ports, that the server saw.
+fn sources(answers: &str) -> BTreeMap<String, usize> {
+    let mut sources = BTreeMap::new();
+    for (source, n) in count(answers, "source") {
+        let ip = source.rsplit_once(':').map_or(source.as_str(), |(ip, _)| ip).to_owned();
+        *sources.entry(ip).or_default() += n;
+    }
+    sources
 }

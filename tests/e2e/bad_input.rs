@@ -1,86 +1,222 @@
-//! Bad requests get the status that the RFC names or a close; never a crash, never a byte to the
-//! backend.
+//! What breaks the protocol is refused, costs nobody else anything, and never reaches a backend.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use nodeway_tests::binaries;
+use nodeway_tests::Plain;
+use nodeway_tests::backend::Recorder;
+use nodeway_tests::http::{Conn, ended};
 
-use crate::shop::Plain;
-
-/// What comes back for `request`, until the connection ends or nothing comes for `patience`.
-fn say(port: u16, request: &[u8], patience: Duration) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(patience)).unwrap();
-    // The proxy may have closed before all of it is written.
-    stream.write_all(request).ok();
-    let mut heard = Vec::new();
-    stream.read_to_end(&mut heard).ok();
-    String::from_utf8_lossy(&heard).into_owned()
+/// A world whose only backend records every byte.
+fn recorded() -> (Plain, SocketAddr, Recorder) {
+    let mut plain = Plain::new();
+    let backend = Plain::backend();
+    let recorder = Recorder::start(backend);
+    plain.manifests.service(&Plain::service("web", "http").to(backend));
+    let web = plain.listen("web");
+    plain.start();
+    (plain, web, recorder)
 }
 
-fn status(answer: &str) -> &str {
-    answer.split(' ').nth(1).unwrap_or(if answer.is_empty() { "close" } else { answer })
+/// What became of a connection: the status of the first answer, or none for a close without one.
+fn outcome(to: SocketAddr, bytes: &[u8]) -> Option<u16> {
+    let mut conn = Conn::open(to).unwrap();
+    // A refusal may come before all was sent.
+    match conn.send(bytes) {
+        Err(error) if !ended(&error) => panic!("{error}"),
+        _ => {}
+    }
+    match conn.response() {
+        Ok(response) => Some(response.status),
+        Err(error) if ended(&error) || error.kind() == ErrorKind::InvalidData => None,
+        Err(error) => {
+            let start = String::from_utf8_lossy(&bytes[..bytes.len().min(80)]).into_owned();
+            panic!("neither answered nor closed: {error}: {start:?}")
+        }
+    }
+}
+
+fn assert_still_serves(plain: &mut Plain, web: SocketAddr) {
+    assert_eq!(outcome(web, b"GET /good HTTP/1.1\r\nHost: web\r\n\r\n"), Some(200));
+    assert_eq!(plain.node().status("/livez"), Some(200));
+    assert!(!plain.node().log().contains("panicked"), "{}", plain.node().log());
 }
 
 #[test]
-fn each_bad_request_has_its_answer_and_none_reaches_the_backend() {
-    let Some(plain) = Plain::open("appProtocol: http") else { return };
-    let record = plain.world.scratch().join("record");
-    let args = ["record", &plain.endpoint.to_string(), &record.display().to_string()];
-    let _backend = plain.world.host.start(binaries::testserver(), &args).until_it_says("listening");
-    let long = "x".repeat(80 << 10);
-    let many: String = (0..150).map(|i| format!("h{i}: v\r\n")).collect();
-    let post = "POST / HTTP/1.1\r\nhost: a\r\n";
-    let cases: Vec<(String, &str)> = vec![
-        (format!("{post}content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"), "400"),
-        (format!("{post}transfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n0\r\n\r\n"), "400"),
-        (format!("{post}content-length: 3\r\ncontent-length: 4\r\n\r\nabcd"), "400"),
-        (format!("{post}content-length: -1\r\n\r\n"), "400"),
-        (format!("{post}content-length : 3\r\n\r\nabc"), "400"),
-        (format!("{post}transfer-encoding: identity\r\n\r\n"), "400"),
-        (format!("{post}transfer-encoding: chunked\r\nx: y\r\n z\r\n\r\n0\r\n\r\n"), "400"),
-        (format!("GET / HTTP/1.1\r\nhost: a\r\nx: {long}\r\n\r\n"), "431"),
-        (format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n"), "431"),
-        ("GET / HTTP/1.1\r\n\r\n".to_owned(), "400"),
-        ("GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n".to_owned(), "400"),
-        ("GET / HTTP/1.1\r\nhost: a\r\nbad name: x\r\n\r\n".to_owned(), "400"),
-        ("GET / HTTP/1.1\r\nhost: a\r\nx: a\0b\r\n\r\n".to_owned(), "400"),
-        ("GET / HTTP/9.9\r\nhost: a\r\n\r\n".to_owned(), "400"),
-        ("GE T / HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), "400"),
-        ("\x01\x02\x03\x04 nothing at all\r\n\r\n".to_owned(), "400"),
-        ("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n".to_owned(), "close"),
+fn malformed_heads_are_refused_and_never_forwarded() {
+    let (mut plain, web, recorder) = recorded();
+    let many: String = (0..1000).map(|n| format!("X-{n}: y\r\n")).collect();
+    let many = format!("GET / HTTP/1.1\r\nHost: web\r\n{many}\r\n");
+    let large = format!("GET / HTTP/1.1\r\nHost: web\r\nX: {}\r\n\r\n", "y".repeat(1 << 20));
+    let long = format!("GET /{} HTTP/1.1\r\nHost: web\r\n\r\n", "y".repeat(1 << 20));
+    let endless = format!("GET / HTTP/1.1\r\nHost: web\r\n{}", "X: y\r\n".repeat(200_000));
+    // What was sent, and which statuses are right; a close without a word is always right.
+    let cases: &[(&str, &str, &[u16])] = &[
+        (
+            "length before chunked",
+            "POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            &[400],
+        ),
+        (
+            "chunked before length",
+            "POST / HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+            &[400],
+        ),
+        (
+            "two lengths",
+            "POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+            &[400],
+        ),
+        (
+            "a list of lengths",
+            "POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 5, 6\r\n\r\nabcdef",
+            &[400],
+        ),
+        (
+            "a signed length",
+            "POST / HTTP/1.1\r\nHost: web\r\nContent-Length: +5\r\n\r\nabcde",
+            &[400],
+        ),
+        (
+            "a length that is none",
+            "POST / HTTP/1.1\r\nHost: web\r\nContent-Length: five\r\n\r\n",
+            &[400],
+        ),
+        (
+            "an enormous length",
+            "POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+            &[400, 413],
+        ),
+        (
+            "chunked not last",
+            "POST / HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+            &[400, 501],
+        ),
+        (
+            "an unknown coding",
+            "POST / HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+            &[400, 501],
+        ),
+        (
+            "chunked in 1.0",
+            "POST / HTTP/1.0\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            &[400],
+        ),
+        ("a space before the colon", "GET / HTTP/1.1\r\nHost : web\r\n\r\n", &[400]),
+        ("a space before a name", "GET / HTTP/1.1\r\n Host: web\r\n\r\n", &[400]),
+        ("a folded line", "GET / HTTP/1.1\r\nHost: web\r\nX: a\r\n b\r\n\r\n", &[400]),
+        ("a NUL in a value", "GET / HTTP/1.1\r\nHost: web\r\nX: a\0b\r\n\r\n", &[400]),
+        ("a bare CR in a value", "GET / HTTP/1.1\r\nHost: web\r\nX: a\rb\r\n\r\n", &[400]),
+        ("an empty name", "GET / HTTP/1.1\r\nHost: web\r\n: y\r\n\r\n", &[400]),
+        ("no Host", "GET / HTTP/1.1\r\n\r\n", &[400]),
+        ("two Hosts", "GET / HTTP/1.1\r\nHost: web\r\nHost: other\r\n\r\n", &[400]),
+        ("no target", "GET HTTP/1.1\r\nHost: web\r\n\r\n", &[400]),
+        ("a space in the target", "GET /a b HTTP/1.1\r\nHost: web\r\n\r\n", &[400]),
+        ("an unknown version", "GET / HTTP/3.7\r\nHost: web\r\n\r\n", &[400, 505]),
+        ("HTTP/0.9", "GET /\r\n\r\n", &[400, 505]),
+        ("a method that is none", "G@T / HTTP/1.1\r\nHost: web\r\n\r\n", &[400]),
+        ("a bad preface", "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", &[400]),
+        (
+            "a preface and garbage",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nthis is no frame at all",
+            &[400],
+        ),
+        ("noise", "\x01\x02\x03\x04\x05\x06\x07\x0e\x0f\r\n\r\n", &[400]),
+        ("a large header", &large, &[431]),
+        ("many headers", &many, &[431]),
+        ("headers without end", &endless, &[431]),
+        ("a long target", &long, &[400, 414, 431]),
     ];
-    for (request, expected) in &cases {
-        let answer = say(plain.port, request.as_bytes(), Duration::from_secs(10));
-        let shown: String = request.chars().take(90).collect();
-        assert_eq!(status(&answer), *expected, "{shown:?}: {answer:?}");
+    for (what, bytes, right) in cases {
+        let started = Instant::now();
+        let outcome = outcome(web, bytes.as_bytes());
+        assert!(outcome.is_none_or(|status| right.contains(&status)), "{what}: {outcome:?}");
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(5), "{what}: refused only after {took:?}");
+        let arrived = String::from_utf8_lossy(&recorder.bytes()).into_owned();
+        assert_eq!(arrived, "", "{what} reached the backend");
     }
-    // HTTP/2 with a preface and then nonsense.
-    let mut nonsense = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    nonsense.extend([0xff; 64]);
-    say(plain.port, &nonsense, Duration::from_secs(10));
-    assert_eq!(std::fs::read(&record).unwrap(), b"", "nothing reached the backend");
-    // And it still serves, and has counted.
-    assert_eq!(plain.nodeway.get("/livez").0, 200);
-    plain.nodeway.until_metric("nodeway_protocol_errors_total", &[], 10.0);
+    for (what, bytes) in [("large", &large), ("many", &many)] {
+        assert_eq!(outcome(web, bytes.as_bytes()), Some(431), "{what}: the client is told");
+    }
+    assert_still_serves(&mut plain, web);
 }
 
 #[test]
-fn an_unfinished_head_is_answered_408_after_30_s() {
-    let Some(plain) = Plain::open("appProtocol: http") else { return };
-    let begin = Instant::now();
-    let answers = std::thread::scope(|scope| {
-        ["GET / HT", "GET / HTTP/1.1\r\nhost: a\r\nx: unfinished"]
-            .map(|text| {
-                scope.spawn(move || say(plain.port, text.as_bytes(), Duration::from_secs(45)))
-            })
-            .map(|thread| thread.join().unwrap())
-    });
-    for answer in answers {
-        assert_eq!(status(&answer), "408", "{answer:?}");
+fn connect_reaches_the_service_that_was_dialled_and_no_other() {
+    // A Service may be a forward proxy; what CONNECT names is its business, never ours.
+    let (mut plain, web, recorder) = recorded();
+    let asked = b"CONNECT elsewhere.example:80 HTTP/1.1\r\nHost: elsewhere.example:80\r\n\r\n";
+    assert_eq!(outcome(web, asked), None, "the recorder answers nothing");
+    let arrived = String::from_utf8_lossy(&recorder.bytes()).into_owned();
+    assert!(arrived.starts_with("CONNECT elsewhere.example:80 HTTP/1.1\r\n"), "{arrived}");
+    assert_still_serves(&mut plain, web);
+}
+
+#[test]
+fn a_bare_line_feed_is_refused_or_mended_but_never_passed_on() {
+    let (mut plain, web, recorder) = recorded();
+    let outcome = outcome(web, b"GET / HTTP/1.1\nHost: web\nX: y\n\n");
+    assert!(matches!(outcome, None | Some(200 | 400)), "{outcome:?}");
+    let arrived = recorder.bytes();
+    let bare = arrived.iter().enumerate().any(|(i, b)| *b == b'\n' && arrived[i - 1] != b'\r');
+    assert!(!bare, "{}", String::from_utf8_lossy(&arrived));
+    assert_still_serves(&mut plain, web);
+}
+
+#[test]
+fn bad_chunks_end_the_request_and_nothing_after_them_counts() {
+    let (mut plain, web, recorder) = recorded();
+    for chunk in
+        ["ZZ\r\nabc", "-1\r\nabc", "FFFFFFFFFFFFFFFFF\r\nabc", "3\r\nabcXX", "3 \x01\r\nabc"]
+    {
+        let smuggled = "\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: web\r\n\r\n";
+        let head = "POST / HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let outcome = outcome(web, format!("{head}{chunk}{smuggled}").as_bytes());
+        assert!(outcome.is_none_or(|status| status >= 400), "{chunk:?}: {outcome:?}");
     }
-    let took = begin.elapsed();
-    assert!((Duration::from_secs(29)..Duration::from_secs(44)).contains(&took), "{took:?}");
+    let arrived = String::from_utf8_lossy(&recorder.bytes()).into_owned();
+    assert!(!arrived.contains("/smuggled"), "{arrived}");
+    assert_still_serves(&mut plain, web);
+}
+
+#[test]
+fn a_head_that_never_ends_is_given_up_on() {
+    let (mut plain, web, recorder) = recorded();
+    // All wait at once: the limit is half a minute.
+    let unfinished =
+        ["GET", "GET / HTTP/1.1\r\nHo", "GET / HTTP/1.1\r\nHost: web\r\n", "PRI * HTTP/2.0\r\n"];
+    std::thread::scope(|scope| {
+        for bytes in unfinished {
+            scope.spawn(move || {
+                let outcome = outcome(web, bytes.as_bytes());
+                assert!(matches!(outcome, None | Some(400 | 408)), "{bytes:?}: {outcome:?}");
+            });
+        }
+    });
+    assert_eq!(recorder.bytes(), b"");
+    assert_still_serves(&mut plain, web);
+}
+
+#[test]
+fn a_malformed_answer_is_a_502() {
+    for answer in [
+        "nonsense\r\n\r\n",
+        "HTTP/1.1 abc OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n",
+    ] {
+        let mut plain = Plain::new();
+        let backend = Plain::backend();
+        nodeway_tests::backend::serve(backend, move |mut stream| {
+            std::io::Read::read(&mut stream, &mut [0; 4096]).ok();
+            std::io::Write::write_all(&mut stream, answer.as_bytes()).ok();
+        });
+        plain.manifests.service(&Plain::service("web", "http").to(backend));
+        let web = plain.listen("web");
+        plain.start();
+        assert_eq!(outcome(web, b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"), Some(502), "{answer:?}");
+        assert_eq!(plain.node().status("/livez"), Some(200));
+    }
 }

@@ -1,76 +1,101 @@
-//! Nothing is left behind: not after an exit, not after SIGKILL and a restart.
+//! What Nodeway put into the kernel goes with it.
 
-use std::path::PathBuf;
+use std::fs;
 use std::time::Duration;
 
-use nodeway_tests::{Nodeway, World, cgroup, eventually, janitor};
+use nodeway_tests::mesh::VIP4;
+use nodeway_tests::{Mesh, Nodeway, bpf, cgroup, eventually};
 
-use crate::shop::{Shop, V4, field};
-
-fn pins(world: &World) -> PathBuf {
-    PathBuf::from(janitor::PINS).join(cgroup::id(&world.cgroup).to_string())
+/// Everything that pins would leave below the world's bpffs.
+fn pinned(mesh: &Mesh) -> Vec<String> {
+    let listed = fs::read_dir(mesh.world.bpffs()).unwrap().flatten();
+    let names = listed.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    // The kernel's own: iterators that come with the mount.
+    names.filter(|name| !name.ends_with(".debug")).collect()
 }
 
-/// The directories of pins, and how many programs are pinned in them.
-fn pinned(world: &World) -> (usize, usize) {
-    let list = |path: PathBuf| std::fs::read_dir(path).into_iter().flatten().flatten();
-    let versions: Vec<_> = list(pins(world)).collect();
-    (versions.len(), versions.iter().map(|version| list(version.path()).count()).sum())
-}
-
-#[test]
-fn an_exit_leaves_nothing_and_a_restart_after_sigkill_leaves_one_set() {
-    let Some(mut shop) = Shop::open(80, "", &[]) else { return };
-    let _server = shop.server.serve("v1", 80);
-    assert_eq!(pinned(&shop.world), (1, 6));
-    shop.nodeway.kill();
-    assert_eq!(pinned(&shop.world), (1, 6), "the programs stay, and fail open");
-    shop.nodeway = Nodeway::start(&shop.world, &[]);
-    shop.nodeway.until_metric("nodeway_pods", &["enrolled"], 1.0);
-    assert_eq!(pinned(&shop.world), (1, 6), "the old ones are gone");
-    let answer = shop.client.curl(&[&format!("http://{V4}/")]);
-    assert_eq!(field(&answer, "version"), "v1");
-    assert!(shop.nodeway.stop(), "{}", shop.nodeway.log());
-    assert!(!pins(&shop.world).exists());
-    assert_eq!(attached(&shop.world), 0, "no program is attached to the cgroup");
-    // The pod's namespace is not held: its only process groups are the test's own.
-    let listeners = shop.client.place.ok("ss", &["-Hltn"]);
-    assert_eq!(listeners.trim(), "", "no listener is left in the pod");
-}
-
-/// How many programs the kernel says are attached to the world's cgroup.
-fn attached(world: &World) -> usize {
-    if !nodeway_tests::skip::has("bpftool") {
-        return 0;
-    }
-    let path = world.cgroup.display().to_string();
-    let ran = world.host.run("bpftool", &["cgroup", "show", &path]);
-    ran.out
-        .lines()
-        .filter(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit()))
-        .count()
+fn assert_nothing_left(mesh: &Mesh, had: &bpf::Objects) {
+    assert_eq!(bpf::attached(mesh.world.cgroup()), bpf::Objects::default(), "still attached");
+    assert_eq!(pinned(mesh), Vec::<String>::new(), "still pinned");
+    assert_eq!(mesh.client.listeners(), Vec::<String>::new(), "still listening in the pod");
+    // The kernel frees after a grace period of its own.
+    eventually(Duration::from_secs(5), "programs and maps leave the kernel", || {
+        bpf::alive(had) == bpf::Objects::default()
+    });
 }
 
 #[test]
-fn a_second_nodeway_on_the_cgroup_is_a_clear_error_and_no_fight() {
-    let Some(shop) = Shop::open(80, "", &[]) else { return };
-    let _server = shop.server.serve("v1", 80);
-    let mut second = Nodeway::spawn(&shop.world, &[]);
-    eventually(Duration::from_secs(10), "the second one gives up", || !second.runs());
-    let log = second.log();
-    assert!(log.contains("another nodeway already serves cgroup"), "{log}");
-    assert_eq!(pinned(&shop.world), (1, 6));
-    let answer = shop.client.curl(&[&format!("http://{V4}/")]);
-    assert_eq!(field(&answer, "version"), "v1", "the first one serves on");
+fn sigterm_leaves_nothing_behind() {
+    let Some((mut mesh, _server)) = Mesh::with_web() else { return };
+    let had = bpf::attached(mesh.world.cgroup());
+    assert!(had.programs.len() >= 5 && had.maps.len() >= 3, "what is attached: {had:?}");
+    assert!(!mesh.client.listeners().is_empty());
+    assert!(mesh.world.pins().exists(), "pins are not in {}", mesh.world.pins().display());
+    let (status, log) = mesh.node().stop();
+    assert!(status.success(), "{status}\n{log}");
+    assert_nothing_left(&mesh, &had);
+}
+
+#[test]
+fn a_crash_a_restart_and_a_stop_leave_nothing_behind() {
+    let Some((mut mesh, _server)) = Mesh::with_web() else { return };
+    let mut had = bpf::attached(mesh.world.cgroup());
+    mesh.node().kill();
+    mesh.start(&[]);
+    assert_eq!(Mesh::who_answers(&mesh.client, VIP4), "web-1");
+    let again = bpf::attached(mesh.world.cgroup());
+    assert_eq!(again.programs.len(), had.programs.len(), "a crash left a second set");
+    had.programs.extend(again.programs);
+    had.maps.extend(again.maps);
+    let (status, log) = mesh.node().stop();
+    assert!(status.success(), "{status}\n{log}");
+    assert_nothing_left(&mesh, &had);
+}
+
+#[test]
+fn a_second_one_on_the_same_cgroup_is_refused_clearly() {
+    let Some((mut mesh, _server)) = Mesh::with_web() else { return };
+    let mut second = Nodeway::launch(&mesh.world.node(), &mesh.args());
+    let (status, log) = second.end(Duration::from_secs(10));
+    assert!(!status.success(), "two at once\n{log}");
+    let cgroup = mesh.world.cgroup().to_string_lossy().into_owned();
+    assert!(log.contains(&cgroup), "the message does not name the cgroup:\n{log}");
+    assert!(!log.contains("panicked"), "{log}");
+    assert_eq!(Mesh::who_answers(&mesh.client, VIP4), "web-1", "the first one is disturbed");
+    assert!(mesh.node().runs());
+}
+
+#[test]
+fn a_request_in_flight_ends_well_while_draining() {
+    let Some((mut mesh, _server)) = Mesh::with_web() else { return };
+    // Slow enough to be under way when the signal comes, short enough to end within the drain.
+    let url = format!("http://{VIP4}/bytes/3000000");
+    let args =
+        ["-sS", "--limit-rate", "1M", "-w", "%{http_code} %{size_download}", "-o", "/dev/null"];
+    let slow = mesh.client.place.start("curl", &[&args[..], &[&url]].concat());
+    let node = mesh.node();
+    eventually(Duration::from_secs(5), "a connection through the proxy", || {
+        node.metrics().sum("nodeway_downstream_connections_active", &[]) > 0.0
+    });
+    let (status, log) = node.stop();
+    assert!(status.success(), "{status}\n{log}");
+    let ran = slow.finish(Duration::from_secs(10));
+    assert_eq!(ran.out, "200 3000000", "{}", ran.err);
 }
 
 #[test]
 fn pins_whose_cgroup_is_gone_are_removed_by_whoever_starts_next() {
-    let Some(mut shop) = Shop::open(80, "", &[]) else { return };
-    shop.nodeway.kill();
-    let orphans = pins(&shop.world);
-    assert!(orphans.exists());
-    cgroup::remove(&shop.world.cgroup);
-    let Some(next) = Shop::open(80, "", &[]) else { return };
-    assert!(!orphans.exists(), "{}", next.nodeway.log());
+    let Some(mut mesh) = Mesh::new() else { return };
+    let _server = mesh.web();
+    let gone = mesh.world.cgroup().join("gone");
+    fs::create_dir(&gone).unwrap();
+    let pins = mesh.world.bpffs().join("nodeway").join(cgroup::id(&gone).to_string());
+    let mut args = mesh.args();
+    let watched = args.iter().position(|arg| arg == mesh.world.cgroup()).unwrap();
+    args[watched] = gone.clone().into();
+    Nodeway::start(&mesh.world.node(), &args).kill();
+    assert!(pins.exists(), "a killed one keeps its pins, so that it fails open");
+    assert!(cgroup::remove(&gone));
+    mesh.start(&[]);
+    assert!(!pins.exists(), "{}", mesh.node().log());
 }

@@ -1,116 +1,174 @@
-//! Endpoints that fail cost clients nothing, or as little as can be.
+//! An endpoint that fails costs its clients as little as can be.
 
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use nodeway_tests::{Nodeway, Pod, Proc, World, eventually, manifests as m};
+use nodeway_tests::backend::HangsUp;
+use nodeway_tests::http::{Conn, Response, ended};
+use nodeway_tests::mesh::VIP4;
+use nodeway_tests::{Mesh, Plain, Pod, Service, eventually};
 
-use crate::shop::{Shop, V4};
-
-struct Fleet {
-    client: Pod,
-    pods: Vec<Pod>,
-    servers: Vec<Proc>,
-    nodeway: Nodeway,
-    world: World,
+fn get(conn: &mut Conn) -> Response {
+    conn.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n").unwrap();
+    conn.response().unwrap()
 }
 
-fn fleet(n: usize) -> Option<Fleet> {
-    let world = World::new()?;
-    let client = world.pod("client");
-    let pods: Vec<Pod> = (0..n).map(|i| world.pod(&format!("web{i}"))).collect();
-    let servers = pods.iter().map(|pod| pod.serve("v1", 80)).collect();
-    let addresses: Vec<&str> = pods.iter().map(|pod| pod.ip4.as_str()).collect();
-    let text = m::service("web", &[V4], 80, "appProtocol: http")
-        + &m::slice("web", "web", "IPv4", &addresses, 80)
-        + &m::pod(&client, "enabled");
-    m::put(&world.manifests, "web.yaml", &text);
-    let nodeway = Nodeway::start(&world, &[]);
-    nodeway.until_metric("nodeway_pods", &["enrolled"], 1.0);
-    Some(Fleet { client, pods, servers, nodeway, world })
-}
-
-fn codes(client: &Pod, range: &str) -> Vec<String> {
-    let url = format!("http://{V4}/{range}");
-    let text = client.curl(&["-o", "/dev/null", "-w", "%{http_code}\n", &url]);
-    text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+fn one(web: SocketAddr) -> Response {
+    get(&mut Plain::connect(web))
 }
 
 #[test]
-fn requests_are_balanced_over_all_endpoints() {
-    let Some(fleet) = fleet(3) else { return };
-    let text = fleet.client.curl(&[&format!("http://{V4}/[1-300]")]);
-    for pod in &fleet.pods {
-        let share = text.matches(&format!("pod: {}\n", pod.name)).count();
-        assert!((60..=140).contains(&share), "{}: {share} of 300", pod.name);
+fn a_killed_endpoint_costs_no_request() {
+    kill_one_of_two(|service, pod| service.to(pod.v4(0)));
+}
+
+#[test]
+fn a_killed_dual_stack_endpoint_costs_no_request() {
+    // Both of its addresses die at once: a second try on the other one is no second try.
+    kill_one_of_two(Service::to_pod);
+}
+
+fn kill_one_of_two(add: fn(Service, &Pod) -> Service) {
+    let Some(mut mesh) = Mesh::new() else { return };
+    let pods = ["web-1", "web-2"].map(|name| mesh.world.pod(name));
+    mesh.manifests.service(&pods.iter().fold(Mesh::web_service(), add));
+    let [_one, mut two] = pods.each_ref().map(|pod| pod.serve("http", "v1", 8080));
+    mesh.start(&[]);
+    // One curl, many requests, a line for each as it ends.
+    let url = format!("http://{VIP4}/?[1-4000]");
+    let args = ["-sS", "-o", "/dev/null", "-w", "%{http_code}\\n", &url];
+    let mut asking = mesh.client.place.start("curl", &args);
+    eventually(Duration::from_secs(10), "requests flow", || asking.out().lines().count() > 200);
+    two.kill();
+    assert!(asking.runs(), "the endpoint was killed too late to matter");
+    let ran = asking.finish(Duration::from_secs(60));
+    let bad: Vec<&str> = ran.out.lines().filter(|line| *line != "200").collect();
+    assert_eq!((ran.out.lines().count(), bad), (4000, vec![]), "{}", ran.err);
+}
+
+#[test]
+fn an_endpoint_that_refuses_is_left_out_and_comes_back() {
+    let mut plain = Plain::new();
+    let (good, refusing) = (Plain::backend(), Plain::backend());
+    let _good = plain.testserver(good, "good");
+    plain.manifests.service(&Plain::service("web", "http").to(good).to(refusing));
+    let web = plain.listen("web");
+    plain.start();
+    let ejections =
+        |plain: &mut Plain| plain.node().metrics().sum("nodeway_endpoint_ejections_total", &[]);
+    for _ in 0..100 {
+        let response = one(web);
+        assert_eq!((response.status, response.header("x-version")), (200, Some("good")));
+    }
+    assert!(ejections(&mut plain) >= 1.0, "nobody noticed that it refuses");
+    assert!(plain.node().log().contains(&refusing.ip().to_string()), "the log does not say which");
+    let _back = plain.testserver(refusing, "back");
+    eventually(Duration::from_secs(40), "the endpoint gets requests again", || {
+        one(web).header("x-version") == Some("back")
+    });
+}
+
+#[test]
+fn no_ready_endpoint_is_503() {
+    let mut plain = Plain::new();
+    let there = Plain::backend();
+    let _server = plain.testserver(there, "unready");
+    plain.manifests.service(&Plain::service("none", "http"));
+    plain.manifests.service(&Plain::service("unready", "http").unready(there));
+    let (none, unready) = (plain.listen("none"), plain.listen("unready"));
+    plain.start();
+    assert_eq!(one(none).status, 503);
+    assert_eq!(one(unready).status, 503);
+    let labels = [("response_code", "503"), ("response_flags", "UH")];
+    assert!(plain.node().metrics().sum("nodeway_requests_total", &labels) >= 2.0);
+    plain.manifests.service(&Plain::service("unready", "http").to(there));
+    eventually(Duration::from_secs(5), "a ready endpoint is used", || one(unready).status == 200);
+}
+
+#[test]
+fn a_connection_that_is_not_http_is_reset_when_there_is_no_endpoint() {
+    let mut plain = Plain::new();
+    plain.manifests.service(&Plain::service("none", "tcp"));
+    let none = plain.listen("none");
+    plain.start();
+    // It may be so quick that the reset comes before `connect` is back.
+    match Conn::open(none) {
+        Ok(mut conn) => {
+            conn.send("anything").ok();
+            assert_eq!(conn.rest().unwrap(), b"", "closed without a word");
+        }
+        Err(error) => assert!(ended(&error), "{error}"),
     }
 }
 
 #[test]
-fn a_killed_endpoint_costs_no_request_is_left_out_and_comes_back() {
-    let Some(mut fleet) = fleet(3) else { return };
-    // Requests without a pause, while one endpoint is killed in their midst.
-    let url = format!("http://{V4}/[1-6000]");
-    let args = ["-sS", "--max-time", "60", "-o", "/dev/null", "-w", "%{http_code}\n", &url];
-    let load = fleet.client.place.start("curl", &args);
-    fleet.nodeway.until_metric("nodeway_requests_total", &[], 500.0);
-    fleet.servers[0].kill();
-    let ran = load.finish(Duration::from_secs(60));
-    let good = ran.out.lines().filter(|line| *line == "200").count();
-    assert_eq!(good, 6000, "{}", ran.err);
-    fleet.nodeway.until_metric("nodeway_endpoint_ejections_total", &[], 1.0);
-    assert!(fleet.nodeway.metric("nodeway_retries_total", &[]) >= 1.0);
-    let log = fleet.nodeway.log();
-    assert!(log.contains("endpoint left out") && log.contains(&fleet.pods[0].ip4), "{log}");
-    fleet.servers[0] = fleet.pods[0].serve("v1", 80);
-    eventually(Duration::from_secs(30), "the endpoint is back after its 10 s", || {
-        let text = fleet.client.curl(&[&format!("http://{V4}/[1-20]")]);
-        text.contains(&format!("pod: {}\n", fleet.pods[0].name))
-    });
-    let _ = &fleet.world;
+fn an_endpoint_taken_out_of_its_slice_gets_no_more_requests() {
+    let mut plain = Plain::new();
+    let (stays, goes) = (Plain::backend(), Plain::backend());
+    let _servers = [plain.testserver(stays, "stays"), plain.testserver(goes, "goes")];
+    plain.manifests.service(&Plain::service("web", "http").to(stays).to(goes));
+    let web = plain.listen("web");
+    plain.start();
+    // Both pools are warm on this connection's worker.
+    let mut conn = Plain::connect(web);
+    let mut count = |version: &str, of: usize| {
+        let hit = |_: &usize| get(&mut conn).header("x-version") == Some(version);
+        (0..of).filter(hit).count()
+    };
+    assert!(count("goes", 100) > 0);
+    plain.manifests.service(&Plain::service("web", "http").to(stays));
+    eventually(Duration::from_secs(5), "the slice is in force", || count("goes", 50) == 0);
+    assert_eq!(count("goes", 200), 0);
 }
 
 #[test]
-fn an_endpoint_that_resets_costs_no_replayable_request_and_a_post_is_not_sent_twice() {
-    let Some(world) = World::new() else { return };
-    let (client, good, bad) = (world.pod("client"), world.pod("good"), world.pod("bad"));
-    let _good = good.serve("v1", 80);
-    let _bad = bad.testserver(&["reset", "80"]);
-    let text = |addresses: &[&str]| {
-        m::service("web", &[V4], 80, "appProtocol: http")
-            + &m::slice("web", "web", "IPv4", addresses, 80)
-            + &m::pod(&client, "enabled")
-    };
-    m::put(&world.manifests, "web.yaml", &text(&[&good.ip4, &bad.ip4]));
-    let nodeway = Nodeway::start(&world, &[]);
-    nodeway.until_metric("nodeway_pods", &["enrolled"], 1.0);
-    assert!(codes(&client, "[1-40]").iter().all(|code| code == "200"));
-    assert!(nodeway.metric("nodeway_retries_total", &[]) >= 1.0);
-    // With nobody but the bad one, a POST fails once and is not tried again.
-    m::put(&world.manifests, "web.yaml", &text(&[&bad.ip4]));
-    nodeway.until_metric("nodeway_snapshots_total", &[], 2.0);
-    let retries = nodeway.metric("nodeway_retries_total", &[]);
-    let url = format!("http://{V4}/");
-    let code = client.curl(&["-d", "x", "-o", "/dev/null", "-w", "%{http_code}", &url]);
-    assert_eq!(code, "502");
-    assert!((nodeway.metric("nodeway_retries_total", &[]) - retries).abs() < 0.5);
-    nodeway.until_metric("nodeway_requests_total", &["response_flags=\"UC\""], 1.0);
+fn a_post_that_was_sent_is_not_sent_again() {
+    let mut plain = Plain::new();
+    let (one, two) = (Plain::backend(), Plain::backend());
+    let (first, second) = (HangsUp::start(one), HangsUp::start(two));
+    plain.manifests.service(&Plain::service("web", "http").to(one).to(two));
+    let web = plain.listen("web");
+    plain.start();
+    let mut conn = Plain::connect(web);
+    conn.send("POST /order HTTP/1.1\r\nHost: web\r\nContent-Length: 4\r\n\r\nbuy!").unwrap();
+    let response = conn.response().unwrap();
+    assert!((502..=504).contains(&response.status), "{}", response.status);
+    assert_eq!(first.requests() + second.requests(), 1, "an order was placed twice");
+    let metrics = plain.node().metrics();
+    assert!(metrics.sum("nodeway_requests_total", &[("response_flags", "UC")]) >= 1.0);
 }
 
 #[test]
-fn without_a_ready_endpoint_http_is_503_and_tcp_is_reset() {
-    let Some(shop) = Shop::open(80, "appProtocol: http", &[]) else { return };
-    let none = |extra: &str| {
-        m::service("web", &[V4], 80, extra) + &m::slice("web-4", "web", "IPv4", &[], 80)
-    };
-    m::put(&shop.world.manifests, "web.yaml", &none("appProtocol: http"));
-    shop.nodeway.until_metric("nodeway_snapshots_total", &[], 2.0);
-    assert_eq!(codes(&shop.client, ""), ["503"]);
-    shop.nodeway.until_metric("nodeway_requests_total", &["response_flags=\"UH\""], 1.0);
-    m::put(&shop.world.manifests, "web.yaml", &none("appProtocol: tcp"));
-    shop.nodeway.until_metric("nodeway_snapshots_total", &[], 3.0);
-    let url = format!("http://{V4}/");
-    let ran = shop.client.place.run("curl", &["-sS", "--max-time", "10", &url]);
-    // curl may hear of the reset before it knows that it was connected.
-    let heard = ["reset", "Couldn't connect"].iter().any(|word| ran.err.contains(word));
-    assert!(!ran.ok && heard, "{}", ran.err);
+fn a_get_whose_endpoint_hangs_up_is_tried_elsewhere() {
+    let mut plain = Plain::new();
+    let (good, bad) = (Plain::backend(), Plain::backend());
+    let hangs_up = HangsUp::start(bad);
+    let _good = plain.testserver(good, "good");
+    plain.manifests.service(&Plain::service("web", "http").to(good).to(bad));
+    let web = plain.listen("web");
+    plain.start();
+    for _ in 0..30 {
+        assert_eq!(one(web).status, 200);
+    }
+    assert!(hangs_up.requests() > 0, "the bad one was never tried");
+    assert!(plain.node().metrics().sum("nodeway_retries_total", &[]) > 0.0);
+}
+
+#[test]
+fn an_endpoint_that_takes_no_connection_does_not_hang_its_clients() {
+    let mut plain = Plain::new();
+    let (good, deaf) = (Plain::backend(), Plain::backend());
+    let _good = plain.testserver(good, "good");
+    // Accepts and says nothing would be a slow server; this one is only slow to close.
+    let _deaf = TcpListener::bind(deaf).unwrap();
+    plain.manifests.service(&Plain::service("web", "http").to(good));
+    plain.manifests.service(&Plain::service("deaf", "http").to(deaf));
+    let (web, _) = (plain.listen("web"), plain.listen("deaf"));
+    let held = plain.listen("deaf");
+    plain.start();
+    let mut waiting = Plain::connect(held);
+    waiting.send("GET / HTTP/1.1\r\nHost: deaf\r\n\r\n").unwrap();
+    for _ in 0..20 {
+        assert_eq!(one(web).status, 200, "one Service's silence is another's");
+    }
 }

@@ -1,41 +1,36 @@
-//! Doing nothing costs nothing, and idle connections little.
+//! What costs nothing: connections that wait, and time in which nothing happens.
 
 use std::time::Duration;
 
-use nodeway_tests::wait;
+use nodeway_tests::mesh::VIP4;
+use nodeway_tests::{Mesh, binaries, wait};
 
-use crate::shop::{Shop, V4};
-
-const HOLD: &str = r#"
-import socket, sys
-connections = []
-for _ in range(1000):
-    connection = socket.create_connection((sys.argv[1], 80), 20)
-    connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-    connection.recv(4096)
-    connections.append(connection)
-print("holding", flush=True)
-sys.stdin.read()
-"#;
+const MIB: u64 = 1 << 20;
 
 #[test]
-fn a_thousand_idle_connections_cost_less_than_40_mib_and_no_cpu() {
-    let Some(shop) = Shop::open(80, "", &[]) else { return };
-    let _server = shop.server.serve("v1", 80);
-    shop.client.curl(&[&format!("http://{V4}/")]);
-    let before = shop.nodeway.rss();
-    let python = nodeway_tests::binaries::python();
-    let mut command = shop.client.place.command(python);
-    command.args(["-c", HOLD, V4]).stdin(std::process::Stdio::piped());
-    let holder = nodeway_tests::Proc::start(command, shop.world.scratch().join("logs/holder"));
-    let holder = holder.until_it_says("holding");
-    shop.nodeway.until_metric("nodeway_downstream_connections_active", &[], 1000.0);
-    let cost = shop.nodeway.rss().saturating_sub(before);
-    println!("1000 idle connections: {} KiB", cost >> 10);
-    assert!(cost < 40 << 20, "{} MiB", cost >> 20);
-    let (ticks_before, ticks_after) =
-        wait::over(Duration::from_secs(3), || shop.nodeway.cpu_ticks());
-    // One tick is 10 ms: a scrape before the span may still be on the books.
-    assert!(ticks_after - ticks_before <= 1, "{} ticks in 3 s", ticks_after - ticks_before);
-    drop(holder);
+fn a_thousand_idle_connections_cost_little_memory_and_no_time() {
+    let Some((mut mesh, _server)) = Mesh::with_web() else { return };
+    assert_eq!(Mesh::who_answers(&mesh.client, VIP4), "web-1");
+    let before = mesh.node().rss();
+    let to = format!("{VIP4}:80");
+    let held = mesh.client.place.start(binaries::testserver(), &["hold", "1000", &to]);
+    let _held = held.until_it_says("holding 1000");
+    let cost = mesh.node().rss().saturating_sub(before);
+    assert!(cost < 40 * MIB, "1000 idle connections cost {} MiB", cost / MIB);
+
+    // Upstream connections idle out or stay; either way nothing spins.
+    let node = mesh.node();
+    wait::settled(Duration::from_secs(10), Duration::from_millis(500), || node.cpu_ticks());
+    let (start, end) = wait::over(Duration::from_secs(3), || node.cpu_ticks());
+    assert!(end - start < 3, "{} ticks of CPU in 3 s of holding connections", end - start);
+}
+
+#[test]
+fn an_idle_proxy_uses_no_cpu() {
+    let Some((mut mesh, _server)) = Mesh::with_web() else { return };
+    assert_eq!(Mesh::who_answers(&mesh.client, VIP4), "web-1");
+    let node = mesh.node();
+    wait::settled(Duration::from_secs(10), Duration::from_millis(500), || node.cpu_ticks());
+    let (start, end) = wait::over(Duration::from_secs(3), || node.cpu_ticks());
+    assert!(end - start < 2, "{} ticks of CPU in 3 s of nothing", end - start);
 }

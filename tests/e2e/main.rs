@@ -1,19 +1,22 @@
-//! End-to-end tests on this kernel: a file a promise.
+//! End-to-end tests: unmodified programs in pods, eBPF in this kernel, one file a promise.
 #![allow(
     clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "tests: the first surprise ends them, with a message"
+    reason = "tests: the first surprise ends the test, with a message"
 )]
 
 mod bad_input;
 mod bodies;
 mod cleanup;
 mod enrolment;
-mod fail_open;
+mod fail_policy;
 mod health;
-mod http_rules;
+mod http_connections;
+mod http_messages;
 mod idle;
+mod observability;
+mod peername;
 mod routing;
-mod shop;
+mod support_itself;
 mod transparency;

@@ -31,8 +31,8 @@ pub fn python() -> &'static PathBuf {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let mut ask = Command::new("python3");
-        ask.args(["-c", "import sys; print(sys.executable)"]);
-        let said = ask.output().expect("`python3` starts");
+        let said = ask.args(["-c", "import sys; print(sys.executable)"]).output();
+        let said = said.expect("`python3` starts");
         PathBuf::from(String::from_utf8_lossy(&said.stdout).trim())
     })
 }

@@ -22,11 +22,7 @@ pub fn scratch(name: &str) -> PathBuf {
 /// Removes everything that belongs to the world `name` (`nodeway-test-<pid>-<n>`).
 pub fn remove(name: &str) {
     if let Some(root) = cgroup::root() {
-        let cgroup = root.join(name);
-        if cgroup.exists() {
-            remove_pins(cgroup::id(&cgroup));
-        }
-        cgroup::remove(&cgroup);
+        cgroup::remove(&root.join(name));
     }
     for namespace in netns::with_prefix(&format!("{name}-")) {
         netns::remove(&namespace);
@@ -34,21 +30,6 @@ pub fn remove(name: &str) {
     let scratch = scratch(name);
     unmount(&scratch.join("bpf"));
     fs::remove_dir_all(scratch).ok();
-}
-
-/// Where Nodeway pins its links if nobody says otherwise.
-pub const PINS: &str = "/sys/fs/bpf/nodeway";
-
-/// Removes what a Nodeway that was killed has left pinned for the cgroup with this id.
-fn remove_pins(cgroup: u64) {
-    let pins = Path::new(PINS).join(cgroup.to_string());
-    let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
-    for version in entries(&pins) {
-        entries(&version.path()).for_each(|pin| drop(fs::remove_file(pin.path())));
-        fs::remove_dir(version.path()).ok();
-    }
-    fs::remove_dir(&pins).ok();
-    fs::remove_dir(PINS).ok();
 }
 
 /// Removes every world that the process `pid` made.

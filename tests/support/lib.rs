@@ -3,8 +3,9 @@
 //!
 //! Not for production code: everything here stops at the first surprise.
 //!
-//! A test makes one [`World`] and drops it; what the world started, mounted or made goes with it,
-//! also when the test panics. A later run removes what a killed one left behind.
+//! A test makes one world (`World`, or `Plain` where no namespace is needed) and drops it; what the
+//! world started, mounted or made goes with it, also when the test panics. A later run removes
+//! what a killed one left behind.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -12,21 +13,30 @@
     reason = "test support: the first surprise ends the test, with a message"
 )]
 
+pub mod backend;
 pub mod binaries;
+pub mod bpf;
 pub mod cgroup;
+pub mod http;
 pub mod janitor;
 pub mod manifests;
+pub mod mesh;
+pub mod metrics;
 pub mod netns;
 pub mod nodeway;
 pub mod pattern;
 pub mod place;
+pub mod plain;
 pub mod process;
 pub mod skip;
 pub mod wait;
 pub mod world;
 
+pub use manifests::{Manifests, Mesh as MeshLabel, Service};
+pub use mesh::Mesh;
 pub use nodeway::Nodeway;
 pub use place::Place;
+pub use plain::Plain;
 pub use process::Proc;
 pub use wait::eventually;
 pub use world::{Pod, World};

@@ -1,69 +1,241 @@
-//! The manifests that tests need, as text, and how they get into a folder.
+//! A folder of Kubernetes manifests, each file replaced in one step, as a careful user would.
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
-use crate::Pod;
+use crate::world::Pod;
 
-/// Writes `text` to `file` in `folder` in one go: nobody ever reads half of it.
-///
-/// # Panics
-/// When it cannot.
-pub fn put(folder: &Path, file: &str, text: &str) {
-    let hidden = folder.join(format!(".{file}.tmp"));
-    fs::write(&hidden, text).expect("a manifest");
-    fs::rename(hidden, folder.join(file)).expect("a manifest");
+/// The folder.
+#[derive(Debug, Clone)]
+pub struct Manifests {
+    dir: PathBuf,
 }
 
-/// A Service in namespace `shop` with its ClusterIPs and one port; `extra` goes into the port.
-#[must_use]
-pub fn service(name: &str, ips: &[&str], port: u16, extra: &str) -> String {
-    let ips = ips.iter().map(|ip| format!("\"{ip}\"")).collect::<Vec<_>>().join(", ");
-    format!(
-        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop}}\n\
-         spec:\n  clusterIPs: [{ips}]\n  ports:\n  - {{port: {port}, protocol: TCP, {extra}}}\n"
-    )
+/// What a Pod's `nodeway.dev/mesh` label says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mesh {
+    /// `enabled`.
+    Enabled,
+    /// `disabled`.
+    Disabled,
+    /// There is no label.
+    Unlabelled,
 }
 
-/// An EndpointSlice of Service `service` in namespace `shop`; all endpoints are ready.
-#[must_use]
-pub fn slice(name: &str, service: &str, family: &str, addresses: &[&str], port: u16) -> String {
-    let mut text = format!(
-        "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: {name}\n  \
-         namespace: shop\n  labels: {{kubernetes.io/service-name: {service}}}\n\
-         addressType: {family}\nports:\n- {{port: {port}, protocol: TCP, name: \"\"}}\nendpoints:\n"
-    );
-    for address in addresses {
-        let _ = writeln!(text, "- {{addresses: [\"{address}\"], conditions: {{ready: true}}}}");
+/// A Service and its EndpointSlices, in the namespace `default`.
+#[derive(Debug, Clone)]
+pub struct Service {
+    name: String,
+    ips: Vec<String>,
+    ports: Vec<Port>,
+    endpoints: Vec<Endpoint>,
+}
+
+/// Where a Service leads.
+#[derive(Debug, Clone)]
+struct Endpoint {
+    address: SocketAddr,
+    ready: bool,
+    /// The pod behind it, as Kubernetes names it for all but hand-made endpoints.
+    pod: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Port {
+    /// As a client dials it; endpoints have their own.
+    number: u16,
+    app_protocol: Option<&'static str>,
+    /// As the endpoints listen.
+    target: u16,
+}
+
+impl Service {
+    /// A Service with no address yet.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), ips: vec![], ports: vec![], endpoints: vec![] }
     }
-    if addresses.is_empty() {
-        text.truncate(text.trim_end().len());
-        text.push_str(" []\n");
+
+    /// One more ClusterIP.
+    #[must_use]
+    pub fn ip(mut self, ip: impl ToString) -> Self {
+        self.ips.push(ip.to_string());
+        self
     }
-    text
+
+    /// One more port; `app_protocol` as in Kubernetes, none for a port of which nothing is said.
+    #[must_use]
+    pub fn port(mut self, number: u16, target: u16, app_protocol: Option<&'static str>) -> Self {
+        self.ports.push(Port { number, app_protocol, target });
+        self
+    }
+
+    /// The usual port: 80, HTTP, to 8080.
+    #[must_use]
+    pub fn http(self) -> Self {
+        self.port(80, 8080, Some("http"))
+    }
+
+    /// One more ready endpoint.
+    #[must_use]
+    pub fn to(mut self, address: SocketAddr) -> Self {
+        self.endpoints.push(Endpoint { address, ready: true, pod: None });
+        self
+    }
+
+    /// Both addresses of a pod.
+    #[must_use]
+    pub fn to_pod(mut self, pod: &Pod) -> Self {
+        for address in [pod.v4(0), pod.v6(0)] {
+            let pod = Some(pod.name.clone());
+            self.endpoints.push(Endpoint { address, ready: true, pod });
+        }
+        self
+    }
+
+    /// One more endpoint that is not ready.
+    #[must_use]
+    pub fn unready(mut self, address: SocketAddr) -> Self {
+        self.endpoints.push(Endpoint { address, ready: false, pod: None });
+        self
+    }
+
+    fn yaml(&self) -> String {
+        let (mut service_ports, mut slice_ports) = (String::new(), String::new());
+        for Port { number, app_protocol, target } in &self.ports {
+            // More than one port needs names; a name of ours says nothing about the protocol.
+            let name = if self.ports.len() > 1 { format!("p{number}") } else { String::new() };
+            let protocol = app_protocol.map_or(String::new(), |p| format!(", appProtocol: {p}"));
+            writeln!(
+                service_ports,
+                "  - {{name: \"{name}\", port: {number}, targetPort: {target}, protocol: TCP{protocol}}}"
+            )
+            .unwrap();
+            writeln!(
+                slice_ports,
+                "- {{name: \"{name}\", port: {target}, protocol: TCP{protocol}}}"
+            )
+            .unwrap();
+        }
+        let mut yaml = format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {0}, namespace: default}}\n\
+             spec:\n  clusterIP: \"{1}\"\n  clusterIPs: {2:?}\n  ports:\n{service_ports}",
+            self.name,
+            self.ips.first().map_or("None", String::as_str),
+            if self.ips.is_empty() { vec!["None".to_owned()] } else { self.ips.clone() },
+        );
+        for (kind, is_kind) in [
+            ("IPv4", SocketAddr::is_ipv4 as fn(&SocketAddr) -> bool),
+            ("IPv6", SocketAddr::is_ipv6),
+        ] {
+            let mut endpoints = String::new();
+            for Endpoint { address, ready, pod } in
+                self.endpoints.iter().filter(|endpoint| is_kind(&endpoint.address))
+            {
+                let ip = address.ip();
+                let pod = pod.as_ref().map_or_else(String::new, |pod| {
+                    format!(", targetRef: {{kind: Pod, name: {pod}, namespace: default}}")
+                });
+                writeln!(
+                    endpoints,
+                    "- {{addresses: [\"{ip}\"], conditions: {{ready: {ready}, serving: {ready}, terminating: false}}{pod}}}"
+                )
+                .unwrap();
+            }
+            if endpoints.is_empty() && kind == "IPv6" {
+                continue;
+            }
+            let list = if endpoints.is_empty() { " []\n".to_owned() } else { "\n".to_owned() };
+            write!(
+                yaml,
+                "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+                 metadata:\n  name: {0}-{1}\n  namespace: default\n  labels: {{kubernetes.io/service-name: {0}}}\n\
+                 addressType: {kind}\nendpoints:{list}{endpoints}ports:\n{slice_ports}",
+                self.name,
+                kind.to_lowercase(),
+            )
+            .unwrap();
+        }
+        yaml
+    }
 }
 
-/// A Pod in namespace `shop`; `label` is the value of `nodeway.dev/mesh`, empty for none.
-#[must_use]
-pub fn pod(pod: &Pod, label: &str) -> String {
-    let label =
-        if label.is_empty() { String::new() } else { format!("nodeway.dev/mesh: {label}, ") };
-    format!(
-        "---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: {}\n  namespace: shop\n  \
-         labels: {{{label}app: {}}}\n  annotations: {{nodeway.dev/netns: {}}}\n",
-        pod.name,
-        pod.name,
-        pod.netns()
-    )
+impl Manifests {
+    /// An empty folder.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn new(dir: PathBuf) -> Self {
+        fs::create_dir_all(&dir).expect("a folder for manifests");
+        Self { dir }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes or replaces a file, in one step.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn put(&self, name: &str, yaml: &str) {
+        // Beside the folder, on the same file system: nobody sees half a file.
+        let draft = self.dir.with_extension(format!("{name}.draft"));
+        fs::write(&draft, yaml).expect("a manifest");
+        fs::rename(&draft, self.dir.join(name)).expect("a manifest in place");
+    }
+
+    /// Removes a file.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub fn remove(&self, name: &str) {
+        fs::remove_file(self.dir.join(name)).expect("a manifest to remove");
+    }
+
+    /// Writes a Service with its EndpointSlices to `<name>.yaml`.
+    pub fn service(&self, service: &Service) {
+        self.put(&format!("{}.yaml", service.name), &service.yaml());
+    }
+
+    /// Writes a Pod to `pod-<name>.yaml`.
+    pub fn pod(&self, pod: &Pod, mesh: Mesh) {
+        let label = match mesh {
+            Mesh::Enabled => ", nodeway.dev/mesh: enabled",
+            Mesh::Disabled => ", nodeway.dev/mesh: disabled",
+            Mesh::Unlabelled => "",
+        };
+        let yaml = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {0}\n  namespace: default\n  uid: uid-of-{0}\n  \
+             labels: {{app: {0}{label}}}\n  annotations: {{nodeway.dev/netns: {1}}}\n\
+             spec: {{nodeName: node-a, containers: [{{name: main, image: none}}]}}\n\
+             status: {{phase: Running, podIP: {2}, podIPs: [{{ip: {2}}}, {{ip: \"{3}\"}}]}}\n",
+            pod.name,
+            pod.netns_path().display(),
+            pod.ipv4,
+            pod.ipv6,
+        );
+        self.put(&format!("pod-{}.yaml", pod.name), &yaml);
+    }
+
+    /// Writes an HTTPRoute to `route-<name>.yaml`, attached to the Service `parent`; `rules` is YAML.
+    pub fn route(&self, name: &str, parent: &str, rules: &str) {
+        self.put(&format!("route-{name}.yaml"), &route_yaml(name, parent, rules));
+    }
 }
 
-/// An HTTPRoute in namespace `shop` on Service `parent`; `rules` is YAML, indented by two.
+/// An HTTPRoute attached to a Service (GAMMA); `rules` is a YAML list at column 0.
 #[must_use]
-pub fn route(name: &str, parent: &str, rules: &str) -> String {
+pub fn route_yaml(name: &str, parent: &str, rules: &str) -> String {
+    let rules: String = rules.trim().lines().map(|line| format!("  {line}\n")).collect();
     format!(
-        "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n\
-         metadata: {{name: {name}, namespace: shop}}\nspec:\n  \
-         parentRefs: [{{group: \"\", kind: Service, name: {parent}}}]\n  rules:\n{rules}"
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n\
+         metadata: {{name: {name}, namespace: default}}\n\
+         spec:\n  parentRefs: [{{group: \"\", kind: Service, name: {parent}, port: 80}}]\n  rules:\n{rules}"
     )
 }

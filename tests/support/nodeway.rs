@@ -1,179 +1,197 @@
-//! A Nodeway to start, look at and stop.
+//! A Nodeway that runs: starting, watching, stopping it in kind and unkind ways.
 
+use std::ffi::OsString;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::{self, ExitStatus};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::{Place, Proc, World, binaries, eventually};
+use crate::metrics::Metrics;
+use crate::place::Place;
+use crate::process::Proc;
+use crate::wait::within;
+use crate::{binaries, http};
 
-/// A running Nodeway; killed when it is dropped, with its log printed if a test panics.
+/// How long it may take to get ready, on a busy machine.
+const READY: Duration = Duration::from_secs(15);
+/// How long a clean stop may take, draining included.
+const STOP: Duration = Duration::from_secs(12);
+
+/// A running Nodeway.
 #[derive(Debug)]
 pub struct Nodeway {
-    proc: Proc,
-    /// Port of `--metrics` on 127.0.0.1.
-    pub metrics: u16,
-    /// Port of `--admin` on 127.0.0.1.
-    pub admin: u16,
+    process: Option<Proc>,
+    /// Where `/metrics`, `/livez` and `/readyz` are.
+    pub metrics_at: SocketAddr,
+    /// Where the administration is.
+    pub admin_at: SocketAddr,
 }
 
-/// How much time something that should be at once may take on a busy machine.
-const SOON: Duration = Duration::from_secs(20);
+/// A loopback address that nobody else uses: its own for every run and call, so that ports can be
+/// the usual ones and tests never meet.
+#[must_use]
+pub fn loopback() -> IpAddr {
+    static COUNT: AtomicU32 = AtomicU32::new(1);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let pid = process::id().to_be_bytes();
+    let second = 64 | ((count[2] & 3) << 4) | (pid[2] & 15);
+    IpAddr::V4(Ipv4Addr::new(127, second, pid[3], count[3]))
+}
 
 impl Nodeway {
-    /// Starts one on the world's manifests and cgroup, and waits until it is ready.
+    /// Starts `nodeway run` with these arguments, and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it ends or is not ready in time; the message has its log.
     #[must_use]
-    pub fn start(world: &World, args: &[&str]) -> Self {
-        let nodeway = Self::spawn(world, args);
-        nodeway.wait_ready();
-        nodeway
+    pub fn start(place: &Place, args: &[OsString]) -> Self {
+        let mut this = Self::launch(place, args);
+        this.wait_ready();
+        this
     }
 
-    /// Starts one that may not become ready.
+    /// Starts it and does not wait.
     #[must_use]
-    pub fn spawn(world: &World, args: &[&str]) -> Self {
-        let [metrics, admin] = free_ports();
-        let place = Place {
-            name: "nodeway".into(),
-            cgroup: Some(world.cgroup.join("nodeway")),
-            ..world.host.clone()
-        };
-        let mut all: Vec<String> = ["run", "--manifests"].map(str::to_owned).into();
-        all.push(world.manifests.display().to_string());
-        if !args.contains(&"--no-ebpf") {
-            all.extend(["--cgroup".to_owned(), world.cgroup.display().to_string()]);
-        }
-        for (flag, port) in [("--metrics", metrics), ("--admin", admin)] {
-            all.extend([flag.to_owned(), format!("127.0.0.1:{port}")]);
-        }
-        for (flag, value) in [("--workers", "2"), ("--drain-timeout", "5s")] {
-            if !args.contains(&flag) {
-                all.extend([flag.to_owned(), value.to_owned()]);
-            }
-        }
-        all.extend(args.iter().map(|arg| (*arg).to_owned()));
-        Self { proc: place.start(binaries::nodeway(), &all), metrics, admin }
+    pub fn launch(place: &Place, args: &[OsString]) -> Self {
+        let ip = loopback();
+        let (metrics_at, admin_at) = (SocketAddr::new(ip, 15020), SocketAddr::new(ip, 15000));
+        let mut all: Vec<OsString> = ["run", "--node-name", "node-a", "--workers", "2"]
+            .map(OsString::from)
+            .into_iter()
+            .chain(["--metrics".into(), metrics_at.to_string().into()])
+            .chain(["--admin".into(), admin_at.to_string().into()])
+            .collect();
+        all.extend_from_slice(args);
+        let process = place.start(binaries::nodeway(), &all);
+        Self { process: Some(process), metrics_at, admin_at }
     }
 
-    /// Waits until it says it is ready.
-    pub fn wait_ready(&self) {
-        eventually(SOON, "nodeway is ready", || self.get("/readyz").0 == 200);
+    /// Waits until `/readyz` says yes.
+    ///
+    /// # Panics
+    /// When it ends, or takes too long.
+    pub fn wait_ready(&mut self) {
+        let mut ended = None;
+        let ready = within(READY, || {
+            ended = self.process.as_mut().and_then(Proc::ended);
+            ended.is_some() || self.status("/readyz") == Some(200)
+        });
+        let fine = ready && ended.is_none();
+        assert!(fine, "nodeway is not ready, ended: {ended:?}\n{}", self.log());
     }
 
-    /// Status and body of a path of `--metrics`; status 0 if nobody answers.
+    /// The status of an endpoint, if it answers.
     #[must_use]
-    pub fn get(&self, path: &str) -> (u16, String) {
-        http_get(self.metrics, path)
+    pub fn status(&self, path: &str) -> Option<u16> {
+        http::get(self.metrics_at, path).ok().map(|response| response.status)
     }
 
-    /// Status and body of a path of `--admin`.
+    /// A scrape.
+    ///
+    /// # Panics
+    /// When there is no answer.
     #[must_use]
-    pub fn get_admin(&self, path: &str) -> (u16, String) {
-        http_get(self.admin, path)
+    pub fn metrics(&self) -> Metrics {
+        let response = http::get(self.metrics_at, "/metrics").expect("an answer from /metrics");
+        assert_eq!(response.status, 200, "{}", response.text());
+        Metrics::new(response.text())
     }
 
-    /// The sum of all samples of `name` whose line holds all of `labels` (`key="value"`).
-    #[must_use]
-    pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
-        let (_, page) = self.get("/metrics");
-        page.lines()
-            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
-            .filter(|line| labels.iter().all(|label| line.contains(label)))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
-    }
-
-    /// Waits until a metric has at least this value.
-    #[track_caller]
-    pub fn until_metric(&self, name: &str, labels: &[&str], at_least: f64) {
-        let what = format!("{name}{labels:?} >= {at_least}");
-        eventually(SOON, &what, || self.metric(name, labels) >= at_least);
-    }
-
-    /// Its resident memory, in octets.
-    #[must_use]
-    pub fn rss(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok());
-        kib.unwrap_or_default() * 1024
-    }
-
-    /// The processor time that it has used, in clock ticks (10 ms).
-    #[must_use]
-    pub fn cpu_ticks(&self) -> u64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
-        let fields = stat.rsplit(')').next().unwrap_or_default();
-        let fields: Vec<&str> = fields.split_whitespace().collect();
-        let field = |i: usize| fields.get(i).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
-        field(11) + field(12)
-    }
-
-    /// Its process id.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.proc.pid()
-    }
-
-    /// Its log so far.
+    /// All it has said.
     #[must_use]
     pub fn log(&self) -> String {
-        self.proc.err()
+        self.process.as_ref().map_or(String::new(), |process| process.out() + &process.err())
     }
 
     /// Whether it still runs.
     pub fn runs(&mut self) -> bool {
-        self.proc.runs()
+        self.process.as_mut().is_some_and(Proc::runs)
     }
 
-    /// Asks it to end, and waits until it has; whether it ended with 0.
-    pub fn stop(&mut self) -> bool {
-        self.proc.signal(libc::SIGTERM);
-        let mut status = None;
-        eventually(SOON, "nodeway ends", || {
-            status = self.proc.ended();
-            status.is_some()
-        });
-        status.is_some_and(|status| status.success())
+    /// Its process id.
+    ///
+    /// # Panics
+    /// When it was stopped.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("a running nodeway").pid()
     }
 
-    /// `kill -9`.
+    /// Resident memory now, in bytes.
+    #[must_use]
+    pub fn rss(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that was resident since `reset_peak_rss`, in bytes.
+    #[must_use]
+    pub fn peak_rss(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// Makes the peak the present value.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn reset_peak_rss(&self) {
+        let path = format!("/proc/{}/clear_refs", self.pid());
+        fs::write(path, "5").expect("a peak that can be reset");
+    }
+
+    fn memory(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// CPU time used so far, in clock ticks (10 ms).
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        // The name may have spaces; utime and stime are fields 14 and 15 of the whole.
+        let after = stat.rsplit_once(") ").unwrap().1;
+        let field = |n: usize| after.split(' ').nth(n).unwrap().parse::<u64>().unwrap();
+        field(11) + field(12)
+    }
+
+    /// SIGTERM, and its end.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub fn stop(&mut self) -> (ExitStatus, String) {
+        let mut process = self.process.take().expect("a running nodeway");
+        process.signal(libc::SIGTERM);
+        let ran = process.finish(STOP);
+        (ran.status, ran.out + &ran.err)
+    }
+
+    /// `kill -9`: no clean-up of its own.
     pub fn kill(&mut self) {
-        self.proc.kill();
+        self.process.take();
+    }
+
+    /// Waits for the end that it comes to by itself.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn end(&mut self, limit: Duration) -> (ExitStatus, String) {
+        let ran = self.process.take().expect("a running nodeway").finish(limit);
+        (ran.status, ran.out + &ran.err)
     }
 }
 
 impl Drop for Nodeway {
     fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!("--- nodeway's log:\n{}", self.log());
+        if thread::panicking() && self.process.is_some() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            eprintln!("--- what nodeway said last ---");
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
         }
-        // A clean end leaves no pins; the world's cgroup is about to go.
-        self.proc.signal(libc::SIGTERM);
-        crate::wait::within(Duration::from_secs(10), || self.proc.ended().is_some());
     }
-}
-
-/// Two ports that nobody listens on.
-#[must_use]
-pub fn free_ports() -> [u16; 2] {
-    let bind = || TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    let listeners = [bind(), bind()];
-    listeners.map(|listener| listener.local_addr().expect("its address").port())
-}
-
-fn http_get(port: u16, path: &str) -> (u16, String) {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(SOON))?;
-        write!(stream, "GET {path} HTTP/1.0\r\nhost: x\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    let answer = ask().unwrap_or_default();
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
-    (status, body)
 }

@@ -16,6 +16,12 @@ impl Pattern {
         Self { word: 0, left: length }
     }
 
+    /// How many bytes are still to come.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
     /// Up to 64 KiB more; empty at the end.
     pub fn block(&mut self) -> Vec<u8> {
         let length = self.left.min(64 * 1024);

@@ -1,106 +1,168 @@
-//! A world: pods on one switch, a folder of manifests, a cgroup; unmade when it is dropped.
+//! A world of its own: a switch and pods around it, made of network namespaces and cgroups.
+//!
+//! Not a cluster: there is no kube-proxy, so a ClusterIP leads nowhere but through Nodeway,
+//! unless a test puts it on the switch (`World::direct`).
 
-use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::ffi::CString;
 use std::fs;
-use std::path::PathBuf;
-use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
-use crate::janitor::{self, PREFIX};
-use crate::{Place, Proc, binaries, cgroup, netns, skip};
+use crate::manifests::Manifests;
+use crate::place::Place;
+use crate::process::Proc;
+use crate::{binaries, cgroup, janitor, netns, skip};
 
-/// A small network of pods of its own.
+/// The world; everything in it goes with it.
 #[derive(Debug)]
 pub struct World {
-    /// `nodeway-test-<pid>-<n>`: the prefix of everything that it makes.
-    pub name: String,
-    /// Where Nodeway's programs are attached; pods' and Nodeway's own cgroups are below it.
-    pub cgroup: PathBuf,
-    /// The folder of manifests.
-    pub manifests: PathBuf,
-    /// Programs on the host, outside the world's cgroup.
-    pub host: Place,
-    switch: String,
-    pods: Cell<u8>,
+    name: String,
+    /// Its part of the cgroup tree; Nodeway attaches here.
+    cgroup: PathBuf,
+    scratch: PathBuf,
+    pods: AtomicU8,
 }
 
-/// A pod: a network namespace with an address of both families, and a cgroup.
-#[derive(Debug)]
+/// A pod: a namespace with an IPv4 and an IPv6 address, and a cgroup.
+#[derive(Debug, Clone)]
 pub struct Pod {
-    /// Its name in manifests.
+    /// As in its manifest.
     pub name: String,
-    /// Its IPv4 address.
-    pub ip4: String,
-    /// Its IPv6 address.
-    pub ip6: String,
     /// Where its programs run.
     pub place: Place,
+    /// In 10.77.0.0/16.
+    pub ipv4: Ipv4Addr,
+    /// In fd00:77::/64.
+    pub ipv6: Ipv6Addr,
 }
 
 impl World {
-    /// A world without pods; none, said out loud, if this machine does not let us make one.
+    /// A new world, or none (and SKIPPED) where there is no privilege to make one.
+    ///
+    /// # Panics
+    /// When something in its making fails.
     #[must_use]
     pub fn new() -> Option<Self> {
         if let Some(missing) = skip::missing_privilege() {
             skip::skipped(&missing);
             return None;
         }
-        static LEFTOVERS: Once = Once::new();
-        LEFTOVERS.call_once(janitor::remove_leftovers);
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{PREFIX}{}-{number}", std::process::id());
-        let scratch = janitor::scratch(&name);
-        let cgroup = cgroup::root().expect("a cgroup v2 mount").join(&name);
-        let manifests = scratch.join("manifests");
-        for folder in [&manifests, &scratch.join("logs"), &cgroup, &cgroup.join("nodeway")] {
-            fs::create_dir_all(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        if count == 0 {
+            janitor::remove_leftovers();
         }
-        let logs = scratch.join("logs");
-        let host = Place { name: "host".into(), netns: None, cgroup: None, logs };
-        let switch = format!("{name}-switch");
-        drop(netns::add(&switch));
-        netns::batch(Some(&switch), "link add br0 type bridge\nlink set br0 up\n");
-        Some(Self { name, cgroup, manifests, host, switch, pods: Cell::new(0) })
+        let name = format!("{}{}-{count}", janitor::PREFIX, process::id());
+        let cgroup = cgroup::root().expect("a cgroup v2 mount").join(&name);
+        let scratch = janitor::scratch(&name);
+        // First the value, then its parts: what fails half-way is removed as well.
+        let world = Self { name, cgroup, scratch, pods: AtomicU8::new(0) };
+        fs::create_dir_all(world.cgroup.join("node")).expect("a cgroup for the node");
+        fs::create_dir_all(world.cgroup.join("pods")).expect("a cgroup for pods");
+        fs::create_dir_all(world.scratch.join("logs")).expect("a folder for logs");
+        fs::create_dir_all(world.bpffs()).expect("a folder for bpffs");
+        mount_bpffs(&world.bpffs());
+        let _ = netns::add(&world.netns("switch"));
+        netns::batch(
+            Some(&world.netns("switch")),
+            "link add br0 type bridge forward_delay 0\n\
+             link set br0 up\n\
+             addr add 10.77.0.1/16 dev br0\n\
+             addr add fd00:77::1/64 dev br0 nodad\n",
+        );
+        Some(world)
     }
 
-    /// A pod on the switch.
+    /// A new pod on the switch, with every address reachable through it.
+    ///
+    /// # Panics
+    /// When it cannot be made, or the world has 200 already.
+    #[must_use]
     pub fn pod(&self, name: &str) -> Pod {
-        let number = self.pods.get() + 1;
-        self.pods.set(number);
-        let (ip4, ip6) = (format!("10.1.0.{number}"), format!("fd01::{number}"));
-        let namespace = format!("{}-{name}", self.name);
+        let number = self.pods.fetch_add(1, Ordering::Relaxed) + 10;
+        assert!(number < 210, "a world has at most 200 pods");
+        let ipv4 = Ipv4Addr::new(10, 77, 0, number);
+        let ipv6 = Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, number.into());
+        let (namespace, cgroup) = (self.netns(name), self.cgroup.join("pods").join(name));
+        fs::create_dir(&cgroup).expect("a cgroup for the pod");
         let path = netns::add(&namespace);
-        let (switch, port) = (&self.switch, format!("p{number}"));
         netns::batch(
-            Some(switch),
+            Some(&self.netns("switch")),
             &format!(
-                "link add {port} type veth peer name eth0 netns {namespace}\n\
-                 link set {port} master br0 up\n"
+                "link add v{number} type veth peer name eth0 netns {namespace}\n\
+                 link set v{number} master br0 up\n"
             ),
         );
         netns::batch(
             Some(&namespace),
             &format!(
-                "addr add {ip4}/16 dev eth0\naddr add {ip6}/64 dev eth0 nodad\nlink set eth0 up\n\
-                 route add default dev eth0\nroute add fd00::/8 dev eth0\n"
+                "link set eth0 up\n\
+                 addr add {ipv4}/16 dev eth0\n\
+                 addr add {ipv6}/64 dev eth0 nodad\n\
+                 route add default via 10.77.0.1\n\
+                 route add ::/0 via fd00:77::1\n"
             ),
         );
-        let cgroup = self.cgroup.join("pods").join(name);
-        fs::create_dir_all(&cgroup).expect("a cgroup");
-        let place = Place {
-            name: name.to_owned(),
-            netns: Some(path),
-            cgroup: Some(cgroup),
-            logs: self.host.logs.clone(),
-        };
-        Pod { name: name.to_owned(), ip4, ip6, place }
+        let place = self.place(name, Some(path), Some(cgroup));
+        Pod { name: name.to_owned(), place, ipv4, ipv6 }
     }
 
-    /// The folder that the world's scratch files are in.
+    /// A server that says `direct`, on the Service address itself: it is reached only by a
+    /// connection that no proxy caught.
+    ///
+    /// # Panics
+    /// When the address cannot be set.
     #[must_use]
-    pub fn scratch(&self) -> PathBuf {
-        janitor::scratch(&self.name)
+    pub fn direct(&self, address: SocketAddr) -> Proc {
+        let ip = address.ip();
+        let (length, nodad) = if ip.is_ipv4() { (32, "") } else { (128, " nodad") };
+        let switch = self.netns("switch");
+        netns::batch(Some(&switch), &format!("addr add {ip}/{length} dev lo{nodad}\n"));
+        let place = self.place("switch", Some(Path::new(netns::DIR).join(switch)), None);
+        let address = address.to_string();
+        let args = ["http", "--name", "direct", "--listen", &address];
+        place.start(binaries::testserver(), &args).until_it_says("listening")
+    }
+
+    /// Where Nodeway runs: the host's namespace, in a cgroup below the one it watches.
+    #[must_use]
+    pub fn node(&self) -> Place {
+        self.place("node", None, Some(self.cgroup.join("node")))
+    }
+
+    /// The cgroup that holds this world's pods and its node.
+    #[must_use]
+    pub fn cgroup(&self) -> &Path {
+        &self.cgroup
+    }
+
+    /// This world's own bpffs.
+    #[must_use]
+    pub fn bpffs(&self) -> PathBuf {
+        self.scratch.join("bpf")
+    }
+
+    /// The folder where Nodeway pins for this world's cgroup.
+    #[must_use]
+    pub fn pins(&self) -> PathBuf {
+        self.bpffs().join("nodeway").join(cgroup::id(&self.cgroup).to_string())
+    }
+
+    /// A folder of manifests.
+    #[must_use]
+    pub fn manifests(&self) -> Manifests {
+        Manifests::new(self.scratch.join("manifests"))
+    }
+
+    fn netns(&self, part: &str) -> String {
+        format!("{}-{part}", self.name)
+    }
+
+    fn place(&self, name: &str, netns: Option<PathBuf>, cgroup: Option<PathBuf>) -> Place {
+        Place { name: name.to_owned(), netns, cgroup, logs: self.scratch.join("logs") }
     }
 }
 
@@ -111,29 +173,83 @@ impl Drop for World {
 }
 
 impl Pod {
-    /// Starts our test server in the pod: HTTP/1.1 and HTTP/2 on `port`, of both families.
+    /// Its namespace, as its manifest names it.
+    ///
+    /// # Panics
+    /// Never: a pod has a namespace.
     #[must_use]
-    pub fn serve(&self, version: &str, port: u16) -> Proc {
-        self.testserver(&["http", "--name", &self.name, "--version", version, &port.to_string()])
+    pub fn netns_path(&self) -> &Path {
+        self.place.netns.as_deref().expect("a pod has a namespace")
     }
 
-    /// Starts our test server with `args` and waits until it listens.
+    /// Its namespace's name, for `ip netns exec`.
+    ///
+    /// # Panics
+    /// Never: the path ends in a name.
     #[must_use]
-    pub fn testserver(&self, args: &[&str]) -> Proc {
-        self.place.start(binaries::testserver(), args).until_it_says("listening")
+    pub fn netns_name(&self) -> &str {
+        self.netns_path().file_name().and_then(|name| name.to_str()).expect("a name")
     }
 
-    /// Runs curl with `args`, which must succeed; what it printed.
+    /// Gives its namespace one more path, as a runtime does when it is ready.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub fn also_called(&self, path: &Path) {
+        netns::bind(self.netns_path(), path);
+    }
+
+    /// Its IPv4 address with a port.
+    #[must_use]
+    pub fn v4(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(self.ipv4), port)
+    }
+
+    /// Its IPv6 address with a port.
+    #[must_use]
+    pub fn v6(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(IpAddr::V6(self.ipv6), port)
+    }
+
+    /// The ports that anybody listens on at 127.0.0.1 in the pod.
+    #[must_use]
+    pub fn listening_on_loopback(&self) -> Vec<u16> {
+        let listeners = self.listeners();
+        let ports = listeners.iter().filter_map(|at| at.strip_prefix("0100007F:"));
+        let ports = ports.filter_map(|port| u16::from_str_radix(port, 16).ok());
+        // Listeners that share a port are one.
+        ports.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Every listener in the pod, as the kernel writes addresses: hexadecimal, of both families.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<String> {
+        let tables = self.place.ok("cat", &["/proc/net/tcp", "/proc/net/tcp6"]);
+        // sl, local address, remote address, state: 0A is LISTEN.
+        let fields = tables.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        fields.filter(|f| f.get(3) == Some(&"0A")).map(|f| f[1].to_owned()).collect()
+    }
+
+    /// Starts the test server in `mode` on a port of both its addresses.
+    #[must_use]
+    pub fn serve(&self, mode: &str, version: &str, port: u16) -> Proc {
+        let (v4, v6) = (self.v4(port).to_string(), self.v6(port).to_string());
+        let args = [mode, "--name", &self.name, "--version", version, "--listen", &v4];
+        let args = [&args[..], &["--listen", &v6]].concat();
+        self.place.start(binaries::testserver(), &args).until_it_says("listening")
+    }
+
+    /// Runs the machine's curl, quietly; gives what it printed, or fails with what it said.
     #[track_caller]
     pub fn curl(&self, args: &[&str]) -> String {
-        let mut all = vec!["-sS", "--max-time", "30"];
-        all.extend(args);
-        self.place.ok("curl", &all)
+        self.place.ok("curl", &[&["-sS", "--max-time", "20"], args].concat())
     }
+}
 
-    /// The path of its namespace.
-    #[must_use]
-    pub fn netns(&self) -> String {
-        self.place.netns.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
-    }
+fn mount_bpffs(at: &Path) {
+    let at = CString::new(at.to_str().expect("a path in UTF-8")).expect("no NUL in a path");
+    // SAFETY: NUL-terminated strings that outlive the call, and no data.
+    let result =
+        unsafe { libc::mount(c"bpf".as_ptr(), at.as_ptr(), c"bpf".as_ptr(), 0, std::ptr::null()) };
+    assert_eq!(result, 0, "mount of a bpffs: {}", std::io::Error::last_os_error());
 }

@@ -1,135 +1,199 @@
-//! HTTP/1.1 and HTTP/2 with prior knowledge on one port.
-//!
-//! Any path: a line each for who answered, who asked, what came and its header fields.
-//! `/bytes/N`: N octets. `POST /sink`: count and checksum of the body. `/trailers`: a body and a
-//! trailer. `/status/N`. `/hang`: no answer. `/refuse`: 417 without reading the body. `/upgrade`:
-//! 101, then an echo. `/quit`: the process ends before it answers. `/big`: a large header.
+//! HTTP/1.1 and HTTP/2 (prior knowledge) on one port: says what arrived, as one line of JSON.
 
+use std::array;
 use std::convert::Infallible;
-use std::fmt::Write as _;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Frame, Incoming};
-use hyper::server::conn::{http1, http2};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper::service::service_fn;
+use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use nodeway_tests::pattern::{Checksum, Pattern};
-use tokio::net::{TcpListener, TcpStream};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
-type Answer = Response<BoxBody<Bytes, Infallible>>;
+use crate::Identity;
 
-struct Server {
-    name: String,
-    version: String,
-}
+/// How every HTTP/2 connection starts.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
-/// Serves until it is killed.
-pub(crate) fn serve(name: &str, version: &str, port: u16) {
-    let server = Arc::new(Server { name: name.to_owned(), version: version.to_owned() });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(async {
-        let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await.expect("a listener");
-        println!("listening");
-        loop {
-            let Ok((stream, peer)) = listener.accept().await else { continue };
-            tokio::spawn(connection(Arc::clone(&server), stream, peer));
-        }
-    });
-}
+type Answer = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
 
-async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr) {
-    stream.set_nodelay(true).ok();
-    let mut first = [0; 4];
-    let two =
-        matches!(stream.peek(&mut first).await, Ok(n @ 1..) if b"PRI ".starts_with(&first[..n]));
+/// Serves one connection to its end.
+pub(crate) async fn serve(stream: TcpStream, from: SocketAddr, me: Arc<Identity>) {
     let service = service_fn(move |request| {
-        let server = Arc::clone(&server);
-        async move { answer(&server, request, peer).await }
+        let me = Arc::clone(&me);
+        async move { answer(request, from, &me).await }
     });
-    let io = TokioIo::new(stream);
-    if two {
-        http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await.ok();
+    // A connection that ends badly is its client's story.
+    if speaks_http2(&stream).await {
+        let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        server.serve_connection(TokioIo::new(stream), service).await.ok();
     } else {
-        http1::Builder::new().serve_connection(io, service).with_upgrades().await.ok();
+        let server = hyper::server::conn::http1::Builder::new();
+        server.serve_connection(TokioIo::new(stream), service).with_upgrades().await.ok();
+    }
+}
+
+async fn speaks_http2(stream: &TcpStream) -> bool {
+    let mut start = [0; PREFACE.len()];
+    loop {
+        match stream.peek(&mut start).await {
+            Ok(count @ 1..) if PREFACE.starts_with(&start[..count]) => {
+                if count == PREFACE.len() {
+                    return true;
+                }
+                // A piece of the preface: there is no event for "more to peek at".
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            _ => return false,
+        }
     }
 }
 
 async fn answer(
-    server: &Server,
-    request: Request<Incoming>,
-    peer: SocketAddr,
+    mut request: Request<Incoming>,
+    from: SocketAddr,
+    me: &Identity,
 ) -> Result<Answer, std::io::Error> {
     let path = request.uri().path().to_owned();
-    let number = |prefix: &str| path.strip_prefix(prefix).and_then(|n| n.parse::<u64>().ok());
-    if let Some(octets) = number("/bytes/") {
-        return Ok(bytes(octets));
-    }
-    if let Some(status) = number("/status/").and_then(|n| u16::try_from(n).ok()) {
-        return Ok(text(StatusCode::from_u16(status).unwrap_or_default(), String::new()));
-    }
-    Ok(match path.as_str() {
-        "/sink" => text(StatusCode::OK, sink(request).await),
-        "/trailers" => trailers(),
-        "/hang" => std::future::pending().await,
-        "/refuse" => text(StatusCode::EXPECTATION_FAILED, "refused\n".to_owned()),
-        "/quit" => std::process::exit(0),
-        "/break" => return Err(std::io::Error::other("the handler breaks the connection")),
-        "/upgrade" => upgrade(request),
-        "/big" => {
-            let mut response = text(StatusCode::OK, String::new());
-            let value = HeaderValue::from_str(&"x".repeat(20_000)).expect("a value");
-            response.headers_mut().insert("x-big", value);
-            response
+    let (what, argument) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
+    let mut response = match what {
+        "bytes" => body(Stream(Pattern::new(argument.parse().unwrap_or(0)))),
+        "sink" => body(Full::from(sink(request.into_body()).await + "\n")),
+        "echo" => Response::new(request.into_body().boxed_unsync()),
+        "trailers" => with_trailers(),
+        "status" => status(argument.parse().unwrap_or(500)),
+        "hang" => std::future::pending().await,
+        // An error from the service makes hyper drop the connection without an answer.
+        "reset" => return Err(std::io::ErrorKind::ConnectionReset.into()),
+        "upgrade" => upgrade(&mut request),
+        // Answers without having asked for the body: no 100 goes out.
+        "refuse" => status(417),
+        "big" => with_large_header(),
+        _ => {
+            let line = describe(request, from, me).await + "\n";
+            body(Full::from(line))
         }
-        _ => text(StatusCode::OK, describe(server, request, peer).await),
-    })
-}
-
-async fn describe(server: &Server, request: Request<Incoming>, peer: SocketAddr) -> String {
-    let version = match request.version() {
-        Version::HTTP_2 => "2",
-        Version::HTTP_10 => "1.0",
-        _ => "1.1",
     };
-    let mut text = format!(
-        "pod: {}\nversion: {}\nsource: {}\nport: {}\nhttp: {version}\nrequest: {} {}\n",
-        server.name,
-        server.version,
-        peer.ip().to_canonical(),
-        peer.port(),
-        request.method(),
-        request.uri(),
-    );
-    for (name, value) in request.headers() {
-        let _ = writeln!(text, "> {name}: {}", String::from_utf8_lossy(value.as_bytes()));
-    }
-    let collected = request.into_body().collect().await;
-    if let Ok(body) = collected {
-        for (name, value) in body.trailers().into_iter().flatten() {
-            let _ = writeln!(text, "trailer {name}: {}", String::from_utf8_lossy(value.as_bytes()));
+    let headers = response.headers_mut();
+    for (name, value) in [("x-pod", &me.name), ("x-version", &me.version)] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
         }
-        let _ = writeln!(text, "body: {}", body.to_bytes().len());
     }
-    text
+    Ok(response)
 }
 
-fn bytes(octets: u64) -> Answer {
-    let mut response = Response::new(Octets(Pattern::new(octets)).boxed());
-    response.headers_mut().insert("content-length", HeaderValue::from(octets));
+fn body<B: Body<Data = Bytes, Error = Infallible> + Send + 'static>(body: B) -> Answer {
+    Response::new(body.map_err(|never| match never {}).boxed_unsync())
+}
+
+async fn describe(request: Request<Incoming>, from: SocketAddr, me: &Identity) -> String {
+    let pairs = |map: &HeaderMap| -> Vec<Value> {
+        map.iter()
+            .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]))
+            .collect()
+    };
+    let (request, body) = request.into_parts();
+    let body = body.collect().await.unwrap_or_default();
+    json!({
+        "pod": me.name,
+        "version": me.version,
+        "source": from.to_string(),
+        "method": request.method.as_str(),
+        "authority": request.uri.authority().map(ToString::to_string),
+        "path": request.uri.path(),
+        "query": request.uri.query(),
+        "protocol": format!("{:?}", request.version),
+        "headers": pairs(&request.headers),
+        "trailers": body.trailers().map(pairs),
+        "body": body.to_bytes().len(),
+    })
+    .to_string()
+}
+
+/// Reads everything; count and checksum.
+async fn sink(mut body: Incoming) -> String {
+    let mut sum = Checksum::default();
+    while let Some(Ok(frame)) = body.frame().await {
+        if let Some(data) = frame.data_ref() {
+            sum.update(data);
+        }
+    }
+    sum.finish()
+}
+
+fn status(code: u16) -> Answer {
+    let mut response = body(Empty::new());
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_REQUEST);
     response
 }
 
-/// So many octets of the pattern, made as they are wanted.
-struct Octets(Pattern);
+fn with_trailers() -> Answer {
+    let mut fields = HeaderMap::new();
+    fields.insert("x-trailer", HeaderValue::from_static("the end"));
+    let frames = [Frame::data(Bytes::from("with trailers\n")), Frame::trailers(fields)];
+    let mut response = body(Frames(frames.into_iter()));
+    response.headers_mut().insert("trailer", HeaderValue::from_static("x-trailer"));
+    response
+}
 
-impl Body for Octets {
+fn with_large_header() -> Answer {
+    let mut response = status(200);
+    if let Ok(value) = HeaderValue::from_str(&"x".repeat(20_000)) {
+        response.headers_mut().insert("x-big", value);
+    }
+    response
+}
+
+/// 101, then every byte back.
+fn upgrade(request: &mut Request<Incoming>) -> Answer {
+    let upgraded = hyper::upgrade::on(request);
+    tokio::spawn(async move {
+        let Ok(upgraded) = upgraded.await else { return };
+        let mut stream = TokioIo::new(upgraded);
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+            if stream.write_all(&buffer[..count]).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut response = status(101);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    response.headers_mut().insert(UPGRADE, HeaderValue::from_static("echo"));
+    response
+}
+
+/// A body of no known length: with one, HTTP/1 has no place for trailers.
+struct Frames(array::IntoIter<Frame<Bytes>, 2>);
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.next().map(Ok))
+    }
+}
+
+/// The pattern as a body of known length.
+struct Stream(Pattern);
+
+impl Body for Stream {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -138,48 +202,10 @@ impl Body for Octets {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let block = self.0.block();
-        Poll::Ready((!block.is_empty()).then(|| Ok(Frame::data(Bytes::from(block)))))
+        Poll::Ready((!block.is_empty()).then(|| Ok(Frame::data(block.into()))))
     }
-}
 
-async fn sink(request: Request<Incoming>) -> String {
-    let mut body = request.into_body();
-    let mut sum = Checksum::default();
-    while let Some(Ok(frame)) = body.frame().await {
-        if let Some(data) = frame.data_ref() {
-            sum.update(data);
-        }
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.left())
     }
-    format!("{}\n", sum.finish())
-}
-
-fn trailers() -> Answer {
-    let mut fields = HeaderMap::new();
-    fields.insert("x-sum", HeaderValue::from_static("42"));
-    let body = Full::new(Bytes::from_static(b"body\n"));
-    let body = body.with_trailers(async move { Some(Ok(fields)) });
-    let mut response = Response::new(body.boxed());
-    response.headers_mut().insert("trailer", HeaderValue::from_static("x-sum"));
-    response.headers_mut().insert("transfer-encoding", HeaderValue::from_static("chunked"));
-    response
-}
-
-fn upgrade(request: Request<Incoming>) -> Answer {
-    tokio::spawn(async move {
-        let Ok(upgraded) = hyper::upgrade::on(request).await else { return };
-        let (mut reader, mut writer) = tokio::io::split(TokioIo::new(upgraded));
-        tokio::io::copy(&mut reader, &mut writer).await.ok();
-    });
-    let mut response = text(StatusCode::SWITCHING_PROTOCOLS, String::new());
-    for (name, value) in [("connection", "upgrade"), ("upgrade", "echo")] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    response
-}
-
-fn text(status: StatusCode, text: String) -> Answer {
-    let body = Full::new(Bytes::from(text));
-    let mut response = Response::new(body.boxed());
-    *response.status_mut() = status;
-    response
 }

@@ -1,58 +1,96 @@
-//! What runs inside the pods of tests and of the demo.
+//! What runs inside test pods: servers that say who they are and what reached them, and the few
+//! clients that no tool of the machine is.
 //!
-//! `testserver http --name N --version V PORT`: HTTP/1.1 and HTTP/2 (see `http.rs`).
-//! `testserver banner PORT`: greets first, then echoes lines, like SMTP.
-//! `testserver record PORT FILE`: writes every octet that it receives to FILE, answers nothing.
-//! `testserver reset PORT`: reads a little, then resets the connection.
-//! `testserver emit N`, `testserver sum`: N octets to stdout; count and checksum of stdin.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test's server: the first surprise ends it, with a message"
-)]
+//! `http`, `banner`, `tcp-echo`: servers, each with `--listen ADDR` (repeatable), `--name`, `--version`.
+//! `generate N`, `checksum`: the test pattern to standard output; a checksum of standard input.
+//! `hold N ADDR`: N connections with one request each, then kept open.
 
 mod http;
-mod raw;
+mod tcp;
+mod tools;
 
-use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
 
-use nodeway_tests::pattern::{Checksum, Pattern};
+use anyhow::{Context as _, bail};
+use tokio::net::{TcpListener, TcpStream};
 
-fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    match words[..] {
-        ["http", "--name", name, "--version", version, port] => {
-            http::serve(name, version, port.parse().expect("a port"));
-        }
-        ["banner", port] => raw::banner(port.parse().expect("a port")),
-        ["record", port, file] => raw::record(port.parse().expect("a port"), file),
-        ["reset", port] => raw::reset(port.parse().expect("a port")),
-        ["emit", octets] => emit(octets.parse().expect("a number")),
-        ["sum"] => sum(),
-        _ => panic!("see the first lines of testserver/main.rs"),
-    }
+/// Who answers.
+#[derive(Debug, Default)]
+pub(crate) struct Identity {
+    pub(crate) name: String,
+    pub(crate) version: String,
 }
 
-fn emit(octets: u64) {
-    let mut pattern = Pattern::new(octets);
-    let mut out = std::io::stdout().lock();
-    loop {
-        let block = pattern.block();
-        if block.is_empty() || out.write_all(&block).is_err() {
-            return;
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("testserver: {error:#}");
+            ExitCode::FAILURE
         }
     }
 }
 
-fn sum() {
-    let (mut sum, mut buffer) = (Checksum::default(), vec![0; 1 << 16]);
-    loop {
-        match std::io::stdin().read(&mut buffer) {
-            Ok(0) | Err(_) => break,
-            Ok(n) => sum.update(&buffer[..n]),
+fn run() -> anyhow::Result<()> {
+    let mut args = std::env::args().skip(1);
+    let mode = args.next().context("which mode?")?;
+    match mode.as_str() {
+        "generate" => return tools::generate(args.next().context("how many bytes?")?.parse()?),
+        "checksum" => return tools::checksum(),
+        "hold" => {
+            let count = args.next().context("how many?")?.parse()?;
+            return tools::hold(count, args.next().context("where?")?.parse()?);
+        }
+        _ => {}
+    }
+    let (mut identity, mut listen) = (Identity::default(), Vec::<SocketAddr>::new());
+    while let Some(flag) = args.next() {
+        let value = args.next().with_context(|| format!("{flag} needs a value"))?;
+        match flag.as_str() {
+            "--name" => identity.name = value,
+            "--version" => identity.version = value,
+            "--listen" => listen.push(value.parse().with_context(|| value.clone())?),
+            _ => bail!("unknown flag {flag}"),
         }
     }
-    println!("{}", sum.finish());
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(&mode, Arc::new(identity), listen))
+}
+
+async fn serve(mode: &str, me: Arc<Identity>, at: Vec<SocketAddr>) -> anyhow::Result<()> {
+    for address in at {
+        let listener = TcpListener::bind(address).await.with_context(|| address.to_string())?;
+        let serve_one: fn(TcpStream, SocketAddr, Arc<Identity>) = match mode {
+            "http" => |stream, from, me| drop(tokio::spawn(http::serve(stream, from, me))),
+            "banner" => |stream, _, me| drop(tokio::spawn(tcp::banner(stream, me))),
+            "tcp-echo" => |stream, _, _| drop(tokio::spawn(tcp::echo(stream))),
+            _ => bail!("unknown mode {mode}"),
+        };
+        let me = Arc::clone(&me);
+        tokio::spawn(async move {
+            loop {
+                // Out of descriptors is the only error here, and it passes.
+                let Ok((stream, from)) = listener.accept().await else { continue };
+                stream.set_nodelay(true).ok();
+                serve_one(stream, from, Arc::clone(&me));
+            }
+        });
+    }
+    println!("listening");
+    std::future::pending().await
+}
+
+/// A thousand held connections do not fit into the usual soft limit.
+pub(crate) fn raise_file_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a valid pointer to a struct of the right type, for both calls.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
 }

@@ -74,7 +74,7 @@ impl Backend {
 
     /// The endpoint for the next request; `None` only if there is no endpoint at all.
     ///
-    /// `avoid` is the one that a retry has just failed on: it is picked only if nothing else that is
+    /// `avoid` is the one that a retry has just failed on (with its pod's other addresses): it is picked only if nothing else that is
     /// not ejected is left. If all are ejected, all are used: a server that may fail is better than a
     /// refusal that is sure.
     #[inline]
@@ -88,10 +88,10 @@ impl Backend {
             [] => None,
             [only] => Some(only),
             _ => {
-                let avoid = avoid.map(|e| e.id);
                 let mut choose = |ejected_too: bool, avoided_too: bool| {
                     self.choose(random, |e: &Endpoint| {
-                        (avoided_too || Some(e.id) != avoid) && (ejected_too || !e.ejected(now))
+                        (avoided_too || avoid.is_none_or(|avoid| !e.falls_with(avoid)))
+                            && (ejected_too || !e.ejected(now))
                     })
                 };
                 choose(false, false)

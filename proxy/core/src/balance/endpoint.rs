@@ -73,6 +73,13 @@ impl Endpoint {
         self.live.health.failed(now)
     }
 
+    /// Whether what has just broken `other` has broken this one too: it is the same, or another
+    /// address of the same pod.
+    #[inline]
+    pub fn falls_with(&self, other: &Self) -> bool {
+        self.id == other.id || (self.pod.is_some() && self.pod == other.pod)
+    }
+
     /// Whether it is being left out because it failed.
     #[inline]
     pub fn ejected(&self, now: Millis) -> bool {

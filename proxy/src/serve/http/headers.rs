@@ -53,7 +53,10 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
 /// Makes a request that came as `from` one that can be sent as `to`.
 pub(super) fn translate<B>(request: &mut Request<B>, from: Version, to: Version) {
     match (from, to) {
-        (Version::Http1, Version::Http1) => *request.version_mut() = http::Version::HTTP_11,
+        (Version::Http1, Version::Http1) => {
+            *request.version_mut() = http::Version::HTTP_11;
+            host_of_target(request);
+        }
         (Version::Http2, Version::Http2) => {}
         (Version::Http1, Version::Http2) => to_http2(request),
         (Version::Http2, Version::Http1) => to_http1(request),
@@ -61,6 +64,17 @@ pub(super) fn translate<B>(request: &mut Request<B>, from: Version, to: Version)
     if to == Version::Http1 && request.headers().contains_key(TE) {
         // RFC 9110, 10.1.4: TE is a hop's own and must be named as such in HTTP/1.1.
         request.headers_mut().append(CONNECTION, HeaderValue::from_static("te"));
+    }
+}
+
+/// RFC 9112, 3.2.2: the authority of a target in absolute form replaces the Host field. The target
+/// itself stays as it is: the Service may be a proxy.
+fn host_of_target<B>(request: &mut Request<B>) {
+    if request.uri().scheme().is_some()
+        && let Some(authority) = request.uri().authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        request.headers_mut().insert(HOST, host);
     }
 }
 
