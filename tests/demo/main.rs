@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 /// Ctrl-C does not unwind: a thread waits for it and removes what the demo has made.
 fn clean_up_on_signal() {
     // SAFETY: a signal set on the stack, filled before it is read; no other thread runs yet, and
-    // all later ones inherit the mask. Programs that are started get an empty one.
+    // all later ones inherit the mask. Programs that are started in a `Place` get an empty one.
     let signals = unsafe {
         let mut signals = std::mem::zeroed();
         libc::sigemptyset(&raw mut signals);

@@ -27,8 +27,7 @@ pub fn add(name: &str) -> PathBuf {
 /// When it cannot.
 pub fn bind(from: &Path, to: &Path) {
     let raw = |path: &Path| CString::new(path.as_os_str().as_bytes()).expect("no NUL in a path");
-    // Not seen by its name before it is one: the file appears with the mount already on it only to
-    // those who open it after both steps, and whoever comes between finds no namespace yet.
+    // Whoever looks between the two steps finds a file that is no namespace yet, as with a runtime.
     fs::File::create(to).expect("a mount point");
     let (from, to) = (raw(from), raw(to));
     // SAFETY: NUL-terminated strings that outlive the call, and no data.

@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -58,6 +59,13 @@ impl Place {
             if let Some(netns) = &netns {
                 // SAFETY: an open namespace descriptor; the child has one thread.
                 check(unsafe { libc::setns(netns.as_raw_fd(), libc::CLONE_NEWNET) } == 0)?;
+            }
+            // Whoever starts us may have blocked signals (the demo does), and the mask is inherited.
+            // SAFETY: a signal set on the stack, filled before it is read.
+            unsafe {
+                let mut none = std::mem::zeroed();
+                libc::sigemptyset(&raw mut none);
+                check(libc::sigprocmask(libc::SIG_SETMASK, &raw const none, null_mut()) == 0)?;
             }
             // A test that is killed takes its programs along.
             // SAFETY: plain numbers.

@@ -87,7 +87,7 @@ impl World {
         let ipv4 = Ipv4Addr::new(10, 77, 0, number);
         let ipv6 = Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, number.into());
         let (namespace, cgroup) = (self.netns(name), self.cgroup.join("pods").join(name));
-        fs::create_dir(&cgroup).expect("a cgroup for the pod");
+        fs::create_dir_all(&cgroup).expect("a cgroup for the pod");
         let path = netns::add(&namespace);
         netns::batch(
             Some(&self.netns("switch")),

@@ -34,7 +34,6 @@ const fn path(name: &'static str, path: &'static str) -> Package {
 }
 
 pub(crate) const CURL: Package = program("curl", "curl");
-pub(crate) const BPFTOOL: Package = program("bpftool", "bpftool");
 pub(crate) const IPROUTE2: Package = program("iproute2", "ip");
 pub(crate) const PYTHON3: Package = program("python3", "python3");
 pub(crate) const OPENSSL: Package = program("openssl", "openssl");

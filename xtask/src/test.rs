@@ -12,8 +12,7 @@ use crate::packages::{self, Package};
 use crate::shell::{self, Step};
 use crate::{ebpf, toolchain};
 
-const NEEDED: [Package; 8] = [
-    packages::BPFTOOL,
+const NEEDED: [Package; 7] = [
     packages::CURL,
     packages::IPROUTE2,
     packages::PYTHON3,

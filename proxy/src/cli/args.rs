@@ -9,6 +9,16 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use nodeway_core::model::ObjectName;
 use serde::Deserialize;
 
+const RUN_EXAMPLES: &str = "\
+Examples:
+  Serve the enrolled pods of this node, whose Services and routes stand in a folder:
+      nodeway run --manifests /etc/nodeway/manifests
+
+  Try routes without privileges, cluster or eBPF:
+      nodeway run --manifests docs/examples/shop --no-ebpf --listen 127.0.0.1:8080=shop/web:80
+
+What is logged is set by RUST_LOG [default: info].";
+
 /// Service mesh without sidecars: the node's one proxy.
 #[derive(Debug, Parser)]
 #[command(name = "nodeway", version, about, propagate_version = true)]
@@ -25,6 +35,7 @@ pub enum Command {
     ///
     /// Needs root, or CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_ADMIN and CAP_SYS_PTRACE; with
     /// --no-ebpf and plain listeners only, no privileges at all.
+    #[command(after_long_help = RUN_EXAMPLES)]
     Run(Box<RunArgs>),
     /// Read a folder of manifests and tell what is wrong with it.
     ///

@@ -1,5 +1,7 @@
 //! Where logs go and how they look.
 
+use std::io::IsTerminal as _;
+
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
@@ -15,8 +17,9 @@ pub(super) fn init(format: LogFormat) -> anyhow::Result<()> {
         Err(_) => EnvFilter::new("info"),
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let set = match format {
-        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Text => builder.with_target(false).with_ansi(coloured).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     set.map_err(|error| anyhow::anyhow!("{error}"))

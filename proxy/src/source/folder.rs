@@ -9,7 +9,7 @@ use nodeway_core::model::{Change, Kind, Object, ObjectName};
 
 use super::statement::{Memory, Statement};
 use super::{Document, FileText, Problem, split_documents};
-use crate::translate::{Fault, Identity, kind_name};
+use crate::translate::{Fault, Identity};
 
 /// What was read last, and is in force.
 #[derive(Debug, Default)]
@@ -86,26 +86,10 @@ fn changes(before: &BTreeMap<Identity, Known>, now: &BTreeMap<Identity, Known>) 
     let applied = now.iter().filter_map(|(identity, known)| {
         let object = known.object.as_ref()?;
         let former = before.get(identity).and_then(|former| former.object.as_ref());
-        (!former.is_some_and(|former| same(former, object)))
+        (!former.is_some_and(|former| Arc::ptr_eq(former, object) || former == object))
             .then(|| Change::Apply(Object::clone(object)))
     });
     deleted.chain(applied).collect()
-}
-
-/// Whether nothing that matters has changed.
-fn same(former: &Arc<Object>, object: &Arc<Object>) -> bool {
-    if Arc::ptr_eq(former, object) {
-        return true;
-    }
-    match (&**former, &**object) {
-        (Object::Namespace(a), Object::Namespace(b)) => a == b,
-        (Object::Service(a), Object::Service(b)) => a == b,
-        (Object::EndpointSlice(a), Object::EndpointSlice(b)) => a == b,
-        (Object::Pod(a), Object::Pod(b)) => a == b,
-        // Compiled expressions cannot be compared; how they are written can.
-        (Object::HttpRoute(a), Object::HttpRoute(b)) => format!("{a:?}") == format!("{b:?}"),
-        _ => false,
-    }
 }
 
 // === impl Reading ===
@@ -159,7 +143,7 @@ impl Reading<'_> {
         object: Option<&Arc<Object>>,
         faults: &[Fault],
     ) {
-        let name = format!("{} {}", kind_name(identity.kind), identity.name);
+        let name = format!("{} {}", identity.kind, identity.name);
         // What was only kept from before gives way to what is read now.
         if !self.kept.contains(identity)
             && let Some(other) = self.objects.get(identity)

@@ -76,7 +76,7 @@ fn parents(identity: &Identity, route: &HttpRoute, faults: &mut Faults) -> Vec<P
             continue;
         }
         let namespace = parent.namespace.as_deref().unwrap_or(&identity.name.namespace);
-        // Taken for all ports or all clients, they would take traffic that is not theirs.
+        // Taken for all ports, the route would get traffic that is not its own.
         if let Some(section) = &parent.section_name {
             let message = format!("{section:?}: not supported, name the port by `port`; left out");
             faults.note(format!("{field}.sectionName"), message);

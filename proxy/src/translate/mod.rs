@@ -132,14 +132,3 @@ fn parsed<T: DeserializeOwned>(document: Value, then: impl FnOnce(T) -> Translat
         }
     }
 }
-
-/// The name under which a kind is known to Kubernetes.
-pub fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Namespace => "Namespace",
-        Kind::Service => "Service",
-        Kind::EndpointSlice => "EndpointSlice",
-        Kind::Pod => "Pod",
-        Kind::HttpRoute => "HTTPRoute",
-    }
-}

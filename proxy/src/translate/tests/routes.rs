@@ -140,7 +140,7 @@ fn what_is_invalid_keeps_its_share() {
 }
 
 #[test]
-fn a_parent_that_would_take_others_traffic_is_left_out() {
+fn what_is_not_in_force_is_told() {
     let service = |name: &str| json!({"group": "", "kind": "Service", "name": name});
     let (mut section, mut foreign) = (service("a"), service("b"));
     section["sectionName"] = "http".into();
@@ -148,8 +148,7 @@ fn a_parent_that_would_take_others_traffic_is_left_out() {
     let (route, told) = http_route(route(
         json!({"parentRefs": [section, foreign, service("c")], "rules": [{"timeouts": {"request": "1s"}}]}),
     ));
-    // Another namespace's Service is a parent for this namespace's clients: the core sees to that.
-    let parents: Vec<String> = route.parents.iter().map(|p| p.service.to_string()).collect();
+    let parents: Vec<_> = route.parents.iter().map(|p| p.service.to_string()).collect();
     assert_eq!(parents, ["bank/b", "shop/c"]);
     for (told, field) in
         told.iter().zip(["spec.parentRefs[0].sectionName", "spec.rules[0].timeouts"])
