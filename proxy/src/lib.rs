@@ -9,12 +9,13 @@
 //! **Connection**: [`listen`] accepts in a pod's namespace, [`serve`] detects, routes and relays,
 //! [`upstream`] holds the connections to endpoints, made in the pod's namespace too.
 //!
-//! Leaves, used by many: [`runtime`] (worker threads, time), [`telemetry`] (metrics). [`admin`]
+//! Leaves, used by many: [`runtime`] (worker threads, time), [`telemetry`] (metrics), [`errors`]. [`admin`]
 //! answers operators, [`config`] and [`cli`] are the only ones who know flags.
 
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod errors;
 pub mod intercept;
 pub mod listen;
 pub mod run;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use aya::maps::MapError;
 
-use super::programs::chain;
+use crate::errors::chain;
 
 /// Each variant names the thing that failed and, where there is one, the way out.
 #[derive(Debug, thiserror::Error)]

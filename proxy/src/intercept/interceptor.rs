@@ -11,8 +11,9 @@ use super::cgroup::warn_if_private;
 use super::frontends::Frontends;
 use super::log::KernelLog;
 use super::owner::Owner;
-use super::programs::{self, chain};
+use super::programs;
 use super::{InterceptError, OriginalDestinations, PodNetns, probe};
+use crate::errors::chain;
 
 /// What becomes of a connect to a Service while the proxy is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::InterceptError;
-use super::programs::chain;
+use crate::errors::chain;
 
 /// The programs' log records, on their way to the `log` crate.
 pub struct KernelLog {

@@ -8,6 +8,7 @@ use aya::programs::{CgroupAttachMode, CgroupSock, CgroupSockAddr, ProgramError, 
 use aya::{Ebpf, EbpfLoader};
 
 use super::{FailPolicy, InterceptError, object};
+use crate::errors::chain;
 
 /// In the order in which they are attached: who reads a record comes before who writes it, so that
 /// none is ever left without its reader.
@@ -78,19 +79,4 @@ enum AttachError {
     Program(#[from] ProgramError),
     #[error("the kernel has no links for this hook: {0}")]
     Link(#[from] aya::programs::links::LinkError),
-}
-
-/// An error with all that it came from.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let source_text = source.to_string();
-        if !text.contains(&source_text) {
-            text.push_str(": ");
-            text.push_str(&source_text);
-        }
-        next = source.source();
-    }
-    text
 }

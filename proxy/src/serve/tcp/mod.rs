@@ -10,6 +10,7 @@ use nodeway_core::snapshot::{Backend, Frontend};
 use tokio::net::TcpStream;
 
 use super::first::Opened;
+use crate::errors::chain;
 use crate::runtime::Worker;
 use crate::telemetry::{Flag, TcpKey, TcpLabels};
 use crate::upstream::{self, Client};
@@ -105,17 +106,6 @@ pub fn note_failure(
         tracing::warn!(service = %backend.service, endpoint = %endpoint.address, ?ejection, %error,
             "endpoint left out");
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }
 
 /// Counts as one of an endpoint's active requests or connections as long as it lives.
