@@ -57,7 +57,7 @@ fn cargo(arguments: &[&str]) -> Command {
 }
 
 fn step(name: &str, mut command: Command) -> Result<()> {
-    let step = Step::start(format!("{name}: {}", shell::line(&command)));
+    let step = Step::of(name, &command);
     let result = shell::run(&mut command);
     step.done();
     result

@@ -23,6 +23,13 @@ impl Step {
         Self { name, started: Instant::now() }
     }
 
+    /// Shows the command line too, for those who want to run only that again.
+    pub(crate) fn of(name: impl Into<String>, command: &Command) -> Self {
+        let step = Self::start(name);
+        eprintln!("    {}", line(command));
+        step
+    }
+
     pub(crate) fn done(self) {
         eprintln!("    {}: {:.1} s", self.name, self.started.elapsed().as_secs_f64());
     }
@@ -128,7 +135,10 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 
 /// The command line as one would type it.
 pub(crate) fn line(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    // Our cargo is an absolute path into a toolchain: nobody types that.
+    let ours = std::env::var_os("CARGO").is_some_and(|cargo| cargo == command.get_program());
+    let program = if ours { OsStr::new("cargo") } else { command.get_program() };
+    let words = std::iter::once(program).chain(command.get_args());
     words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
 

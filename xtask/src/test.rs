@@ -115,7 +115,7 @@ fn pass_on(command: &mut Command, args: &Args) {
 
 /// Runs one cargo test, its output passed through as it comes, and counts.
 fn run(command: &mut Command, what: &str) -> Result<Tally> {
-    let step = Step::start(format!("{what}: {}", shell::line(command)));
+    let step = Step::of(what, command);
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
