@@ -12,8 +12,8 @@ use nodeway_core::balance::Millis;
 use nodeway_core::detect::HeadWatch;
 use nodeway_core::model::{
     AppProtocol, BackendRef, BackendTarget, Change, EndpointAddress, EndpointPort, EndpointSlice,
-    HeaderMatch, HttpMatch, HttpRoute, HttpRule, Object, ObjectName, ParentRef, PathMatch, Service,
-    ServicePort, TextMatch,
+    HeaderMatch, HttpMatch, HttpRule, Kind, Object, ObjectName, ParentRef, PathMatch, Route,
+    Service, ServicePort, TextMatch,
 };
 use nodeway_core::snapshot::{CompileOptions, Compiler, Frontend, RequestHead, Routed, Store};
 
@@ -22,7 +22,7 @@ fn name(of: impl Into<Arc<str>>) -> ObjectName {
 }
 
 /// `rules` rules, each of one prefix of its own and a header to match.
-fn route(parent: &ObjectName, rules: usize) -> HttpRoute {
+fn route(parent: &ObjectName, rules: usize) -> Route {
     let rule = |i: usize| HttpRule {
         name: None,
         matches: vec![HttpMatch {
@@ -41,10 +41,12 @@ fn route(parent: &ObjectName, rules: usize) -> HttpRoute {
             filters: vec![],
         }],
     };
-    HttpRoute {
+    Route {
+        kind: Kind::HttpRoute,
         name: parent.clone(),
+        generation: 1,
         created: Some(0),
-        parents: vec![ParentRef { service: parent.clone(), port: None }],
+        parents: vec![ParentRef::new(parent.clone())],
         rules: (0..rules).map(rule).collect(),
     }
 }
@@ -54,27 +56,22 @@ fn store(services: usize, endpoints: u8, rules: usize) -> Store {
     for i in 0..services {
         let name = name(format!("web-{i}"));
         let [.., high, low] = i.to_be_bytes();
-        store.apply(Change::Apply(Object::Service(Service {
-            name: name.clone(),
-            cluster_ips: vec![[10, 96, high, low].into()],
-            ports: vec![ServicePort { name: "".into(), port: 80, protocol: AppProtocol::Http }],
-        })));
+        let port = ServicePort { name: "".into(), port: 80, protocol: AppProtocol::Http };
+        let service = Service::new(name.clone(), vec![[10, 96, high, low].into()], vec![port]);
+        store.apply(Change::Apply(Object::Service(service)));
         store.apply(Change::Apply(Object::EndpointSlice(EndpointSlice {
             name: name.clone(),
             service: name.clone(),
             ports: vec![EndpointPort { name: "".into(), port: 8080 }],
             endpoints: (0..endpoints)
                 .map(|e| EndpointAddress {
-                    address: [10, high, low, e].into(),
-                    ready: true,
-                    serving: true,
-                    terminating: false,
                     pod: Some(ObjectName::new("shop", format!("pod-{i}-{e}"))),
+                    ..EndpointAddress::new([10, high, low, e].into())
                 })
                 .collect(),
         })));
         if i == 0 {
-            store.apply(Change::Apply(Object::HttpRoute(route(&name, rules))));
+            store.apply(Change::Apply(Object::Route(route(&name, rules))));
         }
     }
     store

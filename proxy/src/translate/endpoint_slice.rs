@@ -1,6 +1,7 @@
 //! EndpointSlices.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use nodeway_core::model::{self, EndpointAddress, EndpointPort, Object, ObjectName};
@@ -19,7 +20,7 @@ pub(super) fn endpoint_slice(identity: &Identity, slice: &EndpointSlice) -> Tran
     let Some(service) = labels.and_then(|labels| labels.get(SERVICE_LABEL)) else {
         let message = "missing: nobody knows whose endpoints these are";
         faults.add(format!("metadata.labels[{SERVICE_LABEL}]"), message);
-        return Translated { object: None, faults: faults.list };
+        return Translated { faults: faults.list, ..Translated::default() };
     };
     if slice.address_type == "FQDN" {
         // Deprecated, and resolved by nobody: as kube-proxy, we leave it alone.
@@ -40,7 +41,7 @@ pub(super) fn endpoint_slice(identity: &Identity, slice: &EndpointSlice) -> Tran
             Err(message) => faults.note(field, format!("{number}: {message}; left out")),
         }
     }
-    let endpoints = slice.endpoints.iter().enumerate().filter_map(|(i, endpoint)| {
+    let endpoints = slice.endpoints.iter().flatten().enumerate().filter_map(|(i, endpoint)| {
         let field = format!("endpoints[{i}].addresses[0]");
         let text = endpoint.addresses.first().map_or("", String::as_str);
         match address(text, &slice.address_type) {
@@ -76,6 +77,7 @@ fn endpoint_address(endpoint: &Endpoint, address: IpAddr, identity: &Identity) -
     // The API says of absent conditions: ready is unknown and counts as true, serving is ready's.
     let ready = conditions.ready.unwrap_or(true);
     let pod = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
+    let hints = endpoint.hints.as_ref();
     EndpointAddress {
         address,
         ready,
@@ -85,5 +87,12 @@ fn endpoint_address(endpoint: &Endpoint, address: IpAddr, identity: &Identity) -
             let namespace = target.namespace.as_deref().unwrap_or(&identity.name.namespace);
             Some(ObjectName::new(namespace, target.name.as_deref()?))
         }),
+        node: endpoint.node_name.as_deref().map(Into::into),
+        for_zones: names(hints.and_then(|h| h.for_zones.as_deref()), |zone| &zone.name),
+        for_nodes: names(hints.and_then(|h| h.for_nodes.as_deref()), |node| &node.name),
     }
+}
+
+fn names<T>(hints: Option<&[T]>, name: impl Fn(&T) -> &str) -> Arc<[Arc<str>]> {
+    hints.unwrap_or_default().iter().map(|hint| name(hint).into()).collect()
 }

@@ -38,7 +38,7 @@ impl Faults {
 
     /// The object with its faults, or the faults alone if one refuses it.
     pub(super) fn with(self, object: Object) -> Translated {
-        Translated { object: (!self.refused).then_some(object), faults: self.list }
+        Translated { object: (!self.refused).then_some(object), refused: None, faults: self.list }
     }
 
     /// The value, or none and its fault, which refuses the object.

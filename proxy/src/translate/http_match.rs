@@ -25,18 +25,12 @@ pub(super) fn http_match(
         None => Some(PathMatch::Prefix("/".into())),
         Some(path) => path_match(path, &format!("{field}.path.value"), faults),
     };
-    let mut headers: Vec<HeaderMatch> = Vec::new();
-    for (i, header) in spec.headers.iter().flatten().enumerate() {
-        let regex = header.r#type == Some(HttpRouteRulesMatchesHeadersType::RegularExpression);
-        let field = format!("{field}.headers[{i}]");
-        let name = header.name.parse::<HeaderName>();
-        let name = faults.check(format!("{field}.name"), &header.name, name)?;
-        let value = text_match(&header.value, regex, &format!("{field}.value"), faults)?;
-        // Of several entries of one name the first counts (Gateway API, HTTPHeaderMatch.name).
-        if headers.iter().all(|known| known.name != name) {
-            headers.push(HeaderMatch { name, value });
-        }
-    }
+    let headers = spec.headers.iter().flatten().map(|header| HeaderSpec {
+        name: &header.name,
+        value: &header.value,
+        regex: header.r#type == Some(HttpRouteRulesMatchesHeadersType::RegularExpression),
+    });
+    let headers = header_matches(headers, field, faults)?;
     let mut queries: Vec<QueryMatch> = Vec::new();
     for (i, query) in spec.query_params.iter().flatten().enumerate() {
         let regex = query.r#type == Some(HttpRouteRulesMatchesQueryParamsType::RegularExpression);
@@ -47,6 +41,34 @@ pub(super) fn http_match(
         }
     }
     Some(HttpMatch { path: path?, headers, queries, method: spec.method.as_ref().map(method) })
+}
+
+/// A header's match, as an HTTPRoute or a GRPCRoute gives it.
+pub(super) struct HeaderSpec<'a> {
+    pub(super) name: &'a str,
+    pub(super) value: &'a str,
+    /// A regular expression, or the value itself.
+    pub(super) regex: bool,
+}
+
+/// All headers of the match at `field`.
+pub(super) fn header_matches<'a>(
+    specs: impl Iterator<Item = HeaderSpec<'a>>,
+    field: &str,
+    faults: &mut Faults,
+) -> Option<Vec<HeaderMatch>> {
+    let mut headers: Vec<HeaderMatch> = Vec::new();
+    for (i, header) in specs.enumerate() {
+        let field = format!("{field}.headers[{i}]");
+        let name = header.name.parse::<HeaderName>();
+        let name = faults.check(format!("{field}.name"), header.name, name)?;
+        let value = text_match(header.value, header.regex, &format!("{field}.value"), faults)?;
+        // Of several entries of one name the first counts (Gateway API, HTTPHeaderMatch.name).
+        if headers.iter().all(|known| known.name != name) {
+            headers.push(HeaderMatch { name, value });
+        }
+    }
+    Some(headers)
 }
 
 fn path_match(
@@ -96,7 +118,7 @@ fn text_match(value: &str, regex: bool, field: &str, faults: &mut Faults) -> Opt
 }
 
 /// An expression that must match all of a text.
-fn whole(expression: &str) -> Result<Regex, regex::Error> {
+pub(super) fn whole(expression: &str) -> Result<Regex, regex::Error> {
     // First by itself: "a)(b" must not become valid by what is put around it.
     let compile = |text: &str| RegexBuilder::new(text).size_limit(MAX_REGEX).build();
     compile(expression)?;

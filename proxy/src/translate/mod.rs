@@ -6,20 +6,26 @@
 
 mod endpoint_slice;
 mod fault;
+mod grpc_route;
 mod header_modifier;
 mod http_match;
 mod http_route;
 mod meta;
 mod namespace;
+mod node;
 mod pod;
+mod reference_grant;
+mod route;
 mod service;
 #[cfg(test)]
 mod tests;
 
+use gateway_api::grpcroutes::GrpcRoute;
 use gateway_api::httproutes::HttpRoute;
-use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use gateway_api::referencegrants::ReferenceGrant;
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use nodeway_core::model::{Kind, Object, ObjectName};
+use nodeway_core::model::{Kind, Object, ObjectName, RefusedRoute};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -30,6 +36,8 @@ pub use fault::{Fault, Faults};
 pub struct Translated {
     /// The object; none if it was refused, or if it is not for us (a route to a Gateway).
     pub object: Option<Object>,
+    /// What is known of a route that was refused, for its status.
+    pub refused: Option<RefusedRoute>,
     /// What is wrong with it.
     pub faults: Vec<Fault>,
 }
@@ -54,6 +62,15 @@ pub enum Recognised {
     Unclear(Fault),
 }
 
+// === impl Translated ===
+
+impl Translated {
+    /// An object with which nothing is wrong.
+    pub(super) fn of(object: Object) -> Self {
+        Self { object: Some(object), ..Self::default() }
+    }
+}
+
 /// Tells what `document` is.
 pub fn recognise(document: &Value) -> Recognised {
     let text = |path: &str| document.pointer(path).and_then(Value::as_str);
@@ -72,6 +89,9 @@ pub fn recognise(document: &Value) -> Recognised {
         "Pod" => (Kind::Pod, "v1"),
         "EndpointSlice" => (Kind::EndpointSlice, "discovery.k8s.io/v1"),
         "HTTPRoute" => (Kind::HttpRoute, "gateway.networking.k8s.io/v1"),
+        "GRPCRoute" => (Kind::GrpcRoute, "gateway.networking.k8s.io/v1"),
+        "Node" => (Kind::Node, "v1"),
+        "ReferenceGrant" => (Kind::ReferenceGrant, "gateway.networking.k8s.io/v1"),
         other => return Recognised::Foreign(other.to_owned()),
     };
     let group = |version: &str| match version.rsplit_once('/') {
@@ -84,9 +104,10 @@ pub fn recognise(document: &Value) -> Recognised {
         // Another API's kind of the same name (a Knative Service, say).
         return Recognised::Foreign(format!("{version} {kind_name}"));
     }
-    // The served versions of HTTPRoute have one schema.
+    // The served versions of these have one schema.
     let served = version == expected
-        || (kind == Kind::HttpRoute && version == "gateway.networking.k8s.io/v1beta1");
+        || (matches!(kind, Kind::HttpRoute | Kind::ReferenceGrant)
+            && version == "gateway.networking.k8s.io/v1beta1");
     if !served {
         return unclear("apiVersion", format!("{version}: a {kind_name} is of {expected}"));
     }
@@ -101,7 +122,7 @@ pub fn recognise(document: &Value) -> Recognised {
         return unclear("metadata.name", format!("missing in a {kind_name}"));
     };
     let namespace = match kind {
-        Kind::Namespace => "",
+        Kind::Namespace | Kind::Node => "",
         _ => text("/metadata/namespace").filter(|n| !n.is_empty()).unwrap_or("default"),
     };
     Recognised::Ours(Identity { kind, name: ObjectName::new(namespace, name) })
@@ -117,6 +138,11 @@ pub fn translate(identity: &Identity, document: Value) -> Translated {
             parsed::<EndpointSlice>(document, |o| endpoint_slice::endpoint_slice(identity, &o))
         }
         Kind::HttpRoute => parsed::<HttpRoute>(document, |o| http_route::http_route(identity, &o)),
+        Kind::GrpcRoute => parsed::<GrpcRoute>(document, |o| grpc_route::grpc_route(identity, &o)),
+        Kind::Node => parsed::<Node>(document, |o| node::node(identity, &o)),
+        Kind::ReferenceGrant => {
+            parsed::<ReferenceGrant>(document, |o| reference_grant::reference_grant(identity, &o))
+        }
     }
 }
 
@@ -128,7 +154,7 @@ fn parsed<T: DeserializeOwned>(document: Value, then: impl FnOnce(T) -> Translat
             let field = Some(error.path().to_string()).filter(|path| path != ".");
             let field = field.unwrap_or_else(|| "object".to_owned());
             let fault = Fault { field, message: error.into_inner().to_string() };
-            Translated { object: None, faults: vec![fault] }
+            Translated { faults: vec![fault], ..Translated::default() }
         }
     }
 }

@@ -51,6 +51,13 @@ pub(super) fn service(identity: &Identity, service: &Service) -> Translated {
             });
         }
     }
-    let object = model::Service { name: identity.name.clone(), cluster_ips, ports };
+    let object = model::Service {
+        name: identity.name.clone(),
+        cluster_ips,
+        external_ips: Vec::new(),
+        affinity: None,
+        internal_local: false,
+        ports,
+    };
     faults.with(Object::Service(object))
 }

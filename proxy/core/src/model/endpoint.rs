@@ -40,4 +40,28 @@ pub struct EndpointAddress {
     pub terminating: bool,
     /// The pod behind it, if the slice names one.
     pub pod: Option<ObjectName>,
+    /// The node it is on, if the slice says so.
+    pub node: Option<Arc<str>>,
+    /// `hints.forZones`: the zones whose clients it is meant for; empty if it has no such hint.
+    pub for_zones: Arc<[Arc<str>]>,
+    /// `hints.forNodes`: the nodes whose clients it is meant for; empty if it has no such hint.
+    pub for_nodes: Arc<[Arc<str>]>,
+}
+
+// === impl EndpointAddress ===
+
+impl EndpointAddress {
+    /// A ready endpoint of which nothing else is known.
+    pub fn new(address: IpAddr) -> Self {
+        Self {
+            address,
+            ready: true,
+            serving: true,
+            terminating: false,
+            pod: None,
+            node: None,
+            for_zones: Arc::default(),
+            for_nodes: Arc::default(),
+        }
+    }
 }

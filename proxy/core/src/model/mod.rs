@@ -4,17 +4,21 @@
 //! value here ([`BackendTarget::Invalid`], [`Filter::Invalid`]) that keeps its share of the traffic.
 
 mod endpoint;
+mod grant;
 mod name;
+mod node;
 mod pod;
 mod route;
 mod service;
 
 pub use endpoint::{EndpointAddress, EndpointPort, EndpointSlice};
+pub use grant::ReferenceGrant;
 pub use name::ObjectName;
+pub use node::Node;
 pub use pod::{Mesh, Namespace, Pod};
 pub use route::{
-    BackendRef, BackendTarget, Filter, HeaderMatch, HeaderModifier, HttpMatch, HttpRoute, HttpRule,
-    ParentRef, PathMatch, QueryMatch, TextMatch,
+    BackendRef, BackendTarget, Filter, HeaderMatch, HeaderModifier, HttpMatch, HttpRule, ParentRef,
+    PathMatch, QueryMatch, RefFault, RefusedRoute, Route, TextMatch,
 };
 pub use service::{AppProtocol, Service, ServicePort};
 
@@ -29,8 +33,12 @@ pub enum Object {
     EndpointSlice(EndpointSlice),
     /// A Pod.
     Pod(Pod),
-    /// An HTTPRoute with at least one parent of kind Service.
-    HttpRoute(HttpRoute),
+    /// An HTTPRoute or GRPCRoute with at least one parent of kind Service.
+    Route(Route),
+    /// A Node.
+    Node(Node),
+    /// A ReferenceGrant.
+    ReferenceGrant(ReferenceGrant),
 }
 
 /// The kinds of [`Object`].
@@ -44,8 +52,14 @@ pub enum Kind {
     EndpointSlice,
     /// See [`Pod`].
     Pod,
-    /// See [`HttpRoute`].
+    /// See [`Route`].
     HttpRoute,
+    /// See [`Route`].
+    GrpcRoute,
+    /// See [`Node`]; its `ObjectName::namespace` is empty.
+    Node,
+    /// See [`ReferenceGrant`].
+    ReferenceGrant,
 }
 
 /// What a source says: the verbs of the control flow.
@@ -55,6 +69,8 @@ pub enum Change {
     Apply(Object),
     /// The object is gone.
     Delete(Kind, ObjectName),
+    /// The route, as it is now, cannot be taken; what was last good stays in force.
+    Refuse(RefusedRoute),
 }
 
 impl Object {
@@ -65,7 +81,9 @@ impl Object {
             Self::Service(o) => (Kind::Service, &o.name),
             Self::EndpointSlice(o) => (Kind::EndpointSlice, &o.name),
             Self::Pod(o) => (Kind::Pod, &o.name),
-            Self::HttpRoute(o) => (Kind::HttpRoute, &o.name),
+            Self::Route(o) => (o.kind, &o.name),
+            Self::Node(o) => (Kind::Node, &o.name),
+            Self::ReferenceGrant(o) => (Kind::ReferenceGrant, &o.name),
         }
     }
 }
@@ -78,6 +96,9 @@ impl std::fmt::Display for Kind {
             Self::EndpointSlice => "EndpointSlice",
             Self::Pod => "Pod",
             Self::HttpRoute => "HTTPRoute",
+            Self::GrpcRoute => "GRPCRoute",
+            Self::Node => "Node",
+            Self::ReferenceGrant => "ReferenceGrant",
         })
     }
 }

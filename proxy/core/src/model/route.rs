@@ -1,17 +1,21 @@
-//! HTTPRoutes (Gateway API v1) with parents of kind Service.
+//! HTTPRoutes and GRPCRoutes (Gateway API v1) with parents of kind Service.
 
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method};
 use regex::Regex;
 
-use super::ObjectName;
+use super::{Kind, ObjectName};
 
-/// An HTTPRoute.
+/// An HTTPRoute or GRPCRoute.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpRoute {
+pub struct Route {
+    /// [`Kind::HttpRoute`] or [`Kind::GrpcRoute`].
+    pub kind: Kind,
     /// Namespace and name.
     pub name: ObjectName,
+    /// `metadata.generation`: which version of the spec this is; 0 where nobody counts.
+    pub generation: i64,
     /// `metadata.creationTimestamp`, seconds since the epoch; older routes win ties. Absent counts as newest.
     pub created: Option<i64>,
     /// The Services it attaches to.
@@ -21,12 +25,33 @@ pub struct HttpRoute {
 }
 
 /// The Service, or one port of it, that a route attaches to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ParentRef {
+    /// Which of `spec.parentRefs` this is, counted from 0.
+    pub place: usize,
     /// The Service.
     pub service: ObjectName,
+    /// Whether the manifest gives the namespace (the status repeats the reference as it was given).
+    pub namespaced: bool,
     /// Only this port; all ports if absent.
     pub port: Option<u16>,
+    /// `sectionName`: only the port of this name.
+    pub section: Option<Arc<str>>,
+}
+
+/// A route that is not valid in itself: for its status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedRoute {
+    /// [`Kind::HttpRoute`] or [`Kind::GrpcRoute`].
+    pub kind: Kind,
+    /// Namespace and name.
+    pub name: ObjectName,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// The Services it wants to attach to.
+    pub parents: Vec<ParentRef>,
+    /// What is wrong, for people.
+    pub message: Arc<str>,
 }
 
 /// One rule: a request that meets any of `matches` passes `filters` and goes to one of `backends`.
@@ -141,9 +166,31 @@ pub enum BackendTarget {
     },
     /// Not a usable reference: its share is answered with 500.
     Invalid {
+        /// What is wrong, for machines.
+        fault: RefFault,
         /// What is wrong, for people.
         message: Arc<str>,
     },
+}
+
+/// Why a reference is not usable: the reasons of Gateway API's condition `ResolvedRefs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RefFault {
+    /// Another namespace's, and no ReferenceGrant there allows it.
+    RefNotPermitted,
+    /// Not of a kind that can be a backend.
+    InvalidKind,
+    /// There is no such Service, or it has no such port.
+    BackendNotFound,
+}
+
+// === impl ParentRef ===
+
+impl ParentRef {
+    /// All ports of `service`, by the first parentRef.
+    pub fn new(service: ObjectName) -> Self {
+        Self { place: 0, service, namespaced: true, port: None, section: None }
+    }
 }
 
 // Two patterns are the same if they are written the same: an update that changes nothing must be seen as one.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -14,6 +15,13 @@ pub struct Service {
     pub name: ObjectName,
     /// The addresses clients dial (ClusterIPs, both families). Empty for headless and ExternalName.
     pub cluster_ips: Vec<IpAddr>,
+    /// Further addresses that lead to it from within the cluster: `spec.externalIPs` and the load
+    /// balancer's, if that does not have to see the traffic itself.
+    pub external_ips: Vec<IpAddr>,
+    /// `sessionAffinity: ClientIP`: how long after its last connection a client stays with its endpoint.
+    pub affinity: Option<Duration>,
+    /// `internalTrafficPolicy: Local`: by its cluster IPs only endpoints of the client's node serve.
+    pub internal_local: bool,
     /// The TCP ports; ports of other protocols are left out.
     pub ports: Vec<ServicePort>,
 }
@@ -44,4 +52,14 @@ pub enum AppProtocol {
     Tls,
     /// Any other TCP protocol: relayed as it is, and the server may speak first.
     Tcp,
+}
+
+// === impl Service ===
+
+impl Service {
+    /// A Service with these cluster IPs and ports, and nothing out of the ordinary.
+    pub fn new(name: ObjectName, cluster_ips: Vec<IpAddr>, ports: Vec<ServicePort>) -> Self {
+        let (external_ips, affinity, internal_local) = (Vec::new(), None, false);
+        Self { name, cluster_ips, external_ips, affinity, internal_local, ports }
+    }
 }

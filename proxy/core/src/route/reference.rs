@@ -9,14 +9,14 @@ use regex::Regex;
 use super::router::RouterBuilder;
 use super::{RequestHead, Rule};
 use crate::model::{
-    HeaderMatch, HttpMatch, HttpRoute, HttpRule, ObjectName, PathMatch, QueryMatch, TextMatch,
+    HeaderMatch, HttpMatch, HttpRule, Kind, ObjectName, PathMatch, QueryMatch, Route, TextMatch,
 };
 
 type Winner = (usize, usize);
-type Held<'a> = (Winner, &'a HttpRoute, &'a HttpMatch, usize);
+type Held<'a> = (Winner, &'a Route, &'a HttpMatch, usize);
 
 /// All matches that hold, then the ties broken one criterion after the other.
-fn naive(routes: &[HttpRoute], head: &RequestHead<'_>) -> Option<Winner> {
+fn naive(routes: &[Route], head: &RequestHead<'_>) -> Option<Winner> {
     let mut left: Vec<Held<'_>> = Vec::new();
     for (r, route) in routes.iter().enumerate() {
         for (u, rule) in route.rules.iter().enumerate() {
@@ -140,7 +140,7 @@ fn http_match() -> impl Strategy<Value = HttpMatch> {
         })
 }
 
-fn route() -> impl Strategy<Value = HttpRoute> {
+fn route() -> impl Strategy<Value = Route> {
     let rule = proptest::collection::vec(http_match(), 1..3).prop_map(|matches| HttpRule {
         name: None,
         matches,
@@ -148,8 +148,10 @@ fn route() -> impl Strategy<Value = HttpRoute> {
         backends: Vec::new(),
     });
     (proptest::option::of(0i64..3), proptest::collection::vec(rule, 1..4)).prop_map(
-        |(created, rules)| HttpRoute {
+        |(created, rules)| Route {
+            kind: Kind::HttpRoute,
             name: ObjectName::new("", ""),
+            generation: 0,
             created,
             parents: Vec::new(),
             rules,

@@ -13,8 +13,7 @@ use super::registry::{PortKey, Registry};
 use super::{Enroll, Frontend, Problem, Snapshot, Store, enrol};
 use crate::balance::{Algorithm, Backend, Endpoint};
 use crate::model::{
-    AppProtocol, BackendTarget, Filter, HttpRoute, Kind, ObjectName, ParentRef, Service,
-    ServicePort,
+    AppProtocol, BackendTarget, Filter, Kind, ObjectName, ParentRef, Route, Service, ServicePort,
 };
 use crate::route::{Router, RouterBuilder, Rule};
 
@@ -158,17 +157,12 @@ impl Compilation<'_> {
     }
 
     /// The ports that a route attaches to, each once.
-    fn parents(&mut self, route: &HttpRoute) -> Vec<PortKey> {
+    fn parents(&mut self, route: &Route) -> Vec<PortKey> {
         let store = self.store;
         let mut ports = Vec::new();
-        for (i, ParentRef { service: name, port: wanted }) in route.parents.iter().enumerate() {
+        for (i, ParentRef { service: name, port: wanted, .. }) in route.parents.iter().enumerate() {
             let mut complain = |message| {
-                self.problem(
-                    Kind::HttpRoute,
-                    &route.name,
-                    format!("spec.parentRefs[{i}]"),
-                    message,
-                );
+                self.problem(route.kind, &route.name, format!("spec.parentRefs[{i}]"), message);
             };
             let Some(service) = store.service(name) else {
                 complain(format!("Service {name} does not exist: the route has no effect there"));
@@ -199,7 +193,7 @@ impl Compilation<'_> {
     }
 
     /// A route's rules, compiled once for all its parents.
-    fn rules(&mut self, route: &HttpRoute) -> Vec<Arc<Rule>> {
+    fn rules(&mut self, route: &Route) -> Vec<Arc<Rule>> {
         let mut rules = Vec::with_capacity(route.rules.len());
         for (place, rule) in route.rules.iter().enumerate() {
             let id = self.registry.rule(&route.name, place, rule.name.as_ref());
@@ -210,7 +204,7 @@ impl Compilation<'_> {
                 self.filters(route, &backend.filters, &field, "its share");
                 let target = self.target(&backend.target).inspect_err(|why| {
                     let message = format!("{why}: its share is answered with 500");
-                    self.problem(Kind::HttpRoute, &route.name, field, message);
+                    self.problem(route.kind, &route.name, field, message);
                 });
                 compiled = compiled.with_backend(backend.weight, target, &backend.filters);
             }
@@ -219,19 +213,19 @@ impl Compilation<'_> {
         rules
     }
 
-    fn filters(&mut self, route: &HttpRoute, filters: &[Filter], field: &str, whose: &str) {
+    fn filters(&mut self, route: &Route, filters: &[Filter], field: &str, whose: &str) {
         for (i, filter) in filters.iter().enumerate() {
             if let Filter::Invalid { message } = filter {
                 let message = format!("{message}: {whose} is answered with 500");
                 let field = format!("{field}.filters[{i}]");
-                self.problem(Kind::HttpRoute, &route.name, field, message);
+                self.problem(route.kind, &route.name, field, message);
             }
         }
     }
 
     fn target(&self, target: &BackendTarget) -> Result<Arc<Backend>, Arc<str>> {
         match target {
-            BackendTarget::Invalid { message } => Err(Arc::clone(message)),
+            BackendTarget::Invalid { message, .. } => Err(Arc::clone(message)),
             BackendTarget::Service { service, port } => {
                 if let Some(backend) = self.backends.get(&(service.clone(), *port)) {
                     return Ok(Arc::clone(backend));

@@ -8,6 +8,7 @@ mod enrol;
 mod frontend;
 mod problem;
 mod registry;
+mod status;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ pub use compile::{CompileOptions, Compiler};
 pub use enrol::Enroll;
 pub use frontend::{Frontend, Routed};
 pub use problem::Problem;
+pub use status::{NotAccepted, ParentStatus, RouteKey, RouteStatus};
 pub use store::Store;
 pub use view::Snapshot;
 

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::RouteKey;
+
 use crate::model::{
-    Change, EndpointSlice, HttpRoute, Kind, Namespace, Object, ObjectName, Pod, Service,
+    Change, EndpointSlice, Kind, Namespace, Node, Object, ObjectName, Pod, ReferenceGrant,
+    RefusedRoute, Route, Service,
 };
 
 /// All objects. Three verbs: apply, delete (both by [`Store::apply`]) and [`Store::reset`].
@@ -20,7 +23,10 @@ pub struct Store {
     /// The Service that each slice is filed under.
     slice_service: BTreeMap<ObjectName, ObjectName>,
     pods: BTreeMap<ObjectName, Arc<Pod>>,
-    routes: BTreeMap<ObjectName, HttpRoute>,
+    routes: BTreeMap<RouteKey, Route>,
+    refused: BTreeMap<RouteKey, RefusedRoute>,
+    nodes: BTreeMap<Arc<str>, Node>,
+    grants: BTreeMap<ObjectName, ReferenceGrant>,
 }
 
 // === impl Store ===
@@ -35,12 +41,25 @@ impl Store {
             Change::Apply(Object::Service(o)) => put(&mut self.services, o.name.clone(), o),
             Change::Apply(Object::EndpointSlice(o)) => self.put_slice(o),
             Change::Apply(Object::Pod(o)) => put(&mut self.pods, o.name.clone(), Arc::new(o)),
-            Change::Apply(Object::HttpRoute(o)) => put(&mut self.routes, o.name.clone(), o),
+            Change::Apply(Object::Route(o)) => {
+                let key = (o.kind, o.name.clone());
+                let mended = self.refused.remove(&key).is_some();
+                put(&mut self.routes, key, o) || mended
+            }
+            Change::Apply(Object::Node(o)) => put(&mut self.nodes, Arc::clone(&o.name.name), o),
+            Change::Apply(Object::ReferenceGrant(o)) => put(&mut self.grants, o.name.clone(), o),
+            Change::Refuse(o) => put(&mut self.refused, (o.kind, o.name.clone()), o),
             Change::Delete(Kind::Namespace, name) => self.namespaces.remove(&name.name).is_some(),
             Change::Delete(Kind::Service, name) => self.services.remove(&name).is_some(),
             Change::Delete(Kind::EndpointSlice, name) => self.remove_slice(&name),
             Change::Delete(Kind::Pod, name) => self.pods.remove(&name).is_some(),
-            Change::Delete(Kind::HttpRoute, name) => self.routes.remove(&name).is_some(),
+            Change::Delete(kind @ (Kind::HttpRoute | Kind::GrpcRoute), name) => {
+                let key = (kind, name);
+                let refused = self.refused.remove(&key).is_some();
+                self.routes.remove(&key).is_some() || refused
+            }
+            Change::Delete(Kind::Node, name) => self.nodes.remove(&name.name).is_some(),
+            Change::Delete(Kind::ReferenceGrant, name) => self.grants.remove(&name).is_some(),
         }
     }
 
@@ -90,7 +109,7 @@ impl Store {
         self.pods.values()
     }
 
-    pub(super) fn routes(&self) -> impl Iterator<Item = &HttpRoute> {
+    pub(super) fn routes(&self) -> impl Iterator<Item = &Route> {
         self.routes.values()
     }
 }

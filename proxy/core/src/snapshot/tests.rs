@@ -14,11 +14,9 @@ fn name(name: &str) -> ObjectName {
 }
 
 fn service(of: &str, ip: &str) -> Change {
-    Change::Apply(Object::Service(Service {
-        name: name(of),
-        cluster_ips: vec![ip.parse().unwrap()],
-        ports: vec![ServicePort { name: "http".into(), port: 80, protocol: AppProtocol::Http }],
-    }))
+    let port = ServicePort { name: "http".into(), port: 80, protocol: AppProtocol::Http };
+    let service = Service::new(name(of), vec![ip.parse().unwrap()], vec![port]);
+    Change::Apply(Object::Service(service))
 }
 
 fn slice(of: &str, slice: &str, endpoints: &[(&str, [bool; 3])]) -> Change {
@@ -29,11 +27,10 @@ fn slice(of: &str, slice: &str, endpoints: &[(&str, [bool; 3])]) -> Change {
         endpoints: endpoints
             .iter()
             .map(|(address, [ready, serving, terminating])| EndpointAddress {
-                address: address.parse().unwrap(),
                 ready: *ready,
                 serving: *serving,
                 terminating: *terminating,
-                pod: None,
+                ..EndpointAddress::new(address.parse().unwrap())
             })
             .collect(),
     }))
@@ -51,10 +48,12 @@ fn route(parent: &str, backends: Vec<BackendRef>) -> Change {
         queries: vec![],
         method: None,
     };
-    Change::Apply(Object::HttpRoute(HttpRoute {
+    Change::Apply(Object::Route(Route {
+        kind: Kind::HttpRoute,
         name: name("route"),
+        generation: 1,
         created: None,
-        parents: vec![ParentRef { service: name(parent), port: None }],
+        parents: vec![ParentRef::new(name(parent))],
         rules: vec![HttpRule { name: None, matches: vec![everything], filters: vec![], backends }],
     }))
 }
@@ -214,12 +213,12 @@ fn a_pods_own_label_wins_and_only_this_nodes_pods_count() {
 fn the_same_again_changes_nothing_routes_included() {
     let mut store = Store::default();
     let pattern = || {
-        let Change::Apply(Object::HttpRoute(mut with_pattern)) = route("web", vec![]) else {
+        let Change::Apply(Object::Route(mut with_pattern)) = route("web", vec![]) else {
             unreachable!()
         };
         with_pattern.rules[0].matches[0].path =
             PathMatch::Regex(regex::Regex::new("^/a.*$").unwrap());
-        Change::Apply(Object::HttpRoute(with_pattern))
+        Change::Apply(Object::Route(with_pattern))
     };
     for change in [service("web", "10.96.0.1"), slice("web", "a", &[]), pattern()] {
         assert!(store.apply(change.clone()));
@@ -293,11 +292,8 @@ fn ids_stay_over_a_change_and_are_never_given_again() {
 #[test]
 fn a_turn_is_not_lost_by_a_change() {
     let endpoints = [("10.0.0.1", READY), ("10.0.0.2", READY), ("10.0.0.3", READY)];
-    let tcp = Service {
-        name: name("db"),
-        cluster_ips: vec![],
-        ports: vec![ServicePort { name: "http".into(), port: 80, protocol: AppProtocol::Tcp }],
-    };
+    let port = ServicePort { name: "http".into(), port: 80, protocol: AppProtocol::Tcp };
+    let tcp = Service::new(name("db"), vec![], vec![port]);
     let mut store = store([Change::Apply(Object::Service(tcp)), slice("db", "a", &endpoints)]);
     let mut compiler = compiler();
     let mut random = fastrand::Rng::with_seed(1);
@@ -315,13 +311,13 @@ fn a_turn_is_not_lost_by_a_change() {
 #[test]
 fn a_route_of_another_namespace_is_for_that_namespaces_clients_alone() {
     let of_namespace = |namespace: &str, target: &str| {
-        let Change::Apply(Object::HttpRoute(mut foreign)) = route("web", vec![backend(1, target)])
+        let Change::Apply(Object::Route(mut foreign)) = route("web", vec![backend(1, target)])
         else {
             unreachable!()
         };
         foreign.name = ObjectName::new(namespace, "route");
         foreign.rules[0].matches[0].path = PathMatch::Prefix("/".into());
-        Change::Apply(Object::HttpRoute(foreign))
+        Change::Apply(Object::Route(foreign))
     };
     let headers = HeaderMap::new();
     let goes_to = |frontend: &Frontend, client| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::{Frontend, Problem};
+use super::{Frontend, Problem, RouteKey, RouteStatus};
 use crate::model::{ObjectName, Pod};
 
 /// Everything the data plane needs to know at one moment. No request sees two.
@@ -18,6 +18,7 @@ pub struct Snapshot {
     pub(super) services: HashMap<ObjectName, Vec<Arc<Frontend>>, RandomState>,
     pub(super) pods: Vec<Arc<Pod>>,
     pub(super) problems: Vec<Problem>,
+    pub(super) statuses: HashMap<RouteKey, Arc<RouteStatus>, RandomState>,
 }
 
 // === impl Snapshot ===
@@ -48,6 +49,17 @@ impl Snapshot {
     /// The pods to enrol on this node, by name.
     pub fn pods(&self) -> &[Arc<Pod>] {
         &self.pods
+    }
+
+    /// What the status of each route should say, in no order. What has not changed since the last
+    /// snapshot is the same `Arc`.
+    pub fn route_statuses(&self) -> impl Iterator<Item = (&RouteKey, &Arc<RouteStatus>)> {
+        self.statuses.iter()
+    }
+
+    /// What the status of this route should say.
+    pub fn route_status(&self, route: &RouteKey) -> Option<&Arc<RouteStatus>> {
+        self.statuses.get(route)
     }
 
     /// What is wrong with the objects taken together, by kind and name.

@@ -25,6 +25,7 @@ fn keys(changes: &[Change]) -> Vec<String> {
         .map(|change| match change {
             Change::Apply(object) => format!("+{}", object.key().1),
             Change::Delete(_, name) => format!("-{name}"),
+            Change::Refuse(route) => format!("!{}", route.name),
         })
         .collect();
     keys.sort();
