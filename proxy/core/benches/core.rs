@@ -8,14 +8,18 @@ use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use nodeway_core::balance::Millis;
+use nodeway_core::balance::{Caller, Millis};
 use nodeway_core::detect::HeadWatch;
 use nodeway_core::model::{
     AppProtocol, BackendRef, BackendTarget, Change, EndpointAddress, EndpointPort, EndpointSlice,
     HeaderMatch, HttpMatch, HttpRule, Kind, Object, ObjectName, ParentRef, PathMatch, Route,
     Service, ServicePort, TextMatch,
 };
-use nodeway_core::snapshot::{CompileOptions, Compiler, Frontend, RequestHead, Routed, Store};
+use nodeway_core::snapshot::{
+    CompileOptions, Compiler, Frontend, RequestHead, Routed, Snapshot, Store,
+};
+
+const ANYONE: Caller = Caller { client: 0, family: None };
 
 fn name(of: impl Into<Arc<str>>) -> ObjectName {
     ObjectName::new("shop", of)
@@ -77,11 +81,15 @@ fn store(services: usize, endpoints: u8, rules: usize) -> Store {
     store
 }
 
-fn compiled(rules: usize) -> (nodeway_core::snapshot::Snapshot, Arc<Frontend>) {
-    let snapshot =
-        Compiler::new(CompileOptions::default()).compile(&store(1000.min(rules), 10, rules));
+fn compiled(rules: usize) -> (Arc<Snapshot>, Arc<Frontend>) {
+    let mut store = store(1000.min(rules), 10, rules);
+    let snapshot = whole(&mut store);
     let frontend = Arc::clone(snapshot.service_port(&name("web-0"), 80).unwrap());
     (snapshot, frontend)
+}
+
+fn whole(store: &mut Store) -> Arc<Snapshot> {
+    Compiler::new(CompileOptions::default()).compile(store).unwrap().snapshot
 }
 
 fn requests(c: &mut Criterion) {
@@ -118,7 +126,7 @@ fn picks(c: &mut Criterion) {
     let mut random = fastrand::Rng::with_seed(1);
     c.bench_function("pick of 10, begin, end", |b| {
         b.iter(|| {
-            let endpoint = frontend.backend.pick(Millis(1), &mut random, None).unwrap();
+            let endpoint = frontend.backend.pick(Millis(1), &mut random, ANYONE, None).unwrap();
             endpoint.begin();
             endpoint.end();
         });
@@ -126,7 +134,7 @@ fn picks(c: &mut Criterion) {
     let ejected = &frontend.backend.endpoints()[3];
     assert_eq!((0..5).filter_map(|_| ejected.failed(Millis(1))).count(), 1);
     c.bench_function("pick of 10, one ejected", |b| {
-        b.iter(|| black_box(frontend.backend.pick(Millis(1), &mut random, None)).is_some());
+        b.iter(|| black_box(frontend.backend.pick(Millis(1), &mut random, ANYONE, None)).is_some());
     });
 }
 
@@ -141,10 +149,30 @@ fn watching(c: &mut Criterion) {
 }
 
 fn compiling(c: &mut Criterion) {
-    let store = store(1000, 10, 100);
-    let mut compiler = Compiler::new(CompileOptions::default());
+    let mut all = store(1000, 10, 100);
     c.bench_function("compile 1000 Services of 10 endpoints", |b| {
-        b.iter(|| black_box(compiler.compile(&store)).pods().len());
+        b.iter(|| black_box(whole(&mut all)).pods().len());
+    });
+    // One endpoint comes and goes, of a Service with a route of 100 rules.
+    let mut all = store(10_000, 10, 100);
+    let mut compiler = Compiler::new(CompileOptions::default());
+    compiler.compile(&mut all);
+    let extra = |ready| {
+        let endpoint = EndpointAddress { ready, ..EndpointAddress::new([10, 200, 0, 1].into()) };
+        Change::Apply(Object::EndpointSlice(EndpointSlice {
+            name: name("extra"),
+            service: name("web-0"),
+            ports: vec![EndpointPort { name: "".into(), port: 8080 }],
+            endpoints: vec![endpoint],
+        }))
+    };
+    let mut ready = false;
+    c.bench_function("one endpoint's change among 10000 Services of 10", |b| {
+        b.iter(|| {
+            ready = !ready;
+            all.apply(extra(ready));
+            black_box(compiler.compile(&mut all)).is_some()
+        });
     });
 }
 

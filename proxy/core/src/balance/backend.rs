@@ -1,8 +1,11 @@
 //! A Service's port as a place to send requests to: its endpoints and how one is chosen.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
+use super::affinity::Affinity;
 use super::{Endpoint, Millis, least_request, round_robin};
 use crate::model::{AppProtocol, ObjectName};
 
@@ -13,6 +16,34 @@ pub enum Algorithm {
     LeastRequest,
     /// Each in turn.
     RoundRobin,
+}
+
+/// Who wants an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// Its number among this node's clients, for session affinity.
+    pub client: u64,
+    /// The address family that it dialled, if any: endpoints of that family come first, for a pod may
+    /// have no route to the other.
+    pub family: Option<Family>,
+}
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4, also as `::ffff:a.b.c.d`.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// What a backend keeps while its endpoints come and go.
+#[derive(Debug)]
+pub struct Lasting {
+    id: u64,
+    /// Whose turn it is.
+    turn: AtomicUsize,
+    affinity: Affinity,
 }
 
 /// A Service's port with the endpoints that may serve it now.
@@ -28,9 +59,13 @@ pub struct Backend {
     /// What the port is declared to speak.
     pub protocol: AppProtocol,
     algorithm: Algorithm,
+    /// How long a client stays with its endpoint, if it does.
+    affinity: Option<Duration>,
+    /// By address: IPv4 first.
     endpoints: Box<[Arc<Endpoint>]>,
-    /// Whose turn it is; shared with the same backend's earlier and later selves.
-    turn: Arc<AtomicUsize>,
+    /// How many of them are IPv4.
+    v4: usize,
+    lasting: Arc<Lasting>,
 }
 
 // === impl Algorithm ===
@@ -47,19 +82,45 @@ impl Algorithm {
     }
 }
 
+// === impl Family ===
+
+impl Family {
+    /// The family that `address` is dialled in.
+    pub fn of(address: IpAddr) -> Self {
+        if address.to_canonical().is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+}
+
+// === impl Lasting ===
+
+impl Lasting {
+    /// Of a backend with this number.
+    pub fn new(id: u64) -> Arc<Self> {
+        Arc::new(Self { id, turn: AtomicUsize::new(0), affinity: Affinity::default() })
+    }
+}
+
 // === impl Backend ===
 
 impl Backend {
-    /// A backend of these endpoints. `turn` is kept from its earlier self, if it had one.
+    /// A backend of these endpoints, in any order; what lasts is its earlier self's, if it had one.
     pub fn new(
-        id: u64,
+        lasting: Arc<Lasting>,
         (service, port): (ObjectName, u16),
         protocol: AppProtocol,
-        algorithm: Algorithm,
+        affinity: Option<Duration>,
         endpoints: impl Into<Box<[Arc<Endpoint>]>>,
-        turn: Arc<AtomicUsize>,
     ) -> Self {
-        Self { id, service, port, protocol, algorithm, endpoints: endpoints.into(), turn }
+        let mut endpoints = endpoints.into();
+        endpoints.sort_by_key(|endpoint| endpoint.address);
+        let v4 = endpoints.partition_point(|endpoint| endpoint.address.is_ipv4());
+        let (id, algorithm) = (lasting.id, Algorithm::for_protocol(protocol));
+        Self { id, service, port, protocol, algorithm, affinity, endpoints, v4, lasting }
+    }
+
+    /// What it keeps while its endpoints come and go.
+    pub fn lasting(&self) -> &Arc<Lasting> {
+        &self.lasting
     }
 
     /// The endpoints that Kubernetes says may serve now, by address.
@@ -72,44 +133,72 @@ impl Backend {
         self.algorithm
     }
 
+    /// How long a client stays with its endpoint, if it does.
+    pub fn affinity(&self) -> Option<Duration> {
+        self.affinity
+    }
+
     /// The endpoint for the next request; `None` only if there is no endpoint at all.
     ///
-    /// `avoid` is the one that a retry has just failed on (with its pod's other addresses): it is picked only if nothing else that is
-    /// not ejected is left. If all are ejected, all are used: a server that may fail is better than a
-    /// refusal that is sure.
+    /// `avoid` is the one that a retry has just failed on (with its pod's other addresses): it is picked
+    /// only if nothing else that is not ejected is left. If all are ejected, all are used: a server that
+    /// may fail is better than a refusal that is sure.
     #[inline]
     pub fn pick(
         &self,
         now: Millis,
         random: &mut fastrand::Rng,
+        caller: Caller,
         avoid: Option<&Endpoint>,
     ) -> Option<&Arc<Endpoint>> {
-        match &*self.endpoints {
+        let endpoints = self.of_family(caller.family);
+        match endpoints {
             [] => None,
             [only] => Some(only),
-            _ => {
-                let mut choose = |ejected_too: bool, avoided_too: bool| {
-                    self.choose(random, |e: &Endpoint| {
-                        (avoided_too || avoid.is_none_or(|avoid| !e.falls_with(avoid)))
-                            && (ejected_too || !e.ejected(now))
-                    })
-                };
-                choose(false, false)
-                    .or_else(|| avoid.and_then(|_| choose(false, true)))
-                    .or_else(|| choose(true, false))
-                    .or_else(|| choose(true, true))
-            }
+            _ => match self.affinity {
+                None => self.choose(endpoints, now, random, avoid),
+                Some(timeout) => self.lasting.affinity.pick(
+                    caller.client,
+                    u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+                    now,
+                    endpoints,
+                    |e| avoid.is_none_or(|avoid| !e.falls_with(avoid)) && !e.ejected(now),
+                    || self.choose(endpoints, now, random, avoid),
+                ),
+            },
         }
     }
 
-    fn choose(
-        &self,
-        random: &mut fastrand::Rng,
-        usable: impl Fn(&Endpoint) -> bool,
-    ) -> Option<&Arc<Endpoint>> {
-        match self.algorithm {
-            Algorithm::LeastRequest => least_request::pick(&self.endpoints, random, usable),
-            Algorithm::RoundRobin => round_robin::pick(&self.endpoints, &self.turn, usable),
+    /// Those of the family, or all if there are none of it.
+    fn of_family(&self, family: Option<Family>) -> &[Arc<Endpoint>] {
+        let (v4, v6) = self.endpoints.split_at(self.v4);
+        match family {
+            Some(Family::V4) if !v4.is_empty() => v4,
+            Some(Family::V6) if !v6.is_empty() => v6,
+            _ => &self.endpoints,
         }
+    }
+
+    fn choose<'a>(
+        &self,
+        endpoints: &'a [Arc<Endpoint>],
+        now: Millis,
+        random: &mut fastrand::Rng,
+        avoid: Option<&Endpoint>,
+    ) -> Option<&'a Arc<Endpoint>> {
+        let mut among = |ejected_too: bool, avoided_too: bool| {
+            let usable = |e: &Endpoint| {
+                (avoided_too || avoid.is_none_or(|avoid| !e.falls_with(avoid)))
+                    && (ejected_too || !e.ejected(now))
+            };
+            match self.algorithm {
+                Algorithm::LeastRequest => least_request::pick(endpoints, random, usable),
+                Algorithm::RoundRobin => round_robin::pick(endpoints, &self.lasting.turn, usable),
+            }
+        };
+        among(false, false)
+            .or_else(|| avoid.and_then(|_| among(false, true)))
+            .or_else(|| among(true, false))
+            .or_else(|| among(true, true))
     }
 }

@@ -3,6 +3,7 @@
 //! Knows no sockets: the data plane tells an [`Endpoint`] when a request begins, ends, succeeds or
 //! fails. An endpoint's state outlives snapshots, so that a changed object never resets it.
 
+mod affinity;
 mod backend;
 mod ejection;
 mod endpoint;
@@ -11,7 +12,7 @@ mod round_robin;
 #[cfg(test)]
 mod tests;
 
-pub use backend::{Algorithm, Backend};
+pub use backend::{Algorithm, Backend, Caller, Family, Lasting};
 pub use ejection::{Ejection, FAILURES_TO_EJECT};
 pub use endpoint::{Endpoint, EndpointId};
 

@@ -8,6 +8,7 @@ use super::*;
 use crate::model::{AppProtocol, ObjectName};
 
 const NOW: Millis = Millis(1);
+const ANYONE: Caller = Caller { client: 0, family: None };
 
 fn endpoints(n: u8) -> Vec<Arc<Endpoint>> {
     (0..n)
@@ -20,7 +21,11 @@ fn endpoints(n: u8) -> Vec<Arc<Endpoint>> {
 
 fn backend(algorithm: Algorithm, endpoints: &[Arc<Endpoint>]) -> Backend {
     let key = (ObjectName::new("ns", "web"), 80);
-    Backend::new(1, key, AppProtocol::Http, algorithm, endpoints, Arc::default())
+    let protocol = match algorithm {
+        Algorithm::LeastRequest => AppProtocol::Http,
+        Algorithm::RoundRobin => AppProtocol::Tcp,
+    };
+    Backend::new(Lasting::new(1), key, protocol, None, endpoints)
 }
 
 fn eject(endpoint: &Endpoint) {
@@ -33,7 +38,7 @@ fn shares(backend: &Backend, times: usize, avoid: Option<&Endpoint>) -> Vec<usiz
     let mut random = fastrand::Rng::with_seed(7);
     let mut shares = vec![0; backend.endpoints().len()];
     for _ in 0..times {
-        let picked = backend.pick(NOW, &mut random, avoid).unwrap();
+        let picked = backend.pick(NOW, &mut random, ANYONE, avoid).unwrap();
         let place = backend.endpoints().iter().position(|e| e.id == picked.id).unwrap();
         shares[place] += 1;
     }
@@ -51,7 +56,7 @@ fn least_request_keeps_the_load_even() {
     let backend = backend(Algorithm::LeastRequest, &endpoints(10));
     let mut random = fastrand::Rng::with_seed(1);
     for _ in 0..10_000 {
-        backend.pick(NOW, &mut random, None).unwrap().begin();
+        backend.pick(NOW, &mut random, ANYONE, None).unwrap().begin();
     }
     for endpoint in backend.endpoints() {
         assert!((970..=1030).contains(&endpoint.active()), "{}", endpoint.active());
@@ -104,7 +109,7 @@ fn a_retry_gets_the_same_one_only_if_no_other_is_well() {
 #[test]
 fn without_endpoints_there_is_nothing_to_pick() {
     let none = backend(Algorithm::LeastRequest, &[]);
-    assert!(none.pick(NOW, &mut fastrand::Rng::with_seed(1), None).is_none());
+    assert!(none.pick(NOW, &mut fastrand::Rng::with_seed(1), ANYONE, None).is_none());
     let one = endpoints(1);
     eject(&one[0]);
     assert_eq!(shares(&backend(Algorithm::RoundRobin, &one), 3, Some(&one[0])), [3]);
@@ -129,7 +134,7 @@ proptest! {
         let any_other_in = all.iter().any(|e| !e.ejected(NOW) && !avoided(e));
         let mut random = fastrand::Rng::with_seed(seed);
         for _ in 0..20 {
-            let picked = backend.pick(NOW, &mut random, avoid).unwrap();
+            let picked = backend.pick(NOW, &mut random, ANYONE, avoid).unwrap();
             prop_assert!(all.iter().any(|e| Arc::ptr_eq(e, picked)));
             prop_assert!(!any_in || !picked.ejected(NOW));
             prop_assert!(!any_other_in || !avoided(picked));

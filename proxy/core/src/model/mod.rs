@@ -20,7 +20,7 @@ pub use route::{
     BackendRef, BackendTarget, Filter, HeaderMatch, HeaderModifier, HttpMatch, HttpRule, ParentRef,
     PathMatch, QueryMatch, RefFault, RefusedRoute, Route, TextMatch,
 };
-pub use service::{AppProtocol, Service, ServicePort};
+pub use service::{AppProtocol, Service, ServiceKind, ServicePort};
 
 /// One object of any kind, as a source says it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,8 @@ use super::ObjectName;
 pub struct Service {
     /// Namespace and name.
     pub name: ObjectName,
+    /// Whether clients reach it by an address of its own.
+    pub kind: ServiceKind,
     /// The addresses clients dial (ClusterIPs, both families). Empty for headless and ExternalName.
     pub cluster_ips: Vec<IpAddr>,
     /// Further addresses that lead to it from within the cluster: `spec.externalIPs` and the load
@@ -24,6 +26,17 @@ pub struct Service {
     pub internal_local: bool,
     /// The TCP ports; ports of other protocols are left out.
     pub ports: Vec<ServicePort>,
+}
+
+/// Whether a Service has an address of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceKind {
+    /// It has, whatever its `type`.
+    ClusterIp,
+    /// `clusterIP: None`: clients find its pods by DNS.
+    Headless,
+    /// `type: ExternalName`: a name in DNS and nothing more.
+    ExternalName,
 }
 
 /// A TCP port of a [`Service`].
@@ -59,7 +72,8 @@ pub enum AppProtocol {
 impl Service {
     /// A Service with these cluster IPs and ports, and nothing out of the ordinary.
     pub fn new(name: ObjectName, cluster_ips: Vec<IpAddr>, ports: Vec<ServicePort>) -> Self {
-        let (external_ips, affinity, internal_local) = (Vec::new(), None, false);
-        Self { name, cluster_ips, external_ips, affinity, internal_local, ports }
+        let (kind, external_ips) = (ServiceKind::ClusterIp, Vec::new());
+        let (affinity, internal_local) = (None, false);
+        Self { name, kind, cluster_ips, external_ips, affinity, internal_local, ports }
     }
 }

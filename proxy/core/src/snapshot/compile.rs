@@ -1,21 +1,24 @@
-//! Objects in, snapshot out.
+//! Objects in, snapshot out: only what a change touches is made anew.
 //!
-//! Pure but for the [`Registry`]: the same objects give the same snapshot.
+//! The same objects give the same snapshot, whatever way led there, but for the numbers of things. What
+//! depends on what: a backend on its Service and slices; a rule on the backends it names; a port's
+//! router on the routes attached to it; a frontend on its port's backend and router.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use super::claims::{Claim, Claims, Place};
 use super::frontend::Routes;
-use super::registry::{PortKey, Registry};
-use super::{Enroll, Frontend, Problem, Snapshot, Store, enrol};
-use crate::balance::{Algorithm, Backend, Endpoint};
-use crate::model::{
-    AppProtocol, BackendTarget, Filter, Kind, ObjectName, ParentRef, Route, Service, ServicePort,
-};
-use crate::route::{Router, RouterBuilder, Rule};
+use super::registry::Registry;
+use super::routes::{CompiledRoute, Services};
+use super::services::CompiledService;
+use super::store::Dirty;
+use super::{Enroll, Frontend, PortKey, Problem, RouteKey, Snapshot, Store, enrol, serving};
+use crate::model::{Kind, ObjectName};
+use crate::route::RouterBuilder;
 
 /// What a compilation depends on besides the objects.
 #[derive(Debug, Clone, Default)]
@@ -31,267 +34,366 @@ pub struct CompileOptions {
 pub struct Compiler {
     options: CompileOptions,
     registry: Registry,
+    /// Nothing has been compiled yet.
+    fresh: bool,
+    /// Where this node is.
+    here: serving::Place,
+    services: Services,
+    routes: BTreeMap<RouteKey, CompiledRoute>,
+    /// The routes that name a Service, as parent or backend.
+    named_by: BTreeMap<ObjectName, BTreeSet<RouteKey>>,
+    /// The routes that are attached to a port.
+    attached: HashMap<PortKey, BTreeSet<RouteKey>, RandomState>,
+    claims: Claims,
+    problems: BTreeMap<(Kind, ObjectName), Vec<Problem>>,
+    /// The last one made.
+    snapshot: Snapshot,
 }
 
-/// One compilation under way.
-struct Compilation<'a> {
-    store: &'a Store,
-    registry: &'a mut Registry,
-    backends: HashMap<PortKey, Arc<Backend>, RandomState>,
-    problems: Vec<Problem>,
+/// A snapshot, and how it differs from the one before.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The whole.
+    pub snapshot: Arc<Snapshot>,
+    /// What is dialled at these addresses was not there before, or is gone.
+    pub frontends: Vec<SocketAddr>,
+    /// Whether the pods to enrol are others.
+    pub pods: bool,
+    /// Whether its problems are others.
+    pub problems: bool,
 }
 
-/// The routes of a port while they are collected: by the namespace of the client they are for, the
-/// empty name being everyone.
-type Collected = HashMap<PortKey, BTreeMap<Arc<str>, RouterBuilder>, RandomState>;
+/// What has been found to be different, while one compilation is under way.
+#[derive(Default)]
+struct Touched {
+    /// Services whose ports, addresses or endpoints are different.
+    services: BTreeSet<ObjectName>,
+    /// Ports whose routes are different.
+    ports: BTreeSet<PortKey>,
+    /// Addresses that somebody claims no longer, or claims now.
+    places: BTreeSet<Place>,
+    /// Services whose claims have to be judged again.
+    claimants: BTreeSet<ObjectName>,
+    problems: bool,
+    statuses: bool,
+}
 
 // === impl Compiler ===
 
 impl Compiler {
     /// A compiler that knows no endpoint yet.
     pub fn new(options: CompileOptions) -> Self {
-        Self { options, registry: Registry::default() }
+        let here = serving::Place { node: options.node_name.clone(), zone: None };
+        Self {
+            options,
+            registry: Registry::default(),
+            fresh: true,
+            here,
+            services: Services::default(),
+            routes: BTreeMap::new(),
+            named_by: BTreeMap::new(),
+            attached: HashMap::default(),
+            claims: Claims::default(),
+            problems: BTreeMap::new(),
+            snapshot: Snapshot::empty(),
+        }
     }
 
-    /// Compiles the objects. Endpoints that no slice names any more are forgotten; the others keep
-    /// their state, ready or not.
-    pub fn compile(&mut self, store: &Store) -> Snapshot {
-        let mut compilation = Compilation {
-            store,
-            registry: &mut self.registry,
-            backends: HashMap::default(),
-            problems: Vec::new(),
+    /// Compiles what has changed in `store` since this compiler's last time: a store is for one
+    /// compiler. None if nobody can tell the difference. Endpoints that no slice of a Service names any
+    /// more are forgotten; the others keep their state, ready or not.
+    pub fn compile(&mut self, store: &mut Store) -> Option<Compiled> {
+        let first = std::mem::take(&mut self.fresh);
+        let mut dirty = store.take_dirty();
+        if first {
+            dirty = store.everything();
+        }
+        let mut touched = Touched::default();
+        self.locate(store, &mut dirty);
+        self.compile_services(store, &mut dirty, &mut touched);
+        self.grants(&mut dirty);
+        self.compile_routes(store, &dirty, &mut touched);
+        self.frontends(store, &touched);
+        let frontends = self.settle(&mut touched);
+        self.judge(store, &mut touched);
+        if touched.problems {
+            self.snapshot.problems = self.problems.values().flatten().cloned().collect();
+        }
+        let pods = dirty.pods && self.enrol(store);
+        let any = !touched.services.is_empty() || !touched.ports.is_empty() || touched.statuses;
+        (any || touched.problems || pods || first).then(|| Compiled {
+            snapshot: Arc::new(self.snapshot.clone()),
+            frontends,
+            pods: pods || first,
+            problems: touched.problems,
+        })
+    }
+
+    /// A node that changes its zone sees all endpoints in another light.
+    fn locate(&mut self, store: &Store, dirty: &mut Dirty) {
+        let Some(node) = self.options.node_name.clone().filter(|n| dirty.nodes.contains(n)) else {
+            return;
         };
-        compilation.backends();
-        let routes = compilation.routes();
-        let mut snapshot = compilation.frontends(routes);
-        self.registry.sweep();
-        snapshot.problems.sort();
-        snapshot.problems.dedup();
-        snapshot.pods = enrol::pods(store, self.options.enroll, self.options.node_name.as_deref());
-        snapshot
-    }
-}
-
-// === impl Compilation ===
-
-impl Compilation<'_> {
-    fn problem(&mut self, kind: Kind, object: &ObjectName, field: String, message: String) {
-        self.problems.push(Problem { kind, object: object.clone(), field, message });
+        let zone = store.node(&node).and_then(|node| node.zone.clone());
+        let here = serving::Place { node: Some(node), zone };
+        if self.here != here {
+            self.here = here;
+            dirty.services.extend(store.services().map(|service| service.name.clone()));
+        }
     }
 
-    /// Every port of every Service, as a place to send requests to.
-    fn backends(&mut self) {
-        let store = self.store;
-        for service in store.services() {
-            for port in &service.ports {
-                let key = (service.name.clone(), port.port);
-                let endpoints = self.endpoints(service, port);
-                let (id, turn) = self.registry.backend(key.clone());
-                let algorithm = Algorithm::for_protocol(port.protocol);
-                let backend =
-                    Backend::new(id, key.clone(), port.protocol, algorithm, endpoints, turn);
-                self.backends.insert(key, Arc::new(backend));
+    fn compile_services(&mut self, store: &Store, dirty: &mut Dirty, touched: &mut Touched) {
+        for name in std::mem::take(&mut dirty.services) {
+            let before = self.services.remove(&name);
+            let now = store.service(&name).map(|service| {
+                CompiledService::new(
+                    store,
+                    &mut self.registry,
+                    &self.here,
+                    service,
+                    before.as_ref(),
+                )
+            });
+            let same = match (&before, &now) {
+                (Some(before), Some(now)) => before.is_like(now),
+                (None, None) => true,
+                _ => false,
+            };
+            if !same {
+                for (external, place) in before.iter().flat_map(CompiledService::places) {
+                    touched.places.insert(place);
+                    self.claims.remove(&place, &(external, name.clone()));
+                }
+                for (external, place) in now.iter().flat_map(CompiledService::places) {
+                    touched.places.insert(place);
+                    self.claims.add(place, (external, name.clone()));
+                }
+                dirty.routes.extend(self.named_by.get(&name).into_iter().flatten().cloned());
+                touched.claimants.insert(name.clone());
+                touched.services.insert(name.clone());
+            }
+            if let Some(now) = now {
+                self.services.insert(name, now);
             }
         }
     }
 
-    /// The endpoints that may serve a port now, by address: the ready ones of all slices; if there
-    /// is none, those that still serve while they terminate (as kube-proxy does: KEP-1669).
-    fn endpoints(&mut self, service: &Service, port: &ServicePort) -> Vec<Arc<Endpoint>> {
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        enum State {
-            No,
-            Draining,
-            Ready,
+    /// A changed grant is for the routes of other namespaces that name a Service there.
+    fn grants(&self, dirty: &mut Dirty) {
+        for namespace in &dirty.grants {
+            let first = ObjectName::new(Arc::clone(namespace), "");
+            let there = self.named_by.range(first..).take_while(|(s, _)| s.namespace == *namespace);
+            let foreign = there.flat_map(|(_, routes)| routes);
+            dirty.routes.extend(foreign.filter(|(_, r)| r.namespace != *namespace).cloned());
         }
-        let mut found: BTreeMap<SocketAddr, (State, Arc<Endpoint>)> = BTreeMap::new();
-        for slice in self.store.slices(&service.name) {
-            for target in slice.ports.iter().filter(|p| p.name == port.name) {
-                for endpoint in &slice.endpoints {
-                    let state = match (endpoint.ready, endpoint.serving && endpoint.terminating) {
-                        (true, _) => State::Ready,
-                        (false, true) => State::Draining,
-                        (false, false) => State::No,
-                    };
-                    let address = SocketAddr::new(endpoint.address.to_canonical(), target.port);
-                    // Named even if it is not ready, so that its state is there when it is.
-                    let handle = self.registry.endpoint(address, endpoint.pod.as_ref());
-                    match found.get(&address) {
-                        Some((known, _)) if *known >= state => {}
-                        _ => {
-                            found.insert(address, (state, handle));
+    }
+
+    fn compile_routes(&mut self, store: &Store, dirty: &Dirty, touched: &mut Touched) {
+        for key in &dirty.routes {
+            let before = self.routes.remove(key);
+            let (services, registry) = (&self.services, &mut self.registry);
+            let now = CompiledRoute::new(store, services, registry, key, before.as_ref());
+            if let Some(before) = &before {
+                for port in &before.ports {
+                    forget(&mut self.attached, port, key);
+                }
+                for service in &before.named {
+                    if let Some(routes) = self.named_by.get_mut(service) {
+                        routes.remove(key);
+                        if routes.is_empty() {
+                            self.named_by.remove(service);
                         }
                     }
                 }
+                touched.ports.extend(before.ports.iter().cloned());
             }
-        }
-        let best = found.values().map(|(state, _)| *state).max().unwrap_or(State::No);
-        found
-            .into_values()
-            .filter(|(state, _)| *state == best && best != State::No)
-            .map(|(_, endpoint)| endpoint)
-            .collect()
-    }
-
-    /// The rules of every route, filed under each port they attach to.
-    fn routes(&mut self) -> Collected {
-        let store = self.store;
-        let mut collected = Collected::default();
-        for route in store.routes() {
-            let ports = self.parents(route);
-            for (place, rule) in self.rules(route).iter().enumerate() {
-                let Some(matches) = route.rules.get(place).map(|r| &r.matches) else { continue };
-                for key in &ports {
-                    let whose = if route.name.namespace == key.0.namespace {
-                        Arc::default()
-                    } else {
-                        Arc::clone(&route.name.namespace)
-                    };
-                    let builder = collected.entry(key.clone()).or_default().entry(whose);
-                    builder.or_default().rule(route.created, &route.name, place, matches, rule);
-                }
-            }
-        }
-        collected
-    }
-
-    /// The ports that a route attaches to, each once.
-    fn parents(&mut self, route: &Route) -> Vec<PortKey> {
-        let store = self.store;
-        let mut ports = Vec::new();
-        for (i, ParentRef { service: name, port: wanted, .. }) in route.parents.iter().enumerate() {
-            let mut complain = |message| {
-                self.problem(route.kind, &route.name, format!("spec.parentRefs[{i}]"), message);
+            let object = (key.0, key.1.clone());
+            let problems = now.as_ref().map(|now| now.problems.clone()).unwrap_or_default();
+            touched.problems |= self.tell(object, problems);
+            touched.statuses |= match &now {
+                Some(now) => self.snapshot.set_status(key, Some(&now.status)),
+                None => self.snapshot.set_status(key, None),
             };
-            let Some(service) = store.service(name) else {
-                complain(format!("Service {name} does not exist: the route has no effect there"));
+            if let Some(now) = now {
+                for port in &now.ports {
+                    self.attached.entry(port.clone()).or_default().insert(key.clone());
+                }
+                for service in &now.named {
+                    self.named_by.entry(service.clone()).or_default().insert(key.clone());
+                }
+                touched.ports.extend(now.ports.iter().cloned());
+                self.routes.insert(key.clone(), now);
+            }
+        }
+    }
+
+    /// Makes the frontends anew whose backend or routes are different.
+    fn frontends(&mut self, store: &Store, touched: &Touched) {
+        let whose = touched.ports.iter().map(|(service, _)| service);
+        let services: BTreeSet<&ObjectName> = touched.services.iter().chain(whose).collect();
+        for name in services {
+            let Some(service) = self.services.get(name) else {
+                self.snapshot.services.remove(name);
                 continue;
             };
-            let attached = |p: &&ServicePort| wanted.is_none_or(|w| w == p.port);
-            let mut any = false;
-            for port in service.ports.iter().filter(attached) {
-                any = true;
-                if wanted.is_some() && matches!(port.protocol, AppProtocol::Tcp | AppProtocol::Tls)
-                {
-                    complain(format!(
-                        "port {} of Service {name} is not declared to speak HTTP: what it relays is not routed",
-                        port.port
-                    ));
-                }
-                let key = (name.clone(), port.port);
-                if !ports.contains(&key) {
-                    ports.push(key);
-                }
+            let numbers: Vec<u16> = service.ports.iter().map(|p| p.port).collect();
+            for number in numbers {
+                let key = (name.clone(), number);
+                let routes = touched.ports.contains(&key).then(|| self.router(store, &key));
+                self.frontend(&key, routes);
             }
-            if !any {
-                let port = wanted.map_or_else(|| "TCP port".into(), |p| format!("port {p}"));
-                complain(format!("Service {name} has no {port}: the route has no effect there"));
-            }
+            let frontends = self.services.get(name).into_iter().flat_map(|s| &s.ports);
+            let frontends = frontends.filter_map(|p| Some(Arc::clone(&p.frontends.as_ref()?.0)));
+            self.snapshot.services.insert(name.clone(), frontends.collect());
         }
-        ports
     }
 
-    /// A route's rules, compiled once for all its parents.
-    fn rules(&mut self, route: &Route) -> Vec<Arc<Rule>> {
-        let mut rules = Vec::with_capacity(route.rules.len());
-        for (place, rule) in route.rules.iter().enumerate() {
-            let id = self.registry.rule(&route.name, place, rule.name.as_ref());
-            self.filters(route, &rule.filters, &format!("spec.rules[{place}]"), "the rule");
-            let mut compiled = Rule::new(id, route.name.clone(), rule.name.clone(), &rule.filters);
-            for (i, backend) in rule.backends.iter().enumerate() {
-                let field = format!("spec.rules[{place}].backendRefs[{i}]");
-                self.filters(route, &backend.filters, &field, "its share");
-                let target = self.target(&backend.target).inspect_err(|why| {
-                    let message = format!("{why}: its share is answered with 500");
-                    self.problem(route.kind, &route.name, field, message);
+    /// `routes`: if these are others than before.
+    fn frontend(&mut self, key: &PortKey, routes: Option<Routes>) {
+        let Some(port) = self.services.get_mut(&key.0).and_then(|s| s.port_mut(key.1)) else {
+            return;
+        };
+        let before = port.frontends.take();
+        let routes = match (routes, &before) {
+            (Some(routes), _) => Arc::new(routes),
+            (None, Some((before, _))) => Arc::clone(&before.routes),
+            (None, None) => Arc::default(),
+        };
+        let registry = &mut self.registry;
+        let mut frontend = |backend: &Arc<_>, before: Option<&Arc<Frontend>>| {
+            Arc::new(Frontend {
+                id: before.map_or_else(|| registry.next_id(), |before| before.id),
+                service: key.0.clone(),
+                port: key.1,
+                protocol: port.backend.protocol,
+                backend: Arc::clone(backend),
+                routes: Arc::clone(&routes),
+            })
+        };
+        let internal = frontend(&port.backend, before.as_ref().map(|(internal, _)| internal));
+        let before = before.as_ref().and_then(|(_, external)| external.as_ref());
+        let external = port.external.as_ref().map(|backend| frontend(backend, before));
+        port.frontends = Some((internal, external));
+    }
+
+    /// The routes attached to a port, laid out for look-up.
+    fn router(&self, store: &Store, key: &PortKey) -> Routes {
+        let mut collected: BTreeMap<Arc<str>, RouterBuilder> = BTreeMap::new();
+        for attached in self.attached.get(key).into_iter().flatten() {
+            let (Some(route), Some(compiled)) = (store.route(attached), self.routes.get(attached))
+            else {
+                continue;
+            };
+            let own = route.name.namespace == key.0.namespace;
+            let whose = if own { Arc::default() } else { Arc::clone(&route.name.namespace) };
+            let builder = collected.entry(whose).or_default();
+            for (place, (spec, rule)) in route.rules.iter().zip(&compiled.rules).enumerate() {
+                builder.rule(route.created, &route.name, place, &spec.matches, rule);
+            }
+        }
+        Routes::new(collected)
+    }
+
+    /// Gives each address that is in question to whom it belongs; those that have come or gone.
+    fn settle(&mut self, touched: &mut Touched) -> Vec<SocketAddr> {
+        let routed = touched.ports.iter().map(|(service, _)| service);
+        let routed: BTreeSet<&ObjectName> = routed.collect();
+        let routed = routed.into_iter().filter_map(|name| self.services.get(name));
+        touched.places.extend(routed.flat_map(CompiledService::places).map(|(_, place)| place));
+        let mut moved = Vec::new();
+        for place in &touched.places {
+            let holder = self.claims.holder(place);
+            let frontend = holder.and_then(|holder| answering(&self.services, place, holder));
+            let had = match frontend {
+                Some(frontend) => self.snapshot.frontends.insert(*place, frontend).is_some(),
+                None => self.snapshot.frontends.remove(place).is_some(),
+            };
+            if had != holder.is_some() {
+                moved.push(SocketAddr::new(place.0, place.1));
+            }
+            let losers = self.claims.losers(place).map(|(_, service)| service);
+            touched.claimants.extend(losers.cloned());
+        }
+        // Who lost to somebody who is gone has lost no longer.
+        touched.claimants.extend(
+            self.problems.keys().filter(|(kind, _)| *kind == Kind::Service).map(|(_, s)| s.clone()),
+        );
+        moved
+    }
+
+    /// Tells the Services that claim what others have.
+    fn judge(&mut self, store: &Store, touched: &mut Touched) {
+        for name in std::mem::take(&mut touched.claimants) {
+            let mut problems = Vec::new();
+            for (external, place) in self.services.get(&name).into_iter().flat_map(|s| s.places()) {
+                let Some((_, holder)) = self.claims.holder(&place).filter(|(_, s)| *s != name)
+                else {
+                    continue;
+                };
+                let at = store.service(&name).and_then(|service| {
+                    service.cluster_ips.iter().position(|ip| ip.to_canonical() == place.0)
                 });
-                compiled = compiled.with_backend(backend.weight, target, &backend.filters);
-            }
-            rules.push(Arc::new(compiled));
-        }
-        rules
-    }
-
-    fn filters(&mut self, route: &Route, filters: &[Filter], field: &str, whose: &str) {
-        for (i, filter) in filters.iter().enumerate() {
-            if let Filter::Invalid { message } = filter {
-                let message = format!("{message}: {whose} is answered with 500");
-                let field = format!("{field}.filters[{i}]");
-                self.problem(route.kind, &route.name, field, message);
-            }
-        }
-    }
-
-    fn target(&self, target: &BackendTarget) -> Result<Arc<Backend>, Arc<str>> {
-        match target {
-            BackendTarget::Invalid { message, .. } => Err(Arc::clone(message)),
-            BackendTarget::Service { service, port } => {
-                if let Some(backend) = self.backends.get(&(service.clone(), *port)) {
-                    return Ok(Arc::clone(backend));
-                }
-                Err(match self.store.service(service) {
-                    None => format!("Service {service} does not exist").into(),
-                    Some(_) => format!("Service {service} has no TCP port {port}").into(),
-                })
-            }
-        }
-    }
-
-    /// Everything put together. Of Services that claim one address and port the first by name has it.
-    fn frontends(mut self, mut routes: Collected) -> Snapshot {
-        let store = self.store;
-        let mut snapshot = Snapshot::empty();
-        for service in store.services() {
-            let mut ports = Vec::with_capacity(service.ports.len());
-            for port in &service.ports {
-                let key = (service.name.clone(), port.port);
-                let Some(backend) = self.backends.get(&key).cloned() else { continue };
-                let frontend = Arc::new(Frontend {
-                    id: self.registry.frontend(key.clone()),
-                    service: service.name.clone(),
-                    port: port.port,
-                    protocol: port.protocol,
-                    backend,
-                    routes: routes.remove(&key).map(attach).unwrap_or_default(),
+                let field = match at.filter(|_| !external) {
+                    Some(i) => format!("spec.clusterIPs[{i}]"),
+                    None => "spec.externalIPs or status.loadBalancer.ingress".to_owned(),
+                };
+                let (address, port) = (SocketAddr::new(place.0, place.1), place.1);
+                let message =
+                    format!("{address} is port {port} of Service {holder} already, which keeps it");
+                problems.push(Problem {
+                    kind: Kind::Service,
+                    object: name.clone(),
+                    field,
+                    message,
                 });
-                for (i, ip) in service.cluster_ips.iter().enumerate() {
-                    let place = (ip.to_canonical(), port.port);
-                    let holder =
-                        snapshot.frontends.entry(place).or_insert_with(|| Arc::clone(&frontend));
-                    if holder.service != service.name {
-                        let message = format!(
-                            "{} is port {} of Service {} already, which keeps it",
-                            SocketAddr::new(place.0, place.1),
-                            port.port,
-                            holder.service
-                        );
-                        self.problem(
-                            Kind::Service,
-                            &service.name,
-                            format!("spec.clusterIPs[{i}]"),
-                            message,
-                        );
-                    }
-                }
-                ports.push(frontend);
             }
-            snapshot.services.insert(service.name.clone(), ports);
+            problems.sort();
+            touched.problems |= self.tell((Kind::Service, name), problems);
         }
-        snapshot.problems = self.problems;
-        snapshot
+    }
+
+    /// Whether these are others than before.
+    fn tell(&mut self, object: (Kind, ObjectName), problems: Vec<Problem>) -> bool {
+        if problems.is_empty() {
+            return self.problems.remove(&object).is_some();
+        }
+        if self.problems.get(&object) == Some(&problems) {
+            return false;
+        }
+        self.problems.insert(object, problems);
+        true
+    }
+
+    /// Whether the pods to enrol are others than before.
+    fn enrol(&mut self, store: &Store) -> bool {
+        let pods = enrol::pods(store, self.options.enroll, self.options.node_name.as_deref());
+        let same = *self.snapshot.pods == *pods;
+        if !same {
+            self.snapshot.pods = pods.into();
+        }
+        !same
     }
 }
 
-fn attach(collected: BTreeMap<Arc<str>, RouterBuilder>) -> Routes {
-    let mut routes = Routes::default();
-    for (whose, builder) in collected {
-        let router: Router = builder.build();
-        if whose.is_empty() {
-            routes.producer = Some(router);
-        } else {
-            routes.consumers.insert(whose, router);
+fn forget(
+    attached: &mut HashMap<PortKey, BTreeSet<RouteKey>, RandomState>,
+    port: &PortKey,
+    route: &RouteKey,
+) {
+    if let Some(routes) = attached.get_mut(port) {
+        routes.remove(route);
+        if routes.is_empty() {
+            attached.remove(port);
         }
     }
-    routes
+}
+
+/// What clients of `place` see, if `holder` has it.
+fn answering(
+    services: &Services,
+    place: &Place,
+    (external, holder): &Claim,
+) -> Option<Arc<Frontend>> {
+    let (internal, other) = services.get(holder)?.port(place.1)?.frontends.as_ref()?;
+    Some(Arc::clone(if *external { other.as_ref().unwrap_or(internal) } else { internal }))
 }

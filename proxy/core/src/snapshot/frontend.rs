@@ -1,13 +1,13 @@
 //! What a client dials: a Service's port with the routes attached to it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
 use crate::balance::Backend;
 use crate::model::{AppProtocol, ObjectName};
-use crate::route::{RequestHead, Router, Rule};
+use crate::route::{RequestHead, Router, RouterBuilder, Rule};
 
 /// A Service's port as clients see it.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Frontend {
     pub protocol: AppProtocol,
     /// The Service's own endpoints.
     pub backend: Arc<Backend>,
-    pub(super) routes: Routes,
+    pub(super) routes: Arc<Routes>,
 }
 
 /// The routes attached to a frontend, by whom they are for.
@@ -68,6 +68,20 @@ impl Frontend {
 // === impl Routes ===
 
 impl Routes {
+    /// By the namespace of the clients they are for; those for everyone under the empty name.
+    pub(super) fn new(collected: BTreeMap<Arc<str>, RouterBuilder>) -> Self {
+        let mut routes = Self::default();
+        for (whose, builder) in collected {
+            let router = builder.build();
+            if whose.is_empty() {
+                routes.producer = Some(router);
+            } else {
+                routes.consumers.insert(whose, router);
+            }
+        }
+        routes
+    }
+
     #[inline]
     fn for_client(&self, namespace: Option<&str>) -> Option<&Router> {
         let own = (!self.consumers.is_empty()).then(|| self.consumers.get(namespace?)).flatten();

@@ -3,18 +3,23 @@
 //! [`Store`] holds the objects as the source says them, [`Compiler`] makes a [`Snapshot`] of them.
 //! Nothing is published here: the composition root swaps snapshots.
 
+mod claims;
 mod compile;
 mod enrol;
 mod frontend;
 mod problem;
 mod registry;
+mod routes;
+mod services;
+mod serving;
+mod shards;
 mod status;
 mod store;
 #[cfg(test)]
 mod tests;
 mod view;
 
-pub use compile::{CompileOptions, Compiler};
+pub use compile::{CompileOptions, Compiled, Compiler};
 pub use enrol::Enroll;
 pub use frontend::{Frontend, Routed};
 pub use problem::Problem;
@@ -22,5 +27,8 @@ pub use status::{NotAccepted, ParentStatus, RouteKey, RouteStatus};
 pub use store::Store;
 pub use view::Snapshot;
 
-pub use crate::balance::Backend;
+pub use crate::balance::{Backend, Caller, Family};
 pub use crate::route::{Choice, RequestHead, Rule, WeightedBackend};
+
+/// A Service's port.
+type PortKey = (crate::model::ObjectName, u16);

@@ -1,104 +1,56 @@
-//! What outlives snapshots: the state of endpoints, whose turn it is, and the ids of all things.
+//! The live state of endpoints, which outlives snapshots, and the ids of all things.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Weak};
 
 use foldhash::fast::RandomState;
 
 use crate::balance::{Endpoint, EndpointId};
 use crate::model::ObjectName;
 
-/// A Service's port.
-pub(super) type PortKey = (ObjectName, u16);
 /// An address and the pod there: another pod at the same address is another endpoint.
 type EndpointKey = (SocketAddr, Option<ObjectName>);
-/// A rule's route, its place there, its name: what metrics tell apart.
-type RuleKey = (ObjectName, usize, Option<Arc<str>>);
 
-/// What has been named so far. What a compilation does not name is forgotten at its end.
+/// So many endpoints are made before it is looked which of the old ones nobody holds any more; at
+/// least, and at most as many as there are.
+const LOOK_AFTER: usize = 1024;
+
+/// What has been named so far. Whoever names an endpoint holds it; one that nobody holds is forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     /// The last id given; never given again.
     last_id: u64,
-    endpoints: Named<EndpointKey, Arc<Endpoint>>,
-    backends: Named<PortKey, (u64, Arc<AtomicUsize>)>,
-    frontends: Named<PortKey, u64>,
-    rules: Named<RuleKey, u64>,
-}
-
-/// A map that remembers what has been asked for since the last sweep.
-#[derive(Debug)]
-struct Named<K, V> {
-    map: HashMap<K, (bool, V), RandomState>,
+    endpoints: HashMap<EndpointKey, Weak<Endpoint>, RandomState>,
+    /// How many entries there may be before the dead are counted out.
+    full_at: usize,
 }
 
 // === impl Registry ===
 
 impl Registry {
+    /// A number that nothing else has had.
+    pub(super) fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// The endpoint at this address with this pod behind it: the one that somebody holds, or a new one.
     pub(super) fn endpoint(
         &mut self,
         address: SocketAddr,
         pod: Option<&ObjectName>,
     ) -> Arc<Endpoint> {
-        let last_id = &mut self.last_id;
-        self.endpoints.get((address, pod.cloned()), || {
-            Arc::new(Endpoint::new(EndpointId(next(last_id)), address, pod.cloned()))
-        })
-    }
-
-    pub(super) fn backend(&mut self, key: PortKey) -> (u64, Arc<AtomicUsize>) {
-        let last_id = &mut self.last_id;
-        self.backends.get(key, || (next(last_id), Arc::default()))
-    }
-
-    pub(super) fn frontend(&mut self, key: PortKey) -> u64 {
-        let last_id = &mut self.last_id;
-        self.frontends.get(key, || next(last_id))
-    }
-
-    pub(super) fn rule(
-        &mut self,
-        route: &ObjectName,
-        place: usize,
-        name: Option<&Arc<str>>,
-    ) -> u64 {
-        let last_id = &mut self.last_id;
-        self.rules.get((route.clone(), place, name.cloned()), || next(last_id))
-    }
-
-    /// Forgets what has not been asked for since the last call.
-    pub(super) fn sweep(&mut self) {
-        self.endpoints.sweep();
-        self.backends.sweep();
-        self.frontends.sweep();
-        self.rules.sweep();
-    }
-}
-
-fn next(last_id: &mut u64) -> u64 {
-    *last_id += 1;
-    *last_id
-}
-
-// === impl Named ===
-
-impl<K: Eq + Hash, V: Clone> Named<K, V> {
-    fn get(&mut self, key: K, make: impl FnOnce() -> V) -> V {
-        let (named, value) = self.map.entry(key).or_insert_with(|| (true, make()));
-        *named = true;
-        value.clone()
-    }
-
-    fn sweep(&mut self) {
-        self.map.retain(|_, (named, _)| std::mem::take(named));
-    }
-}
-
-impl<K, V> Default for Named<K, V> {
-    fn default() -> Self {
-        Self { map: HashMap::default() }
+        let key = (address, pod.cloned());
+        if let Some(known) = self.endpoints.get(&key).and_then(Weak::upgrade) {
+            return known;
+        }
+        if self.endpoints.len() >= self.full_at.max(LOOK_AFTER) {
+            self.endpoints.retain(|_, endpoint| endpoint.strong_count() > 0);
+            self.full_at = self.endpoints.len() * 2;
+        }
+        let endpoint = Arc::new(Endpoint::new(EndpointId(self.next_id()), address, pod.cloned()));
+        self.endpoints.insert(key, Arc::downgrade(&endpoint));
+        endpoint
     }
 }

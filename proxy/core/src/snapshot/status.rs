@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::model::{ObjectName, ParentRef, RefFault};
 
 /// The verdicts on one route.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RouteStatus {
     /// The spec they are about (`observedGeneration`).
     pub generation: i64,

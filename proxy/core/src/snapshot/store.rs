@@ -1,10 +1,11 @@
-//! The objects as the source says them, indexed by what asks for them.
+//! The objects as the source says them, indexed by what asks for them, and what has changed since it
+//! was asked last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::RouteKey;
-
 use crate::model::{
     Change, EndpointSlice, Kind, Namespace, Node, Object, ObjectName, Pod, ReferenceGrant,
     RefusedRoute, Route, Service,
@@ -27,6 +28,21 @@ pub struct Store {
     refused: BTreeMap<RouteKey, RefusedRoute>,
     nodes: BTreeMap<Arc<str>, Node>,
     grants: BTreeMap<ObjectName, ReferenceGrant>,
+    dirty: Dirty,
+}
+
+/// What has to be looked at again.
+#[derive(Debug, Default)]
+pub(super) struct Dirty {
+    /// Services that have changed, or whose slices have.
+    pub(super) services: BTreeSet<ObjectName>,
+    pub(super) routes: BTreeSet<RouteKey>,
+    /// Namespaces whose grants have changed.
+    pub(super) grants: BTreeSet<Arc<str>>,
+    /// Pods or Namespaces.
+    pub(super) pods: bool,
+    /// Nodes.
+    pub(super) nodes: BTreeSet<Arc<str>>,
 }
 
 // === impl Store ===
@@ -34,38 +50,80 @@ pub struct Store {
 impl Store {
     /// Takes in one change; whether anything is different now.
     pub fn apply(&mut self, change: Change) -> bool {
+        let dirty = &mut self.dirty;
         match change {
             Change::Apply(Object::Namespace(o)) => {
-                put(&mut self.namespaces, Arc::clone(&o.name.name), o)
+                let changed = put(&mut self.namespaces, Arc::clone(&o.name.name), o);
+                dirty.pods |= changed;
+                changed
             }
-            Change::Apply(Object::Service(o)) => put(&mut self.services, o.name.clone(), o),
+            Change::Apply(Object::Pod(o)) => {
+                let changed = put(&mut self.pods, o.name.clone(), Arc::new(o));
+                dirty.pods |= changed;
+                changed
+            }
+            Change::Apply(Object::Service(o)) => {
+                let name = o.name.clone();
+                note(put(&mut self.services, name.clone(), o), &mut dirty.services, name)
+            }
             Change::Apply(Object::EndpointSlice(o)) => self.put_slice(o),
-            Change::Apply(Object::Pod(o)) => put(&mut self.pods, o.name.clone(), Arc::new(o)),
             Change::Apply(Object::Route(o)) => {
                 let key = (o.kind, o.name.clone());
                 let mended = self.refused.remove(&key).is_some();
-                put(&mut self.routes, key, o) || mended
+                let changed = put(&mut self.routes, key.clone(), o) || mended;
+                note(changed, &mut dirty.routes, key)
             }
-            Change::Apply(Object::Node(o)) => put(&mut self.nodes, Arc::clone(&o.name.name), o),
-            Change::Apply(Object::ReferenceGrant(o)) => put(&mut self.grants, o.name.clone(), o),
-            Change::Refuse(o) => put(&mut self.refused, (o.kind, o.name.clone()), o),
-            Change::Delete(Kind::Namespace, name) => self.namespaces.remove(&name.name).is_some(),
-            Change::Delete(Kind::Service, name) => self.services.remove(&name).is_some(),
-            Change::Delete(Kind::EndpointSlice, name) => self.remove_slice(&name),
-            Change::Delete(Kind::Pod, name) => self.pods.remove(&name).is_some(),
-            Change::Delete(kind @ (Kind::HttpRoute | Kind::GrpcRoute), name) => {
+            Change::Refuse(o) => {
+                let key = (o.kind, o.name.clone());
+                note(put(&mut self.refused, key.clone(), o), &mut dirty.routes, key)
+            }
+            Change::Apply(Object::Node(o)) => {
+                let name = Arc::clone(&o.name.name);
+                note(put(&mut self.nodes, Arc::clone(&name), o), &mut dirty.nodes, name)
+            }
+            Change::Apply(Object::ReferenceGrant(o)) => {
+                let namespace = Arc::clone(&o.name.namespace);
+                note(put(&mut self.grants, o.name.clone(), o), &mut dirty.grants, namespace)
+            }
+            Change::Delete(kind, name) => self.delete(kind, name),
+        }
+    }
+
+    fn delete(&mut self, kind: Kind, name: ObjectName) -> bool {
+        let dirty = &mut self.dirty;
+        match kind {
+            Kind::Namespace => {
+                let gone = self.namespaces.remove(&name.name).is_some();
+                dirty.pods |= gone;
+                gone
+            }
+            Kind::Pod => {
+                let gone = self.pods.remove(&name).is_some();
+                dirty.pods |= gone;
+                gone
+            }
+            Kind::Service => note(self.services.remove(&name).is_some(), &mut dirty.services, name),
+            Kind::EndpointSlice => self.remove_slice(&name),
+            Kind::HttpRoute | Kind::GrpcRoute => {
                 let key = (kind, name);
                 let refused = self.refused.remove(&key).is_some();
-                self.routes.remove(&key).is_some() || refused
+                let gone = self.routes.remove(&key).is_some() || refused;
+                note(gone, &mut dirty.routes, key)
             }
-            Change::Delete(Kind::Node, name) => self.nodes.remove(&name.name).is_some(),
-            Change::Delete(Kind::ReferenceGrant, name) => self.grants.remove(&name).is_some(),
+            Kind::Node => {
+                note(self.nodes.remove(&name.name).is_some(), &mut dirty.nodes, name.name)
+            }
+            Kind::ReferenceGrant => {
+                note(self.grants.remove(&name).is_some(), &mut dirty.grants, name.namespace)
+            }
         }
     }
 
     /// Forgets everything: the source starts anew.
     pub fn reset(&mut self) {
-        *self = Self::default();
+        let mut dirty = std::mem::take(self).everything();
+        dirty.pods = true;
+        self.dirty = dirty;
     }
 
     fn put_slice(&mut self, slice: EndpointSlice) -> bool {
@@ -74,8 +132,10 @@ impl Store {
             self.remove_slice(&slice.name.clone());
         }
         self.slice_service.insert(slice.name.clone(), slice.service.clone());
-        let slices = self.slices.entry(slice.service.clone()).or_default();
-        put(slices, slice.name.clone(), slice)
+        let service = slice.service.clone();
+        let slices = self.slices.entry(service.clone()).or_default();
+        let changed = put(slices, slice.name.clone(), slice);
+        note(changed, &mut self.dirty.services, service)
     }
 
     fn remove_slice(&mut self, name: &ObjectName) -> bool {
@@ -86,11 +146,38 @@ impl Store {
                 self.slices.remove(&service);
             }
         }
-        true
+        note(true, &mut self.dirty.services, service)
+    }
+
+    /// What has changed since this was called last.
+    pub(super) fn take_dirty(&mut self) -> Dirty {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// As if all that is there had changed.
+    pub(super) fn everything(&self) -> Dirty {
+        let dirty = &self.dirty;
+        Dirty {
+            services: self.services.keys().chain(&dirty.services).cloned().collect(),
+            routes: self
+                .routes
+                .keys()
+                .chain(self.refused.keys())
+                .chain(&dirty.routes)
+                .cloned()
+                .collect(),
+            grants: BTreeSet::new(),
+            pods: true,
+            nodes: self.nodes.keys().chain(&dirty.nodes).cloned().collect(),
+        }
     }
 
     pub(super) fn namespace(&self, name: &str) -> Option<&Namespace> {
         self.namespaces.get(name)
+    }
+
+    pub(super) fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.get(name)
     }
 
     pub(super) fn service(&self, name: &ObjectName) -> Option<&Service> {
@@ -109,8 +196,22 @@ impl Store {
         self.pods.values()
     }
 
-    pub(super) fn routes(&self) -> impl Iterator<Item = &Route> {
-        self.routes.values()
+    pub(super) fn route(&self, key: &RouteKey) -> Option<&Route> {
+        self.routes.get(key)
+    }
+
+    pub(super) fn refused(&self, key: &RouteKey) -> Option<&RefusedRoute> {
+        self.refused.get(key)
+    }
+
+    /// The ReferenceGrants of a namespace.
+    pub(super) fn grants(&self, namespace: &Arc<str>) -> impl Iterator<Item = &ReferenceGrant> {
+        let first = ObjectName::new(Arc::clone(namespace), "");
+        let namespace = Arc::clone(namespace);
+        self.grants
+            .range((Bound::Included(first), Bound::Unbounded))
+            .map(|(_, grant)| grant)
+            .take_while(move |grant| grant.name.namespace == namespace)
     }
 }
 
@@ -120,4 +221,11 @@ fn put<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V) -> bool
     }
     map.insert(key, value);
     true
+}
+
+fn note<K: Ord>(changed: bool, dirty: &mut BTreeSet<K>, key: K) -> bool {
+    if changed {
+        dirty.insert(key);
+    }
+    changed
 }

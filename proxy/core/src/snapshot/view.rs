@@ -1,24 +1,22 @@
 //! The compiled whole: immutable, shared, looked up by address or by name.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
-
+use super::shards::Shards;
 use super::{Frontend, Problem, RouteKey, RouteStatus};
 use crate::model::{ObjectName, Pod};
 
 /// Everything the data plane needs to know at one moment. No request sees two.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// By address and port; IPv4 always as such.
-    pub(super) frontends: HashMap<(IpAddr, u16), Arc<Frontend>, RandomState>,
+    pub(super) frontends: Shards<(IpAddr, u16), Arc<Frontend>>,
     /// By Service, its ports.
-    pub(super) services: HashMap<ObjectName, Vec<Arc<Frontend>>, RandomState>,
-    pub(super) pods: Vec<Arc<Pod>>,
-    pub(super) problems: Vec<Problem>,
-    pub(super) statuses: HashMap<RouteKey, Arc<RouteStatus>, RandomState>,
+    pub(super) services: Shards<ObjectName, Arc<[Arc<Frontend>]>>,
+    pub(super) pods: Arc<[Arc<Pod>]>,
+    pub(super) problems: Arc<[Problem]>,
+    pub(super) statuses: Shards<RouteKey, Arc<RouteStatus>>,
 }
 
 // === impl Snapshot ===
@@ -46,6 +44,11 @@ impl Snapshot {
         self.frontends.iter().map(|((ip, port), f)| (SocketAddr::new(*ip, *port), f))
     }
 
+    /// How many frontends have an address.
+    pub fn frontend_count(&self) -> usize {
+        self.frontends.len()
+    }
+
     /// The pods to enrol on this node, by name.
     pub fn pods(&self) -> &[Arc<Pod>] {
         &self.pods
@@ -65,5 +68,17 @@ impl Snapshot {
     /// What is wrong with the objects taken together, by kind and name.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// Whether it is another than before.
+    pub(super) fn set_status(&mut self, key: &RouteKey, status: Option<&Arc<RouteStatus>>) -> bool {
+        match status {
+            None => self.statuses.remove(key).is_some(),
+            Some(status) if self.statuses.get(key).is_some_and(|s| Arc::ptr_eq(s, status)) => false,
+            Some(status) => {
+                self.statuses.insert(key.clone(), Arc::clone(status));
+                true
+            }
+        }
     }
 }

@@ -1,5 +1,9 @@
 //! What objects become.
 
+mod incremental;
+mod semantics;
+mod verdicts;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -70,6 +74,16 @@ fn store(changes: impl IntoIterator<Item = Change>) -> Store {
     store
 }
 
+/// What a new compiler makes of it.
+fn whole(mut store: Store) -> Arc<Snapshot> {
+    compiler().compile(&mut store).unwrap().snapshot
+}
+
+/// What `compiler` makes of it if there is anything new, else nothing.
+fn next(compiler: &mut Compiler, store: &mut Store) -> Arc<Snapshot> {
+    compiler.compile(store).unwrap().snapshot
+}
+
 fn addresses(snapshot: &Snapshot, of: &str) -> Vec<String> {
     let frontend = snapshot.service_port(&name(of), 80).unwrap();
     frontend.backend.endpoints().iter().map(|e| e.address.ip().to_string()).collect()
@@ -86,6 +100,7 @@ fn routed<'a>(frontend: &'a Frontend, path: &str) -> Routed<'a> {
     })
 }
 
+const ANYONE: Caller = Caller { client: 0, family: None };
 const READY: [bool; 3] = [true, true, false];
 const LEAVING: [bool; 3] = [false, true, true];
 const GONE: [bool; 3] = [false, false, true];
@@ -97,17 +112,17 @@ fn slices_are_merged_and_ready_beats_leaving() {
         slice("web", "a", &[("10.0.0.1", READY), ("10.0.0.2", LEAVING), ("10.0.0.3", GONE)]),
         slice("web", "b", &[("10.0.0.1", LEAVING), ("10.0.0.4", READY)]),
     ]);
-    assert_eq!(addresses(&compiler().compile(&merged), "web"), ["10.0.0.1", "10.0.0.4"]);
+    assert_eq!(addresses(&whole(merged), "web"), ["10.0.0.1", "10.0.0.4"]);
     let leaving = store([
         service("web", "10.96.0.1"),
         slice("web", "a", &[("10.0.0.2", LEAVING), ("10.0.0.3", GONE)]),
     ]);
-    assert_eq!(addresses(&compiler().compile(&leaving), "web"), ["10.0.0.2"]);
+    assert_eq!(addresses(&whole(leaving), "web"), ["10.0.0.2"]);
 }
 
 #[test]
 fn a_mapped_address_is_the_ipv4_frontend() {
-    let snapshot = compiler().compile(&store([service("web", "10.96.0.1")]));
+    let snapshot = whole(store([service("web", "10.96.0.1")]));
     let mapped: SocketAddr = "[::ffff:10.96.0.1]:80".parse().unwrap();
     assert_eq!(snapshot.frontend(mapped).unwrap().service, name("web"));
     assert!(snapshot.frontend("10.96.0.1:81".parse().unwrap()).is_none());
@@ -117,7 +132,7 @@ fn a_mapped_address_is_the_ipv4_frontend() {
 fn live_state_outlives_a_change_and_no_op_changes_are_none() {
     let mut store = store([service("web", "10.96.0.1"), slice("web", "a", &[("10.0.0.1", READY)])]);
     let mut compiler = compiler();
-    let first = compiler.compile(&store);
+    let first = next(&mut compiler, &mut store);
     let endpoint =
         Arc::clone(&first.service_port(&name("web"), 80).unwrap().backend.endpoints()[0]);
     for _ in 0..FAILURES_TO_EJECT {
@@ -125,7 +140,7 @@ fn live_state_outlives_a_change_and_no_op_changes_are_none() {
     }
     assert!(!store.apply(slice("web", "a", &[("10.0.0.1", READY)])));
     assert!(store.apply(slice("web", "a", &[("10.0.0.1", READY), ("10.0.0.2", READY)])));
-    let second = compiler.compile(&store);
+    let second = next(&mut compiler, &mut store);
     let backend = &second.service_port(&name("web"), 80).unwrap().backend;
     assert!(backend.endpoints()[0].ejected(Millis(2)));
     assert_eq!(backend.endpoints()[0].id, endpoint.id);
@@ -133,7 +148,7 @@ fn live_state_outlives_a_change_and_no_op_changes_are_none() {
 
 #[test]
 fn weights_are_kept_and_an_invalid_backend_keeps_its_share() {
-    let snapshot = compiler().compile(&store([
+    let snapshot = whole(store([
         service("web", "10.96.0.1"),
         service("v1", "10.96.0.2"),
         route("web", vec![backend(70, "v1"), backend(0, "web"), backend(30, "nobody")]),
@@ -159,7 +174,7 @@ fn weights_are_kept_and_an_invalid_backend_keeps_its_share() {
 
 #[test]
 fn without_routes_the_service_answers_and_with_routes_only_they_do() {
-    let snapshot = compiler().compile(&store([
+    let snapshot = whole(store([
         service("web", "10.96.0.1"),
         service("other", "10.96.0.2"),
         route("web", vec![backend(0, "web")]),
@@ -174,8 +189,7 @@ fn without_routes_the_service_answers_and_with_routes_only_they_do() {
 
 #[test]
 fn an_address_claimed_twice_stays_with_the_first_and_is_told() {
-    let snapshot =
-        compiler().compile(&store([service("a", "10.96.0.1"), service("b", "10.96.0.1")]));
+    let snapshot = whole(store([service("a", "10.96.0.1"), service("b", "10.96.0.1")]));
     let address = "10.96.0.1:80".parse().unwrap();
     assert_eq!(snapshot.frontend(address).unwrap().service, name("a"));
     assert_eq!(snapshot.problems()[0].object, name("b"));
@@ -204,8 +218,7 @@ fn a_pods_own_label_wins_and_only_this_nodes_pods_count() {
         pod("host", None, "here", true, false),
         pod("ended", None, "here", false, true),
     ]);
-    let pods: Vec<ObjectName> =
-        compiler().compile(&store).pods().iter().map(|pod| pod.name.clone()).collect();
+    let pods: Vec<ObjectName> = whole(store).pods().iter().map(|pod| pod.name.clone()).collect();
     assert_eq!(pods, [name("by-namespace")]);
 }
 
@@ -239,7 +252,7 @@ fn a_slice_that_changes_its_service_leaves_the_other() {
         slice("web", "a", &[("10.0.0.1", READY)]),
     ]);
     assert!(store.apply(slice("api", "a", &[("10.0.0.1", READY)])));
-    let snapshot = compiler().compile(&store);
+    let snapshot = next(&mut compiler(), &mut store);
     assert!(addresses(&snapshot, "web").is_empty());
     assert_eq!(addresses(&snapshot, "api"), ["10.0.0.1"]);
 }
@@ -248,20 +261,24 @@ fn a_slice_that_changes_its_service_leaves_the_other() {
 fn state_outlives_a_time_of_not_being_ready_but_not_of_being_gone() {
     let mut store = store([service("web", "10.96.0.1"), slice("web", "a", &[("10.0.0.1", READY)])]);
     let mut compiler = compiler();
-    let mut id = |store: &Store| {
-        let snapshot = compiler.compile(store);
+    let mut last = Arc::new(Snapshot::empty());
+    let mut id = |store: &mut Store| {
+        if let Some(compiled) = compiler.compile(store) {
+            last = compiled.snapshot;
+        }
+        let snapshot = &last;
         let frontend = snapshot.service_port(&name("web"), 80).unwrap();
         frontend.backend.endpoints().first().map(|e| e.id)
     };
-    let first = id(&store);
+    let first = id(&mut store);
     assert!(store.apply(slice("web", "a", &[("10.0.0.1", GONE)])));
-    assert_eq!(id(&store), None);
+    assert_eq!(id(&mut store), None);
     assert!(store.apply(slice("web", "a", &[("10.0.0.1", READY)])));
-    assert_eq!(id(&store), first);
+    assert_eq!(id(&mut store), first);
     assert!(store.apply(slice("web", "a", &[])));
-    assert_eq!(id(&store), None);
+    assert_eq!(id(&mut store), None);
     assert!(store.apply(slice("web", "a", &[("10.0.0.1", READY)])));
-    assert_ne!(id(&store), first);
+    assert_ne!(id(&mut store), first);
 }
 
 #[test]
@@ -272,20 +289,20 @@ fn ids_stay_over_a_change_and_are_never_given_again() {
         route("web", vec![backend(1, "web")]),
     ]);
     let mut compiler = compiler();
-    let mut ids = |store: &Store| {
-        let snapshot = compiler.compile(store);
+    let mut ids = |store: &mut Store| {
+        let snapshot = next(&mut compiler, store);
         let frontend = Arc::clone(snapshot.service_port(&name("web"), 80)?);
         let Routed::Rule(rule) = routed(&frontend, "/x") else { panic!("no rule") };
         Some([frontend.id, frontend.backend.id, rule.id])
     };
-    let first = ids(&store).unwrap();
+    let first = ids(&mut store).unwrap();
     assert!(store.apply(slice("web", "b", &[("10.0.0.2", READY)])));
     assert!(store.apply(route("web", vec![backend(2, "web")])));
-    assert_eq!(ids(&store), Some(first));
+    assert_eq!(ids(&mut store), Some(first));
     assert!(store.apply(Change::Delete(Kind::Service, name("web"))));
-    assert_eq!(ids(&store), None);
+    assert_eq!(ids(&mut store), None);
     assert!(store.apply(service("web", "10.96.0.1")));
-    let again = ids(&store).unwrap();
+    let again = ids(&mut store).unwrap();
     assert!(again[..2].iter().all(|id| !first.contains(id)));
 }
 
@@ -300,9 +317,9 @@ fn a_turn_is_not_lost_by_a_change() {
     let mut picked = Vec::new();
     for i in 0..6 {
         store.apply(service("web", &format!("10.96.0.{i}")));
-        let snapshot = compiler.compile(&store);
+        let snapshot = next(&mut compiler, &mut store);
         let backend = &snapshot.service_port(&name("db"), 80).unwrap().backend;
-        picked.push(backend.pick(Millis(1), &mut random, None).unwrap().address.ip());
+        picked.push(backend.pick(Millis(1), &mut random, ANYONE, None).unwrap().address.ip());
     }
     assert_eq!(picked[..3], picked[3..]);
     assert_eq!(picked.iter().collect::<std::collections::HashSet<_>>().len(), 3);
@@ -334,14 +351,14 @@ fn a_route_of_another_namespace_is_for_that_namespaces_clients_alone() {
         service("v1", "10.96.0.2"),
         of_namespace("consumer", "v1"),
     ]);
-    let snapshot = compiler().compile(&store);
+    let snapshot = next(&mut compiler(), &mut store);
     let frontend = snapshot.service_port(&name("web"), 80).unwrap();
     assert!(frontend.has_routes());
     assert_eq!(goes_to(frontend, None), "service");
     assert_eq!(goes_to(frontend, Some("shop")), "service");
     assert_eq!(goes_to(frontend, Some("consumer")), "consumer");
     assert!(store.apply(of_namespace("shop", "v1")));
-    let snapshot = compiler().compile(&store);
+    let snapshot = next(&mut compiler(), &mut store);
     let frontend = snapshot.service_port(&name("web"), 80).unwrap();
     assert_eq!(goes_to(frontend, None), "shop");
     assert_eq!(goes_to(frontend, Some("other")), "shop");

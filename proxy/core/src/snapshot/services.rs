@@ -1,0 +1,144 @@
+//! A Service compiled: where each of its ports sends connections and requests.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Frontend;
+use super::registry::Registry;
+use super::serving::{Candidates, Place};
+use super::store::Store;
+use crate::balance::{Backend, Endpoint, Lasting};
+use crate::model::{AppProtocol, ObjectName, Service, ServicePort};
+
+/// A Service, compiled.
+#[derive(Debug)]
+pub(super) struct CompiledService {
+    /// Its addresses: whether it is an external one, and the address.
+    pub(super) addresses: Vec<(bool, IpAddr)>,
+    pub(super) ports: Vec<CompiledPort>,
+}
+
+/// A Service's port, compiled.
+#[derive(Debug)]
+pub(super) struct CompiledPort {
+    pub(super) port: u16,
+    /// The endpoints for its cluster IPs, and for routes that name it.
+    pub(super) backend: Arc<Backend>,
+    /// The endpoints for its external addresses, if these are others: policy `Local` is for cluster IPs.
+    pub(super) external: Option<Arc<Backend>>,
+    /// What clients see, by cluster IP and by external address.
+    pub(super) frontends: Option<(Arc<Frontend>, Option<Arc<Frontend>>)>,
+    /// All endpoints that slices name, ready or not: held, so that their state is there when they are.
+    _named: Box<[Arc<Endpoint>]>,
+}
+
+// === impl CompiledService ===
+
+impl CompiledService {
+    /// Compiles `service`; what has not changed since `before` is the same `Arc`.
+    pub(super) fn new(
+        store: &Store,
+        registry: &mut Registry,
+        place: &Place,
+        service: &Service,
+        before: Option<&Self>,
+    ) -> Self {
+        let port = |port: &ServicePort| {
+            let before = before.and_then(|before| before.port(port.port));
+            CompiledPort::new(store, registry, place, service, port, before)
+        };
+        let ports = service.ports.iter().map(port).collect();
+        let cluster = service.cluster_ips.iter().map(|ip| (false, ip.to_canonical()));
+        let external = service.external_ips.iter().map(|ip| (true, ip.to_canonical()));
+        Self { addresses: cluster.chain(external).collect(), ports }
+    }
+
+    pub(super) fn port(&self, port: u16) -> Option<&CompiledPort> {
+        self.ports.iter().find(|known| known.port == port)
+    }
+
+    pub(super) fn port_mut(&mut self, port: u16) -> Option<&mut CompiledPort> {
+        self.ports.iter_mut().find(|known| known.port == port)
+    }
+
+    /// Whether nobody can tell the difference.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.addresses == other.addresses
+            && self.ports.len() == other.ports.len()
+            && self.ports.iter().zip(&other.ports).all(|(a, b)| {
+                let same_external = match (&a.external, &b.external) {
+                    (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+                    (a, b) => a.is_none() && b.is_none(),
+                };
+                a.port == b.port && Arc::ptr_eq(&a.backend, &b.backend) && same_external
+            })
+    }
+
+    /// What it answers at: each address with each port, and whether the address is an external one.
+    pub(super) fn places(&self) -> impl Iterator<Item = (bool, (IpAddr, u16))> {
+        self.addresses
+            .iter()
+            .flat_map(|(external, ip)| self.ports.iter().map(|p| (*external, (*ip, p.port))))
+    }
+}
+
+// === impl CompiledPort ===
+
+impl CompiledPort {
+    fn new(
+        store: &Store,
+        registry: &mut Registry,
+        place: &Place,
+        service: &Service,
+        port: &ServicePort,
+        before: Option<&Self>,
+    ) -> Self {
+        let candidates = Candidates::collect(store, registry, &service.name, port);
+        let key = (service.name.clone(), port.port);
+        let mut backend = |endpoints, before: Option<&Arc<Backend>>| {
+            backend(registry, &key, port.protocol, service.affinity, endpoints, before)
+        };
+        let cluster = candidates.cluster(place);
+        let before_external = before.and_then(|before| before.external.as_ref());
+        let before_internal = before.map(|before| &before.backend);
+        let (internal, external) = if service.internal_local {
+            let external =
+                (!service.external_ips.is_empty()).then(|| backend(cluster, before_external));
+            (backend(candidates.local(place), before_internal), external)
+        } else {
+            (backend(cluster, before_internal), None)
+        };
+        Self {
+            port: port.port,
+            backend: internal,
+            external,
+            frontends: before.and_then(|before| before.frontends.clone()),
+            _named: candidates.named(),
+        }
+    }
+}
+
+/// A backend; the one from before if it is no other.
+fn backend(
+    registry: &mut Registry,
+    key: &(ObjectName, u16),
+    protocol: AppProtocol,
+    affinity: Option<Duration>,
+    endpoints: Box<[Arc<Endpoint>]>,
+    before: Option<&Arc<Backend>>,
+) -> Arc<Backend> {
+    let Some(before) = before else {
+        let lasting = Lasting::new(registry.next_id());
+        return Arc::new(Backend::new(lasting, key.clone(), protocol, affinity, endpoints));
+    };
+    let same = before.protocol == protocol
+        && before.affinity() == affinity
+        && before.endpoints().len() == endpoints.len()
+        && before.endpoints().iter().zip(&endpoints).all(|(a, b)| Arc::ptr_eq(a, b));
+    if same {
+        return Arc::clone(before);
+    }
+    let lasting = Arc::clone(before.lasting());
+    Arc::new(Backend::new(lasting, key.clone(), protocol, affinity, endpoints))
+}
