@@ -1,12 +1,13 @@
 //! The composition root: the one place that knows all rooms and starts both flows.
 
+use std::collections::HashSet;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use nodeway_core::model::Pod;
-use nodeway_core::snapshot::{CompileOptions, Compiler, Store};
+use nodeway_core::snapshot::{self, CompileOptions, Compiled, Compiler, Store};
 use nodeway_ebpf::Mode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -26,6 +27,11 @@ use crate::telemetry::{Gauges, Metrics, ShardSeed, render_exits};
 const ENROL_AGAIN: Duration = Duration::from_secs(1);
 /// How often it is looked whether enrolled pods' namespaces are still where they were.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// What the source has said meanwhile is compiled together, so many events at most.
+const EVENTS_AT_ONCE: usize = 256;
+/// Between two snapshots: a storm of changes becomes a few hundred snapshots a second, not thousands.
+const REST: Duration = Duration::from_millis(5);
 
 /// The worker threads.
 struct Workers {
@@ -118,22 +124,26 @@ async fn control_flow(
     {
         operators.spawn_local(interceptor.logger()?.run());
     }
-    let (events, mut source) = mpsc::channel(1);
+    let (events, mut source) = mpsc::channel(EVENTS_AT_ONCE);
     let manifests = config.manifests.clone();
     operators.spawn_local(async move {
         source::watch(manifests, events).await;
         Ok(())
     });
+    let (mut events, mut rested) = (Vec::new(), Instant::now());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     loop {
         let (enrolled, failed) = control.enrolment.count();
         let again = if failed > 0 { ENROL_AGAIN } else { LOOK_AGAIN };
+        let resting = Instant::now() < rested;
         tokio::select! {
-            event = source.recv() => match event {
-                Some(event) => control.take(event),
-                None => anyhow::bail!("the source has ended"),
-            },
+            n = source.recv_many(&mut events, EVENTS_AT_ONCE), if !resting => {
+                anyhow::ensure!(n > 0, "the source has ended");
+                control.take(events.drain(..));
+                rested = Instant::now() + REST;
+            }
+            () = tokio::time::sleep_until(rested.into()), if resting => {}
             () = tokio::time::sleep(again), if enrolled + failed > 0 => control.enrol(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
@@ -156,35 +166,49 @@ async fn control_flow(
 impl Control {
     /// Brings a source's event into force, in an order in which nobody is ever sent to what is not
     /// there yet: workers know a frontend before the kernel does, the kernel before pods are enrolled.
-    fn take(&mut self, event: Event) {
-        let Event::State { changes, problems } = event;
-        self.tell(problems);
-        let mut changed = false;
-        for change in changes {
-            changed |= self.store.apply(change);
+    fn take(&mut self, events: impl Iterator<Item = Event>) {
+        let start = Instant::now();
+        for Event::State { changes, problems } in events {
+            self.tell(problems);
+            for change in changes {
+                self.store.apply(change);
+            }
         }
-        let first = !self.ready.get();
-        if changed || first {
-            let start = Instant::now();
-            let snapshot = Arc::new(self.compiler.compile(&self.store));
-            for problem in snapshot.problems() {
-                tracing::warn!("{problem}");
-            }
-            self.gauges.compiled(start.elapsed(), snapshot.problems().len());
-            self.published.publish(Arc::clone(&snapshot));
-            if let Some(interceptor) = &mut self.interceptor {
-                let frontends = snapshot.frontends().map(|(address, _)| (address, Mode::L7));
-                if let Err(error) = interceptor.set_frontends(frontends) {
-                    tracing::error!(%error, "some Services are not caught");
-                }
-                self.gauges.frontends(interceptor.frontends());
-            }
-            self.enrol();
-            tracing::info!(generation = self.published.generation(), took = ?start.elapsed(),
-                frontends = snapshot.frontends().count(), pods = snapshot.pods().len(),
-                "a new state is in force");
+        if let Some(compiled) = self.compiler.compile(&mut self.store) {
+            self.put_in_force(compiled, start);
         }
         self.ready.set(true);
+    }
+
+    fn put_in_force(&mut self, compiled: Compiled, start: Instant) {
+        let Compiled { snapshot, frontends, pods, problems } = compiled;
+        if problems {
+            let former = self.published.load();
+            let known: HashSet<&snapshot::Problem> = former.problems().iter().collect();
+            for problem in snapshot.problems().iter().filter(|problem| !known.contains(problem)) {
+                tracing::warn!("{problem}");
+            }
+        }
+        self.published.publish(Arc::clone(&snapshot));
+        if let Some(interceptor) = &mut self.interceptor {
+            let mode = |address| snapshot.frontend(address).map(|_| Mode::L7);
+            let changes = frontends.into_iter().map(|address| (address, mode(address)));
+            if let Err(error) = interceptor.change_frontends(changes) {
+                tracing::error!(%error, "some Services are not caught");
+            }
+            self.gauges.frontends(interceptor.frontends());
+        }
+        if pods {
+            self.enrol();
+        }
+        self.gauges.compiled(start.elapsed(), snapshot.problems().len());
+        tracing::debug!(generation = self.published.generation(), took = ?start.elapsed(),
+            frontends = snapshot.frontend_count(), pods = snapshot.pods().len(),
+            "a new state is in force");
+        if !self.ready.get() {
+            tracing::info!(took = ?start.elapsed(), frontends = snapshot.frontend_count(),
+                pods = snapshot.pods().len(), "the first state is in force");
+        }
     }
 
     fn enrol(&mut self) {

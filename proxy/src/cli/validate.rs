@@ -46,12 +46,14 @@ fn examine(files: Vec<FileText>) -> Report {
         store.apply(change);
     }
     let compile = CompileOptions { enroll: Enroll::Label, node_name: None };
-    let snapshot = Compiler::new(compile).compile(&store);
+    let compiled = Compiler::new(compile).compile(&mut store);
     let mut problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    problems.extend(snapshot.problems().iter().map(|problem| {
-        let file = folder.file_of(problem.kind, &problem.object).unwrap_or(Path::new("?"));
-        format!("{}: {problem}", file.display())
-    }));
+    problems.extend(compiled.iter().flat_map(|compiled| compiled.snapshot.problems()).map(
+        |problem| {
+            let file = folder.file_of(problem.kind, &problem.object).unwrap_or(Path::new("?"));
+            format!("{}: {problem}", file.display())
+        },
+    ));
     Report { files: read, objects, problems }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct Frontends {
     map: HashMap<MapData, Address, Frontend>,
     /// By the kernel's form of the address, in which `1.2.3.4` and `::ffff:1.2.3.4` are one.
     written: StdHashMap<Address, Mode>,
+    /// What could not be written or removed last time: tried again at the next change.
+    left: StdHashMap<Address, Option<Mode>>,
 }
 
 /// What could not be written, so far.
@@ -30,33 +32,40 @@ struct Failures {
 
 impl Frontends {
     pub(super) fn new(map: HashMap<MapData, Address, Frontend>) -> Self {
-        Self { map, written: StdHashMap::new() }
+        Self { map, written: StdHashMap::new(), left: StdHashMap::new() }
     }
 
     pub(super) fn len(&self) -> usize {
         self.written.len()
     }
 
-    /// Makes the map equal to `wanted`. One that cannot be written costs the others nothing, and is
-    /// tried again at the next call. Removes first, so that a full map has room again.
-    pub(super) fn set(
+    /// Brings `changes` into the map: what each address is now, none if it is no frontend any more. One
+    /// that cannot be written costs the others nothing, and is tried again at the next call. Removes
+    /// first, so that a full map has room again.
+    pub(super) fn change(
         &mut self,
-        wanted: impl Iterator<Item = (SocketAddr, Mode)>,
+        changes: impl Iterator<Item = (SocketAddr, Option<Mode>)>,
     ) -> Result<(), InterceptError> {
-        let wanted: StdHashMap<Address, Mode> =
-            wanted.map(|(address, mode)| (Address::from(address), mode)).collect();
+        // Of one address, what is said last counts.
+        let mut wanted = std::mem::take(&mut self.left);
+        wanted.extend(changes.map(|(address, mode)| (Address::from(address), mode)));
+        let mut changes: Vec<_> = wanted.into_iter().collect();
+        changes.sort_by_key(|(_, mode)| mode.is_some());
         let mut failures = Failures::default();
-        let map = &mut self.map;
-        self.written.retain(|address, _| {
-            wanted.contains_key(address) || !failures.note(remove(map, address))
-        });
-        for (address, mode) in wanted {
-            if self.written.get(&address) == Some(&mode) {
+        for (address, mode) in changes {
+            if self.written.get(&address) == mode.as_ref() {
                 continue;
             }
-            let frontend = Frontend { mode: mode as u32 };
-            if failures.note(self.map.insert(address, frontend, 0)) {
+            let result = match mode {
+                Some(mode) => self.map.insert(address, Frontend { mode: mode as u32 }, 0),
+                None => remove(&mut self.map, &address),
+            };
+            if !failures.note(result) {
+                self.left.insert(address, mode);
+            } else if let Some(mode) = mode {
                 self.written.insert(address, mode);
+            } else {
+                self.written.remove(&address);
             }
         }
         failures.into_result()

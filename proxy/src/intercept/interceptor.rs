@@ -81,16 +81,16 @@ impl Interceptor {
         Ok(Self { frontends, netns, destinations, listener_mark, ebpf, _owner: owner })
     }
 
-    /// Makes the kernel's frontends equal to `wanted`. One that cannot be written costs the others
-    /// nothing.
+    /// Changes the kernel's frontends: what each address is now, none if it is no frontend any more.
+    /// One that cannot be written costs the others nothing, and is tried again at the next call.
     ///
     /// # Errors
     /// How many could not be written, and why the first; what could be done is done.
-    pub fn set_frontends(
+    pub fn change_frontends(
         &mut self,
-        wanted: impl Iterator<Item = (SocketAddr, Mode)>,
+        changes: impl Iterator<Item = (SocketAddr, Option<Mode>)>,
     ) -> Result<(), InterceptError> {
-        self.frontends.set(wanted)
+        self.frontends.change(changes)
     }
 
     /// How many frontends the kernel knows.

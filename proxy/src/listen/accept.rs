@@ -68,10 +68,12 @@ fn dispatch(
     local: SocketAddr,
 ) {
     let target = match destination {
-        Destination::Fixed(service, port) => Target::ServicePort(service.clone(), *port),
+        Destination::Fixed(service, port) => {
+            Target::service_port(service.clone(), *port, peer.ip())
+        }
         Destination::Noted { cookie, destinations } => {
             match destinations.take(*cookie, peer.port(), local.port(), local.is_ipv6()) {
-                Ok(Some(dialled)) => Target::Dialled(dialled),
+                Ok(Some(dialled)) => Target::dialled(dialled, *cookie),
                 // Somebody in the pod has dialled the listener itself: nobody to relay to.
                 Ok(None) => {
                     worker.metrics.counters.unknown_destination.add(1);

@@ -1,23 +1,31 @@
 //! What a new connection is for, and who serves it.
 
-use std::net::SocketAddr;
+use std::hash::BuildHasher;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use nodeway_core::detect::Verdict;
 use nodeway_core::model::{AppProtocol, ObjectName};
-use nodeway_core::snapshot::{Frontend, Snapshot};
+use nodeway_core::snapshot::{Caller, Family, Frontend, Snapshot};
 use tokio::net::TcpStream;
 
 use super::first::{self, First};
-use super::{http, tcp};
+use super::http;
+use super::tcp::{self, Relayed};
 use crate::runtime::Worker;
 use crate::telemetry::Protocol;
 use crate::upstream::{self, Client, Version};
 
-/// Whom a connection is for.
-#[derive(Debug, Clone)]
-pub enum Target {
+/// Whom a connection is for, and who asks.
+#[derive(Debug)]
+pub struct Target {
+    destination: Destination,
+    pub(super) caller: Caller,
+}
+
+#[derive(Debug)]
+enum Destination {
     /// The address that the client dialled.
     Dialled(SocketAddr),
     /// A Service's port, fixed by a plain listener.
@@ -41,7 +49,7 @@ pub async fn connection(
     let first = match frontend.protocol {
         AppProtocol::Tcp | AppProtocol::Tls => First::opaque(),
         AppProtocol::Detect => {
-            first::either(&worker, &client, &frontend.backend, &mut stream).await
+            first::either(&worker, &client, &frontend.backend, target.caller, &mut stream).await
         }
         AppProtocol::Http | AppProtocol::Http1 | AppProtocol::Http2 => {
             first::client(&worker, &client, &mut stream).await
@@ -74,7 +82,9 @@ pub async fn connection(
             let frontend = Arc::clone(frontend);
             let generation = view.generation();
             drop(view);
-            tcp::serve(&worker, &client, &frontend, generation, stream, &bytes, upstream).await;
+            let caller = target.caller;
+            let relayed = Relayed { stream, said: bytes, opened: upstream, caller };
+            tcp::serve(&worker, &client, &frontend, generation, relayed).await;
         }
     }
 }
@@ -101,11 +111,26 @@ struct ActiveConnection {
 // === impl Target ===
 
 impl Target {
+    /// What the pod with this namespace cookie dialled.
+    pub fn dialled(address: SocketAddr, cookie: u64) -> Self {
+        let caller = Caller { client: cookie, family: Some(Family::of(address.ip())) };
+        Self { destination: Destination::Dialled(address), caller }
+    }
+
+    /// What a plain listener stands for, asked for from `peer`. Which family that can reach is not
+    /// known: its connections are made by this process, which can reach what it can.
+    pub fn service_port(service: ObjectName, port: u16, peer: IpAddr) -> Self {
+        // The same in all workers; clients of one number share an endpoint, no more.
+        let client = foldhash::fast::FixedState::default().hash_one(peer.to_canonical());
+        let caller = Caller { client, family: None };
+        Self { destination: Destination::ServicePort(service, port), caller }
+    }
+
     /// What `snapshot` says of it.
     pub fn frontend<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a Arc<Frontend>> {
-        match self {
-            Self::Dialled(address) => snapshot.frontend(*address),
-            Self::ServicePort(service, port) => snapshot.service_port(service, *port),
+        match &self.destination {
+            Destination::Dialled(address) => snapshot.frontend(*address),
+            Destination::ServicePort(service, port) => snapshot.service_port(service, *port),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use nodeway_core::balance::Endpoint;
 use nodeway_core::detect::{Verdict, first_bytes};
-use nodeway_core::snapshot::Backend;
+use nodeway_core::snapshot::{Backend, Caller};
 use tokio::net::TcpStream;
 
 use super::tcp;
@@ -82,6 +82,7 @@ pub(super) async fn either(
     worker: &Rc<Worker>,
     client_of: &Rc<Client>,
     backend: &Backend,
+    caller: Caller,
     stream: &mut TcpStream,
 ) -> First {
     let mut bytes = BytesMut::with_capacity(FIRST_READ);
@@ -96,7 +97,7 @@ pub(super) async fn either(
     let opened = tokio::select! {
         biased;
         _ = stream.readable() => None,
-        opened = tcp::open(worker, client_of, backend) => opened.ok(),
+        opened = tcp::open(worker, client_of, backend, caller) => opened.ok(),
     };
     let Some(opened) = opened else { return client(worker, client_of, stream).await };
     tokio::select! {

@@ -8,18 +8,32 @@ use rustix::net::sockopt;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::Client;
+use crate::runtime::Worker;
 
 /// How long an endpoint may take to accept a connection. Linux sends its first SYN again after 1 s
 /// and the second after 3 s: this leaves room for both to be lost.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connects to `endpoint` from `client`'s namespace, with the address the namespace chooses: the
+/// Connects to `endpoint`, counted, from `client`'s namespace, with the address the namespace chooses: the
 /// endpoint sees the pod, and the pod's network policy applies. No source port is bound.
 ///
 /// # Errors
 /// The socket cannot be made, or the endpoint refused, is unreachable or did not answer in
 /// [`CONNECT_TIMEOUT`] (`ErrorKind::TimedOut`).
-pub async fn connect(client: &Client, endpoint: SocketAddr) -> io::Result<TcpStream> {
+pub async fn connect(
+    worker: &Worker,
+    client: &Client,
+    endpoint: SocketAddr,
+) -> io::Result<TcpStream> {
+    let connected = try_connect(client, endpoint).await;
+    match &connected {
+        Ok(_) => worker.metrics.counters.upstream_connects.add(1),
+        Err(_) => worker.metrics.counters.upstream_connect_failures.add(1),
+    }
+    connected
+}
+
+async fn try_connect(client: &Client, endpoint: SocketAddr) -> io::Result<TcpStream> {
     let socket = match &client.netns {
         None => new_socket(endpoint)?,
         // The socket belongs to the namespace that it is made in; what follows can be done anywhere.

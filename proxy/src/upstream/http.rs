@@ -94,7 +94,7 @@ async fn send_http1(
     let pooled = client.pool.borrow_mut().take_http1(endpoint.id);
     let mut sender = match pooled {
         Some(sender) => sender,
-        None => match open(worker, client, endpoint).await {
+        None => match connect(worker, client, endpoint.address).await {
             Ok(stream) => match handshake_http1(stream).await {
                 Ok(sender) => sender,
                 Err(error) => return Err(SendError::Lost { error }),
@@ -117,7 +117,7 @@ async fn send_http2(
     let slot = client.pool.borrow_mut().http2(endpoint.id, worker.clock.now());
     let made = slot
         .get_or_try_init(|| async {
-            let stream = open(worker, client, endpoint).await?;
+            let stream = connect(worker, client, endpoint.address).await?;
             let sender = handshake_http2(stream).await.map_err(io::Error::other)?;
             keep_swept(worker, client);
             Ok::<_, io::Error>(sender)
@@ -161,15 +161,6 @@ pub async fn adopt(
             }
         }
     }
-}
-
-async fn open(worker: &Worker, client: &Client, endpoint: &Endpoint) -> io::Result<TcpStream> {
-    let connected = connect(client, endpoint.address).await;
-    match &connected {
-        Ok(_) => worker.metrics.counters.upstream_connects.add(1),
-        Err(_) => worker.metrics.counters.upstream_connect_failures.add(1),
-    }
-    connected
 }
 
 async fn handshake_http1(

@@ -95,7 +95,7 @@ fn a_pod_beside_an_enrolled_one_is_left_alone() {
 }
 
 #[test]
-fn frontends_follow_the_wanted_set() {
+fn frontends_follow_what_changes() {
     let Some(world) = World::make() else { return };
     let mut interceptor = world.intercept(FailPolicy::Open);
     let _server = world.serve(&mut interceptor);
@@ -104,14 +104,15 @@ fn frontends_follow_the_wanted_set() {
     // The mapped form is the same address: both together are one entry.
     let twice = ["10.96.0.1:80", "[::ffff:10.96.0.1]:80"];
     interceptor
-        .set_frontends(twice.into_iter().map(|text| (text.parse().unwrap(), Mode::L7)))
+        .change_frontends(twice.into_iter().map(|text| (text.parse().unwrap(), Some(Mode::L7))))
         .unwrap();
     assert_eq!(interceptor.frontends(), 1);
     assert_eq!(world.python(dial), "10.96.0.1 80 for 10.96.0.1:80");
-    interceptor.set_frontends(std::iter::empty()).unwrap();
+    let gone = twice.into_iter().map(|text| (text.parse().unwrap(), None));
+    interceptor.change_frontends(gone).unwrap();
     assert_eq!(world.python(dial), "10.96.0.1 80 direct");
-    interceptor.set_frontends(frontends()).unwrap();
-    interceptor.set_frontends(frontends()).unwrap();
+    interceptor.change_frontends(frontends()).unwrap();
+    interceptor.change_frontends(frontends()).unwrap();
     assert_eq!(interceptor.frontends(), 2);
     assert_eq!(world.python(dial), "10.96.0.1 80 for 10.96.0.1:80");
 }

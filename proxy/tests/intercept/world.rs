@@ -109,7 +109,7 @@ impl World {
     /// An interceptor that knows the service addresses, and nobody enrolled.
     pub(crate) fn intercept(&self, fail_policy: FailPolicy) -> Interceptor {
         let mut interceptor = Interceptor::start(&self.options(fail_policy)).unwrap();
-        interceptor.set_frontends(frontends()).unwrap();
+        interceptor.change_frontends(frontends()).unwrap();
         interceptor
     }
 
@@ -245,8 +245,8 @@ pub(crate) fn original(stream: &TcpStream, netns: u64, flows: &OriginalDestinati
 }
 
 /// The service addresses.
-pub(crate) fn frontends() -> impl Iterator<Item = (SocketAddr, Mode)> {
-    [VIP4, VIP6].into_iter().map(|address| (address.parse().unwrap(), Mode::L7))
+pub(crate) fn frontends() -> impl Iterator<Item = (SocketAddr, Option<Mode>)> {
+    [VIP4, VIP6].into_iter().map(|address| (address.parse().unwrap(), Some(Mode::L7)))
 }
 
 /// The count of one exit.

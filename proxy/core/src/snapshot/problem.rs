@@ -6,7 +6,7 @@ use crate::model::{Kind, ObjectName};
 
 /// One fault of one object that shows only beside the others: a reference to nothing, an address
 /// taken twice. The object serves as far as it can.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Problem {
     /// The object's kind.
     pub kind: Kind,

@@ -37,7 +37,7 @@ pub(super) async fn send(
     version: Version,
     request: Request<RequestBody>,
 ) -> Result<Answer, Flag> {
-    let worker = &conn.worker;
+    let (worker, caller) = (&conn.worker, conn.target.caller);
     let mut spare = spare(&request);
     let mut request = request;
     let mut failed: Option<Arc<Endpoint>> = None;
@@ -45,7 +45,7 @@ pub(super) async fn send(
     loop {
         let now = worker.clock.now();
         let picked = worker
-            .with_random(|random| backend.pick(now, random, failed.as_deref()).map(Arc::clone));
+            .with_random(|random| backend.pick(now, random, caller, failed.as_deref()).cloned());
         let Some(endpoint) = picked else { return Err(Flag::NoHealthyUpstream) };
         let active = Active::begin(endpoint);
         let sent = upstream::send(worker, &conn.client, active.endpoint(), version, request).await;

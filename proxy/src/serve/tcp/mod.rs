@@ -5,8 +5,9 @@ mod relay;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use nodeway_core::balance::Endpoint;
-use nodeway_core::snapshot::{Backend, Frontend};
+use nodeway_core::snapshot::{Backend, Caller, Frontend};
 use tokio::net::TcpStream;
 
 use super::first::Opened;
@@ -20,24 +21,34 @@ pub use relay::{Ended, relay, reset_on_close};
 /// Endpoints tried before a connection is given up.
 const ATTEMPTS: usize = 2;
 
-/// Relays `stream` to an endpoint of `frontend`'s Service. `said`: what the client has said already.
-pub async fn serve(
+/// A connection that is relayed as it is.
+#[derive(Debug)]
+pub(super) struct Relayed {
+    pub stream: TcpStream,
+    /// What the client has said already.
+    pub said: Bytes,
+    /// The connection to an endpoint, if there is one already.
+    pub opened: Option<Opened>,
+    pub caller: Caller,
+}
+
+/// Relays a connection to an endpoint of `frontend`'s Service.
+pub(super) async fn serve(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     frontend: &Frontend,
     generation: u64,
-    stream: TcpStream,
-    said: &[u8],
-    opened: Option<Opened>,
+    relayed: Relayed,
 ) {
+    let Relayed { stream, said, opened, caller } = relayed;
     let opened = match opened {
         Some(opened) => Ok(opened),
-        None => open(worker, client, &frontend.backend).await,
+        None => open(worker, client, &frontend.backend, caller).await,
     };
     let (flag, sent, received) = match opened {
         Ok(Opened { endpoint, stream: upstream }) => {
             let _active = Active::begin(endpoint);
-            let Ended { sent, received, error } = relay(&stream, &upstream, said).await;
+            let Ended { sent, received, error } = relay(&stream, &upstream, &said).await;
             if let Some(error) = &error {
                 tracing::debug!(%error, service = %frontend.service, "a relayed connection broke");
             }
@@ -69,21 +80,20 @@ pub async fn open(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     backend: &Backend,
+    caller: Caller,
 ) -> Result<Opened, Flag> {
     let mut failed: Option<Arc<Endpoint>> = None;
     for _ in 0..ATTEMPTS {
         let now = worker.clock.now();
         let picked = worker
-            .with_random(|random| backend.pick(now, random, failed.as_deref()).map(Arc::clone));
+            .with_random(|random| backend.pick(now, random, caller, failed.as_deref()).cloned());
         let Some(endpoint) = picked else { return Err(Flag::NoHealthyUpstream) };
-        match upstream::connect(client, endpoint.address).await {
+        match upstream::connect(worker, client, endpoint.address).await {
             Ok(stream) => {
-                worker.metrics.counters.upstream_connects.add(1);
                 endpoint.succeeded();
                 return Ok(Opened { endpoint, stream });
             }
             Err(error) => {
-                worker.metrics.counters.upstream_connect_failures.add(1);
                 note_failure(worker, backend, &endpoint, &error);
                 failed = Some(endpoint);
             }

@@ -45,7 +45,7 @@ fn headless_and_external_services_have_no_frontends() {
         json!({}),
     ] {
         let Some(Object::Service(service)) = read(service(spec)).object else { panic!() };
-        assert!(service.cluster_ips.is_empty());
+        assert!(service.cluster_ips.is_empty() && service.external_ips.is_empty());
     }
 }
 
@@ -73,7 +73,64 @@ fn a_service_is_refused_by_field() {
     }
 }
 
+#[test]
+fn external_addresses_are_those_at_which_every_node_answers() {
+    let balanced = |spec: Value, ingress: Value| {
+        let mut document = service(spec);
+        document["spec"]["clusterIP"] = "10.96.0.1".into();
+        document["status"] = json!({"loadBalancer": {"ingress": ingress}});
+        let read = read(document);
+        let Some(Object::Service(service)) = &read.object else { panic!() };
+        let ips: Vec<_> = service.external_ips.iter().map(ToString::to_string).collect();
+        (ips.join(" "), told(&read))
+    };
+    let ingress =
+        || json!([{"ip": "192.0.2.1"}, {"ip": "192.0.2.2", "ipMode": "Proxy"}, {"hostname": "lb"}]);
+    let external = json!({"externalIPs": ["192.0.2.9", "192.0.2", "192.0.2.9"]});
+    let (ips, told) = balanced(external, ingress());
+    assert_eq!(ips, "192.0.2.9", "of a ClusterIP Service the status counts for nothing");
+    assert!(told[0].starts_with("spec.externalIPs[1]: \"192.0.2\": not an IP"), "{told:?}");
+    assert_eq!(balanced(json!({"type": "LoadBalancer"}), ingress()).0, "192.0.2.1");
+    let picky = json!({"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0/8"]});
+    assert_eq!(balanced(picky, ingress()).0, "");
+    let bad = json!([{"ip": "0.0.0.0"}]);
+    let (ips, told) = balanced(json!({"type": "LoadBalancer"}), bad);
+    assert!(ips.is_empty() && told[0].starts_with("status.loadBalancer.ingress[0].ip"), "{told:?}");
+}
+
+#[test]
+fn affinity_and_traffic_policy_are_read() {
+    let spec = |spec: Value| {
+        let Some(Object::Service(service)) = read(service(spec)).object else { panic!() };
+        (service.affinity.map(|time| time.as_secs()), service.internal_local)
+    };
+    assert_eq!(spec(json!({})), (None, false));
+    assert_eq!(spec(json!({"sessionAffinity": "ClientIP"})), (Some(10_800), false));
+    let five = json!({"sessionAffinity": "ClientIP", "internalTrafficPolicy": "Local",
+        "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 5}}});
+    assert_eq!(spec(five), (Some(5), true));
+    refused(
+        service(json!({"sessionAffinity": "ClientIP",
+            "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 0}}})),
+        "spec.sessionAffinityConfig.clientIP.timeoutSeconds: 0: must be from 1 to 86400",
+    );
+}
+
 // === EndpointSlices ===
+
+#[test]
+fn node_zones_and_hints_are_read() {
+    let read = read(slice(json!({"addressType": "IPv4", "endpoints": [
+        {"addresses": ["10.0.0.1"], "nodeName": "n1", "zone": "a",
+         "hints": {"forZones": [{"name": "a"}, {"name": "b"}], "forNodes": [{"name": "n1"}]}},
+        {"addresses": ["10.0.0.2"]}]})));
+    let Some(Object::EndpointSlice(slice)) = read.object else { panic!() };
+    let [hinted, plain] = &slice.endpoints[..] else { panic!() };
+    assert_eq!(hinted.node.as_deref(), Some("n1"));
+    let names = |names: &[std::sync::Arc<str>]| names.join(" ");
+    assert_eq!((names(&hinted.for_zones), names(&hinted.for_nodes)), ("a b".into(), "n1".into()));
+    assert!(plain.node.is_none() && plain.for_zones.is_empty() && plain.for_nodes.is_empty());
+}
 
 #[test]
 fn bad_endpoints_are_left_out_and_the_rest_counts() {
@@ -162,4 +219,30 @@ fn bad_labels_and_annotations_are_named() {
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n", "labels": {"nodeway.dev/mesh": ""}}}),
         "metadata.labels[nodeway.dev/mesh]: \"\"",
     );
+}
+
+// === Nodes and ReferenceGrants ===
+
+#[test]
+fn a_node_is_in_its_zone() {
+    let labels = json!({"topology.kubernetes.io/zone": "east"});
+    let node =
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "labels": labels}});
+    let Some(Object::Node(node)) = read(node).object else { panic!() };
+    assert_eq!((node.name.to_string(), node.zone.as_deref()), ("n1".to_owned(), Some("east")));
+}
+
+#[test]
+fn a_grant_counts_for_routes_and_services_only() {
+    let grant = json!({"apiVersion": "gateway.networking.k8s.io/v1beta1", "kind": "ReferenceGrant",
+        "metadata": {"name": "g", "namespace": "bank"}, "spec": {
+            "from": [
+                {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "shop"},
+                {"group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": "shop"},
+                {"group": "example.org", "kind": "HTTPRoute", "namespace": "shop"}],
+            "to": [{"group": "", "kind": "Service", "name": "a"}, {"group": "", "kind": "Service"},
+                {"group": "", "kind": "Secret"}]}});
+    let Some(Object::ReferenceGrant(grant)) = read(grant).object else { panic!() };
+    assert_eq!(grant.from, [(Kind::HttpRoute, "shop".into())]);
+    assert_eq!(grant.to, [Some("a".into()), None]);
 }

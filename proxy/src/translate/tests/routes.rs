@@ -152,3 +152,53 @@ fn what_is_not_in_force_is_told() {
     assert_eq!(route.parents[0].section.as_deref(), Some("http"));
     assert!(matches!(&told[..], [told] if told.starts_with("spec.rules[0].timeouts")), "{told:?}");
 }
+
+#[test]
+fn a_grpc_method_is_a_path() {
+    let method = |method: Value| {
+        let document = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GRPCRoute",
+            "metadata": {"name": "r", "namespace": "shop"}, "spec": {
+                "parentRefs": [{"group": "", "kind": "Service", "name": "web"}],
+                "rules": [{"matches": [{"method": method}], "backendRefs": [{"name": "web", "port": 80}]}]}});
+        let read = read(document);
+        let told = told(&read);
+        let Some(Object::Route(route)) = read.object else { return told.join(";") };
+        assert_eq!(route.kind, Kind::GrpcRoute);
+        match &route.rules[0].matches[0].path {
+            PathMatch::Exact(path) => format!("= {path}"),
+            PathMatch::Prefix(path) => format!("^ {path}"),
+            PathMatch::Regex(pattern) => format!("~ {}", pattern.as_str()),
+        }
+    };
+    assert_eq!(method(json!({"service": "a.B", "method": "Get"})), "= /a.B/Get");
+    assert_eq!(method(json!({"service": "a.B"})), "^ /a.B");
+    assert_eq!(method(json!({"method": "Get"})), "~ ^(?:/[^/]+/Get)$");
+    assert_eq!(method(json!({})), "^ /");
+    let regex = json!({"type": "RegularExpression", "service": "a\\.(B|C)", "method": ""});
+    assert_eq!(method(regex), "~ ^(?:/(?:a\\.(B|C))/(?:[^/]+))$");
+    let bad = json!({"type": "RegularExpression", "service": "a)(b"});
+    assert!(method(bad).starts_with("spec.rules[0].matches[0].method.service"));
+    assert!(
+        method(json!({"service": "a/b"})).starts_with("spec.rules[0].matches[0].method.service")
+    );
+}
+
+#[test]
+fn of_a_refused_route_its_parents_are_known() {
+    let mut bad =
+        route(json!({"parentRefs": [{"group": "", "kind": "Service", "name": "web", "port": 80}],
+        "rules": [{"matches": [{"path": {"value": "bad"}}]}]}));
+    bad["metadata"]["generation"] = 7.into();
+    let read = read(bad);
+    let refused = read.refused.unwrap();
+    assert!(read.object.is_none());
+    assert_eq!(
+        (refused.generation, refused.parents.len(), refused.parents[0].port),
+        (7, 1, Some(80))
+    );
+    assert!(
+        refused.message.starts_with("spec.rules[0].matches[0].path.value"),
+        "{}",
+        refused.message
+    );
+}
