@@ -101,6 +101,9 @@ fn frontends_follow_what_changes() {
     let _server = world.serve(&mut interceptor);
     let dial = "dial(socket.socket(I4, T), '10.96.0.1', 80)";
 
+    let gone = frontends().map(|(address, _)| (address, None));
+    interceptor.change_frontends(gone).unwrap();
+    assert_eq!(interceptor.frontends(), 0);
     // The mapped form is the same address: both together are one entry.
     let twice = ["10.96.0.1:80", "[::ffff:10.96.0.1]:80"];
     interceptor
