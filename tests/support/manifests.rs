@@ -121,10 +121,8 @@ impl Service {
         }
         let mut yaml = format!(
             "apiVersion: v1\nkind: Service\nmetadata: {{name: {0}, namespace: default}}\n\
-             spec:\n  clusterIP: \"{1}\"\n  clusterIPs: {2:?}\n  ports:\n{service_ports}",
-            self.name,
-            self.ips.first().map_or("None", String::as_str),
-            if self.ips.is_empty() { vec!["None".to_owned()] } else { self.ips.clone() },
+             spec:\n  clusterIPs: {1:?}\n  ports:\n{service_ports}",
+            self.name, self.ips,
         );
         for (kind, is_kind) in [
             ("IPv4", SocketAddr::is_ipv4 as fn(&SocketAddr) -> bool),
