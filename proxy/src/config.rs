@@ -13,8 +13,8 @@ use crate::intercept::{FailPolicy, Options, find_cgroup2};
 /// Everything `run` needs to know.
 #[derive(Debug)]
 pub struct Config {
-    /// The folder of manifests.
-    pub manifests: PathBuf,
+    /// Where objects come from.
+    pub source: SourceConfig,
     /// This node's name.
     pub node_name: Option<String>,
     /// How to intercept; none without eBPF.
@@ -35,6 +35,15 @@ pub struct Config {
     pub access_log: bool,
     /// How logs look.
     pub log_format: LogFormat,
+}
+
+/// Where objects come from.
+#[derive(Debug)]
+pub enum SourceConfig {
+    /// A folder of manifests.
+    Folder(PathBuf),
+    /// The Kubernetes API: in-cluster, else by KUBECONFIG, if no file is named.
+    Kubernetes(Option<PathBuf>),
 }
 
 /// Worker threads, at most.
@@ -62,15 +71,27 @@ impl Config {
         if !(1..=MAX_WORKERS).contains(&workers) {
             faults.push(format!("--workers {workers}: must be from 1 to {MAX_WORKERS}"));
         }
-        let manifests = args.manifests.unwrap_or_else(|| {
-            faults.push(
-                "--manifests DIR is required: the Kubernetes API is not a source yet".to_owned(),
-            );
-            PathBuf::new()
-        });
-        if !manifests.as_os_str().is_empty() && !manifests.is_dir() {
-            faults.push(format!("--manifests {}: not a folder", manifests.display()));
-        }
+        let node_name = args.node_name.filter(|name| !name.is_empty());
+        let source = match (args.manifests, args.kubeconfig) {
+            (Some(folder), kubeconfig) => {
+                if !folder.is_dir() {
+                    faults.push(format!("--manifests {}: not a folder", folder.display()));
+                }
+                if kubeconfig.is_some() {
+                    faults.push("--manifests and --kubeconfig: there is one source".to_owned());
+                }
+                SourceConfig::Folder(folder)
+            }
+            (None, kubeconfig) => {
+                if node_name.is_none() && !args.no_ebpf {
+                    faults.push(
+                        "--node-name NAME (or NODE_NAME) is required: whose pods are to be asked for"
+                            .to_owned(),
+                    );
+                }
+                SourceConfig::Kubernetes(kubeconfig)
+            }
+        };
         if args.no_ebpf && args.listen.is_empty() {
             faults.push("--no-ebpf without --listen: there would be nothing to serve".to_owned());
         }
@@ -104,8 +125,8 @@ impl Config {
             }
         });
         let config = Self {
-            manifests,
-            node_name: args.node_name.filter(|name| !name.is_empty()),
+            source,
+            node_name,
             intercept,
             listen: args.listen,
             workers,
@@ -144,6 +165,7 @@ fn read(path: &Path) -> Result<RunArgs, String> {
 fn merge(flags: RunArgs, file: RunArgs) -> RunArgs {
     RunArgs {
         manifests: flags.manifests.or(file.manifests),
+        kubeconfig: flags.kubeconfig.or(file.kubeconfig),
         node_name: flags.node_name.or(file.node_name),
         cgroup: flags.cgroup.or(file.cgroup),
         bpffs: flags.bpffs.or(file.bpffs),
@@ -174,9 +196,26 @@ mod tests {
 
     #[test]
     fn all_faults_are_told_at_once() {
-        let args = RunArgs { workers: Some(0), no_ebpf: true, ..RunArgs::default() };
+        let manifests = Some("/nonexistent".into());
+        let args = RunArgs { workers: Some(0), no_ebpf: true, manifests, ..RunArgs::default() };
         let faults = Config::load(args).unwrap_err();
         assert_eq!(faults.len(), 3, "{faults:?}");
+    }
+
+    #[test]
+    fn there_is_one_source_and_the_api_is_asked_for_one_nodes_pods() {
+        let both = "manifests: /\nkubeconfig: /x\nnoEbpf: true\nlisten: ['127.0.0.1:1=a/b:80']\n";
+        assert_eq!(
+            load(both, RunArgs::default()).unwrap_err(),
+            ["--manifests and --kubeconfig: there is one source"]
+        );
+        let nobodys = load("cgroup: /\n", RunArgs::default()).unwrap_err();
+        assert!(nobodys[0].starts_with("--node-name NAME (or NODE_NAME)"), "{nobodys:?}");
+        let api = load(
+            "cgroup: /\nkubeconfig: /x\n",
+            RunArgs { node_name: Some("n".into()), ..RunArgs::default() },
+        );
+        assert!(matches!(api.unwrap().source, SourceConfig::Kubernetes(Some(_))));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -14,14 +15,14 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use crate::admin::{self, Admin, Readiness, Role};
-use crate::config::Config;
+use crate::config::{Config, SourceConfig};
 use crate::intercept::{
     Attach, Enrolment, Exits, Interceptor, OriginalDestinations, PodNetns, WorkerListeners,
 };
 use crate::listen::{Command, PlainListener, PodAttachment, open_plain, run_worker};
 use crate::runtime::{self, Clock, Published, Worker, WorkerThread};
-use crate::source::{self, Event, Problem};
-use crate::telemetry::{Gauges, Metrics, ShardSeed, render_exits};
+use crate::source::{self, Event, FolderSource, Health, KubeSource, Problem, Source};
+use crate::telemetry::{Gauges, Metrics, ShardSeed, render_exits, render_source_age};
 
 /// How long after a failure pods that could not be enrolled are tried again.
 const ENROL_AGAIN: Duration = Duration::from_secs(1);
@@ -49,7 +50,8 @@ struct Control {
     enrolment: Enrolment,
     gauges: Arc<Gauges>,
     ready: Readiness,
-    problems: Vec<Problem>,
+    problems: HashSet<Problem>,
+    health: Arc<Health>,
 }
 
 /// Runs the node's proxy until SIGTERM or SIGINT.
@@ -73,7 +75,13 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     let exits = interceptor.as_mut().map(Interceptor::take_exits).transpose()?;
 
     let gauges = Arc::new(Gauges::default());
-    let metrics = Arc::new(metrics(&config, Arc::clone(&gauges), exits));
+    let health = Arc::new(Health::new());
+    let mut metrics = metrics(&config, Arc::clone(&gauges), exits);
+    if let SourceConfig::Kubernetes(_) = config.source {
+        let health = Arc::clone(&health);
+        metrics.collect(move |text| render_source_age(text, health.age()));
+    }
+    let metrics = Arc::new(metrics);
     let destinations = interceptor.as_ref().map(Interceptor::original_destinations);
     let workers =
         Workers { threads: spawn_workers(&config, clock, &metrics, &published)?, destinations };
@@ -100,7 +108,8 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         enrolment: Enrolment::default(),
         gauges,
         ready,
-        problems: Vec::new(),
+        problems: HashSet::new(),
+        health,
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), workers = config.workers, open_files,
         metrics = %config.metrics, admin = %config.admin, "nodeway is running");
@@ -125,11 +134,7 @@ async fn control_flow(
         operators.spawn_local(interceptor.logger()?.run());
     }
     let (events, mut source) = mpsc::channel(EVENTS_AT_ONCE);
-    let manifests = config.manifests.clone();
-    operators.spawn_local(async move {
-        source::watch(manifests, events).await;
-        Ok(())
-    });
+    let mut source_thread = Some(start_source(config, &control.health, events)?);
     let (mut events, mut rested) = (Vec::new(), Instant::now());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -139,7 +144,9 @@ async fn control_flow(
         let resting = Instant::now() < rested;
         tokio::select! {
             n = source.recv_many(&mut events, EVENTS_AT_ONCE), if !resting => {
-                anyhow::ensure!(n > 0, "the source has ended");
+                if n == 0 {
+                    return Err(why_it_ended(source_thread.take()));
+                }
                 control.take(events.drain(..));
                 rested = Instant::now() + REST;
             }
@@ -168,8 +175,10 @@ impl Control {
     /// there yet: workers know a frontend before the kernel does, the kernel before pods are enrolled.
     fn take(&mut self, events: impl Iterator<Item = Event>) {
         let start = Instant::now();
-        for Event::State { changes, problems } in events {
-            self.tell(problems);
+        for Event { changes, problems } in events {
+            if let Some(problems) = problems {
+                self.tell(problems);
+            }
             for change in changes {
                 self.store.apply(change);
             }
@@ -220,16 +229,16 @@ impl Control {
         self.gauges.pods(enrolled, failed);
     }
 
-    /// Says what is wrong with the manifests, each thing once.
+    /// Says what is wrong with objects, each thing once.
     fn tell(&mut self, problems: Vec<Problem>) {
         for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
             tracing::error!("{problem}");
         }
         if problems.is_empty() && !self.problems.is_empty() {
-            tracing::info!("all manifests are good again");
+            tracing::info!("all objects are good again");
         }
-        self.gauges.manifest_problems(problems.len());
-        self.problems = problems;
+        self.gauges.object_problems(problems.len());
+        self.problems = problems.into_iter().collect();
     }
 
     /// Ends in order: the kernel stops redirecting, what is under way finishes, the programs go.
@@ -303,6 +312,41 @@ fn metrics(config: &Config, gauges: Arc<Gauges>, exits: Option<Exits>) -> Metric
         });
     }
     metrics
+}
+
+/// Starts the source on a thread of its own: reading a cluster's objects must not keep operators waiting.
+fn start_source(
+    config: &Config,
+    health: &Arc<Health>,
+    events: mpsc::Sender<Event>,
+) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let thread = std::thread::Builder::new().name("source".to_owned());
+    let started = match &config.source {
+        SourceConfig::Folder(folder) => {
+            let source = FolderSource { folder: folder.clone() };
+            thread.spawn(move || LocalSet::new().block_on(&runtime, source.run(events)))
+        }
+        SourceConfig::Kubernetes(kubeconfig) => {
+            let (kubeconfig, node_name) = (kubeconfig.clone(), config.node_name.clone());
+            let health = Arc::clone(health);
+            thread.spawn(move || {
+                LocalSet::new().block_on(&runtime, async move {
+                    let config = source::connect(kubeconfig.as_deref()).await?;
+                    KubeSource { config, node_name, health }.run(events).await
+                })
+            })
+        }
+    };
+    started.context("starting the source")
+}
+
+fn why_it_ended(source: Option<JoinHandle<anyhow::Result<()>>>) -> anyhow::Error {
+    match source.map(JoinHandle::join) {
+        Some(Ok(Err(error))) => error,
+        Some(Err(_)) => anyhow::anyhow!("the source has panicked"),
+        Some(Ok(Ok(()))) | None => anyhow::anyhow!("the source has ended"),
+    }
 }
 
 fn bind(address: std::net::SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {

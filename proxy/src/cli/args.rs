@@ -62,11 +62,14 @@ pub enum Command {
 #[derive(Debug, Default, Args, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RunArgs {
-    /// A folder of Kubernetes manifests (Service, EndpointSlice, Pod, Namespace, HTTPRoute), watched
-    /// for changes.
+    /// A folder of Kubernetes manifests (Service, EndpointSlice, Pod, Namespace, Node, HTTPRoute,
+    /// GRPCRoute, ReferenceGrant), watched for changes, instead of the Kubernetes API.
     #[arg(long, value_name = "DIR")]
     pub manifests: Option<PathBuf>,
-    /// This node's name: pods of other nodes are left alone.
+    /// How to reach the Kubernetes API [default: as a pod in the cluster, else by KUBECONFIG].
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// This node's name: pods of other nodes are left alone. Needed with the Kubernetes API.
     #[arg(long, env = "NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
     /// Where the eBPF programs are attached; by default the cgroup v2 mount.

@@ -191,9 +191,9 @@ impl Reading<'_> {
     }
 
     fn problem(&mut self, place: Place<'_>, object: Option<&str>, message: String) {
+        let Place { file, document } = place;
         self.problems.push(Problem {
-            file: place.file.to_path_buf(),
-            document: place.document,
+            place: Some(super::Place { file: file.to_path_buf(), document }),
             object: object.map(str::to_owned),
             message,
         });

@@ -1,33 +1,57 @@
-//! What is wrong in a folder.
+//! What is wrong in a source.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Something that is wrong in a folder.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+use nodeway_core::model::{Kind, ObjectName};
+
+/// Something that is wrong in a source.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Problem {
-    /// The file, relative to the folder.
-    pub file: PathBuf,
-    /// The document's place in it, counted from 1, and the line it begins on; none if the file itself
-    /// cannot be read.
-    pub document: Option<(usize, usize)>,
-    /// The object, if the document says so much.
+    /// Where it stands, if the source is a folder.
+    pub place: Option<Place>,
+    /// The object, if it is known.
     pub object: Option<String>,
     /// The field, if there is one, and what is wrong.
     pub message: String,
 }
 
+/// A place in a folder.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The file, relative to the folder.
+    pub file: PathBuf,
+    /// The document's place in it, counted from 1, and the line it begins on; none if the file itself
+    /// cannot be read.
+    pub document: Option<(usize, usize)>,
+}
+
 // === impl Problem ===
+
+impl Problem {
+    /// Something that is wrong with an object of the API.
+    pub(super) fn of_object(kind: Kind, name: &ObjectName, message: String) -> Self {
+        Self { place: None, object: Some(format!("{kind} {name}")), message }
+    }
+
+    /// Something that is wrong with all of a kind.
+    pub(super) fn of_kind(kind: Kind, message: String) -> Self {
+        Self { place: None, object: Some(kind.to_string()), message }
+    }
+}
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if let Some((number, line)) = self.document {
-            write!(f, ": document {number} (line {line})")?;
+        if let Some(Place { file, document }) = &self.place {
+            write!(f, "{}", file.display())?;
+            if let Some((number, line)) = document {
+                write!(f, ": document {number} (line {line})")?;
+            }
+            f.write_str(": ")?;
         }
         if let Some(object) = &self.object {
-            write!(f, ": {object}")?;
+            write!(f, "{object}: ")?;
         }
-        write!(f, ": {}", self.message)
+        f.write_str(&self.message)
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::files::{Inode, inode};
-use super::{Event, Folder, read_folder};
+use super::{Event, Folder, Source, read_folder};
 
 /// An editor or `kubectl` writes several times for one edit: read when it has been quiet so long.
 const QUIET: Duration = Duration::from_millis(50);
@@ -28,10 +28,22 @@ struct Watch {
     moves: mpsc::Receiver<()>,
 }
 
-/// Sends the state of `folder` to `events`, and every change of it, until nobody listens. Each time all
-/// files are read: renames, links and atomic replacements need no special thought. Only a link inside
-/// the folder to a file outside of it hides that file's edits.
-pub async fn watch(folder: PathBuf, events: mpsc::Sender<Event>) {
+/// A folder of manifests. At each change all files are read: renames, links and atomic replacements need
+/// no special thought. Only a link inside the folder to a file outside of it hides that file's edits.
+#[derive(Debug, Clone)]
+pub struct FolderSource {
+    /// Its path.
+    pub folder: PathBuf,
+}
+
+impl Source for FolderSource {
+    async fn run(self, events: mpsc::Sender<Event>) -> anyhow::Result<()> {
+        watch(self.folder, events).await;
+        Ok(())
+    }
+}
+
+async fn watch(folder: PathBuf, events: mpsc::Sender<Event>) {
     let mut state = Folder::default();
     let mut unreadable = false;
     // Watched before it is read: what changes in between is not missed.
@@ -48,7 +60,7 @@ pub async fn watch(folder: PathBuf, events: mpsc::Sender<Event>) {
         match read {
             Ok((changes, problems)) => {
                 unreadable = false;
-                if events.send(Event::State { changes, problems }).await.is_err() {
+                if events.send(Event { changes, problems: Some(problems) }).await.is_err() {
                     return;
                 }
             }
@@ -152,7 +164,7 @@ mod tests {
             let deadline = Instant::now() + Duration::from_secs(20);
             loop {
                 let event = tokio::time::timeout_at(deadline, self.events.recv());
-                let Some(Event::State { changes: c, problems: p }) = event.await.expect("in time")
+                let Some(Event { changes: c, problems: Some(p) }) = event.await.expect("in time")
                 else {
                     panic!("the watch ended");
                 };

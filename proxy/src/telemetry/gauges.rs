@@ -11,7 +11,7 @@ pub struct Gauges {
     snapshots: AtomicU64,
     compile_micros: AtomicU64,
     snapshot_problems: AtomicU64,
-    manifest_problems: AtomicU64,
+    object_problems: AtomicU64,
     frontends: AtomicU64,
     pods_enrolled: AtomicU64,
     pods_failed: AtomicU64,
@@ -28,9 +28,9 @@ impl Gauges {
         self.snapshot_problems.store(problems as u64, Ordering::Relaxed);
     }
 
-    /// So many things are wrong in the folder.
-    pub fn manifest_problems(&self, n: usize) {
-        self.manifest_problems.store(n as u64, Ordering::Relaxed);
+    /// So many things are wrong with objects.
+    pub fn object_problems(&self, n: usize) {
+        self.object_problems.store(n as u64, Ordering::Relaxed);
     }
 
     /// The kernel knows so many addresses.
@@ -72,7 +72,7 @@ impl Gauges {
         );
         let name = "nodeway_problems";
         text.family(name, Type::Gauge, "What is wrong with objects, each by itself or together.");
-        text.sample(name, &[("in", "manifests")], get(&self.manifest_problems));
+        text.sample(name, &[("in", "objects")], get(&self.object_problems));
         text.sample(name, &[("in", "snapshot")], get(&self.snapshot_problems));
         let name = "nodeway_pods";
         text.family(name, Type::Gauge, "Pods of this node that are to be caught.");
@@ -88,4 +88,12 @@ pub fn render_exits(text: &mut Text, exits: &[(&'static str, u64)]) {
     for (exit, count) in exits {
         text.sample(name, &[("exit", exit)], count);
     }
+}
+
+/// How old what the source has said may be.
+pub fn render_source_age(text: &mut Text, age: Duration) {
+    let name = "nodeway_source_age_seconds";
+    let help = "Since when the source's state is no longer known to be current; 0 while it is.";
+    text.family(name, Type::Gauge, help);
+    text.sample::<&str>(name, &[], format_args!("{:.3}", age.as_secs_f64()));
 }

@@ -12,7 +12,7 @@ mod shard;
 
 pub use counter::{Counter, Histogram};
 pub use family::{Family, Handle, IDLE_LIFE_SECONDS, Registry};
-pub use gauges::{Gauges, render_exits};
+pub use gauges::{Gauges, render_exits, render_source_age};
 pub use labels::{Flag, RequestKey, RequestLabels, TcpKey, TcpLabels};
 pub use render::{Text, Type};
 pub use shard::{

@@ -26,6 +26,7 @@ use gateway_api::referencegrants::ReferenceGrant;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use nodeway_core::model::{Kind, Object, ObjectName, RefusedRoute};
+use serde::Deserializer;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -128,8 +129,11 @@ pub fn recognise(document: &Value) -> Recognised {
     Recognised::Ours(Identity { kind, name: ObjectName::new(namespace, name) })
 }
 
-/// Translates `document`, which was recognised as `identity`.
-pub fn translate(identity: &Identity, document: Value) -> Translated {
+/// Translates `document`, a JSON value or text, which was recognised as `identity`.
+pub fn translate<'de>(
+    identity: &Identity,
+    document: impl Deserializer<'de, Error = serde_json::Error>,
+) -> Translated {
     match identity.kind {
         Kind::Namespace => parsed::<Namespace>(document, |o| namespace::namespace(identity, &o)),
         Kind::Service => parsed::<Service>(document, |o| service::service(identity, &o)),
@@ -146,7 +150,10 @@ pub fn translate(identity: &Identity, document: Value) -> Translated {
     }
 }
 
-fn parsed<T: DeserializeOwned>(document: Value, then: impl FnOnce(T) -> Translated) -> Translated {
+fn parsed<'de, T: DeserializeOwned>(
+    document: impl Deserializer<'de, Error = serde_json::Error>,
+    then: impl FnOnce(T) -> Translated,
+) -> Translated {
     match serde_path_to_error::deserialize(document) {
         Ok(object) => then(object),
         Err(error) => {

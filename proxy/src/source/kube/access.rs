@@ -1,0 +1,200 @@
+//! Requests to the API server, and what its refusals mean.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use kube::client::Body;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde::Deserialize;
+
+use crate::errors::chain;
+
+/// How long the server may take to begin an answer, or to go on with it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The way to the API server.
+pub(super) struct Access {
+    config: Config,
+    client: RefCell<Client>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The server does not serve the kind: its CRD is not installed.
+    Absent,
+    /// The server does not allow it; its words.
+    Forbidden(String),
+    /// The history that was asked for is compacted (410).
+    Gone,
+    /// The token is not valid, or not any more.
+    Unauthorized(String),
+    /// The request itself is refused (400, 422, or 500 before an answer); its words.
+    Refused(String),
+    /// The server is away, overloaded or broken.
+    Away(String),
+}
+
+/// What is used of an API `Status`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Status {
+    code: u16,
+    message: String,
+}
+
+/// The way to the API: by the file, else as a pod in the cluster, else by KUBECONFIG.
+///
+/// # Errors
+/// There is no way, or it cannot be used.
+pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Config> {
+    let options = KubeConfigOptions::default();
+    if let Some(path) = kubeconfig {
+        let told = || format!("--kubeconfig {}", path.display());
+        let file = Kubeconfig::read_from(path).with_context(told)?;
+        return Config::from_custom_kubeconfig(file, &options).await.with_context(told);
+    }
+    match Config::incluster() {
+        Ok(config) => Ok(config),
+        Err(_) => Config::from_kubeconfig(&options).await.context(
+            "no way to the Kubernetes API: not in a cluster, and no usable kubeconfig \
+             (give --kubeconfig FILE or KUBECONFIG, or --manifests DIR to do without)",
+        ),
+    }
+}
+
+// === impl Access ===
+
+impl Access {
+    pub(super) fn new(config: Config) -> Result<Self, kube::Error> {
+        let client = RefCell::new(Client::try_from(config.clone())?);
+        Ok(Self { config, client })
+    }
+
+    /// The server's address.
+    pub(super) fn server(&self) -> &http::Uri {
+        &self.config.cluster_url
+    }
+
+    /// Reads the token again from where it is.
+    pub(super) fn renew(&self) {
+        match Client::try_from(self.config.clone()) {
+            Ok(client) => *self.client.borrow_mut() = client,
+            Err(error) => {
+                tracing::debug!(error = %chain(&error), "the API's client stays as it was")
+            }
+        }
+    }
+
+    /// The whole answer to GET `path?query`.
+    pub(super) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Bytes, Trouble> {
+        let mut stream = self.stream(path, query).await?;
+        let mut whole = bytes::BytesMut::new();
+        while let Some(chunk) = stream.next(ANSWER_TIMEOUT).await? {
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// The answer to GET `path?query`, as it comes.
+    pub(super) async fn stream(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Stream, Trouble> {
+        let query: Vec<String> =
+            query.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let target = format!("{path}?{}", query.join("&"));
+        let request = Request::get(target)
+            .header(http::header::ACCEPT, "application/json")
+            .body(Body::empty())
+            .map_err(|error| Trouble::Away(error.to_string()))?;
+        let client = self.client.borrow().clone();
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, client.send(request)).await;
+        let answer = answer
+            .map_err(|_| Trouble::Away(format!("no answer within {ANSWER_TIMEOUT:?}")))?
+            .map_err(|error| trouble_of(&error))?;
+        if answer.status() == StatusCode::OK {
+            return Ok(Stream { body: answer.into_body() });
+        }
+        Err(refusal(answer).await)
+    }
+}
+
+fn trouble_of(error: &kube::Error) -> Trouble {
+    match error {
+        kube::Error::Api(status) => {
+            Status { code: status.code, message: status.message.clone() }.trouble()
+        }
+        // What fails before a request leaves: a token file that is gone, an exec plug-in.
+        kube::Error::Auth(error) => Trouble::Unauthorized(chain(error)),
+        error => Trouble::Away(chain(error)),
+    }
+}
+
+async fn refusal(answer: Response<Body>) -> Trouble {
+    let code = answer.status().as_u16();
+    let mut stream = Stream { body: answer.into_body() };
+    let mut text = Vec::new();
+    // A refusal is short; what is longer is not read to its end.
+    while let Ok(Some(chunk)) = stream.next(ANSWER_TIMEOUT).await {
+        text.extend_from_slice(&chunk);
+        if text.len() > 64 << 10 {
+            break;
+        }
+    }
+    let message = match serde_json::from_slice::<Status>(&text) {
+        Ok(status) if !status.message.is_empty() => status.message,
+        _ => String::from_utf8_lossy(&text).trim().chars().take(200).collect(),
+    };
+    Status { code, message }.trouble()
+}
+
+// === impl Status ===
+
+impl Status {
+    /// What it means.
+    pub(super) fn trouble(self) -> Trouble {
+        let told = || format!("{} ({})", self.message, self.code);
+        match self.code {
+            401 => Trouble::Unauthorized(told()),
+            403 => Trouble::Forbidden(self.message),
+            404 => Trouble::Absent,
+            410 => Trouble::Gone,
+            400 | 422 | 500 => Trouble::Refused(told()),
+            _ => Trouble::Away(told()),
+        }
+    }
+}
+
+/// An answer, as it comes.
+pub(super) struct Stream {
+    body: Body,
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// What has come next, or none at the end. Nothing for so long is trouble.
+    pub(super) async fn next(&mut self, patience: Duration) -> Result<Option<Bytes>, Trouble> {
+        loop {
+            let frame = tokio::time::timeout(patience, self.body.frame()).await;
+            let frame = frame.map_err(|_| Trouble::Away(format!("nothing for {patience:?}")))?;
+            match frame {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(Trouble::Away(chain(&error))),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! One kind kept up to date: a listing, then a watch from there on, and again from where it broke off.
+//!
+//! Listing and watching as Kubernetes' API concepts have it ("Efficient detection of changes").
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use nodeway_core::model::Kind;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+
+use super::access::{Access, Status, Trouble};
+use super::backoff::Backoff;
+use super::objects::{Objects, Said};
+use super::resource::Resource;
+
+/// Objects asked for at once.
+const PAGE: &str = "500";
+/// A watch is asked to end after so many seconds, and up to a quarter less: no herd.
+const WATCH_SECONDS: u64 = 300;
+/// The server sends a bookmark about once a minute; a connection that says nothing for so long is dead.
+const SILENCE: Duration = Duration::from_secs(150);
+/// A server that streams a listing does so without a pause; one that does not know how never ends it.
+const LISTING_SILENCE: Duration = Duration::from_secs(10);
+/// A watch that ended sooner, with nothing said, is a failure: else it would be asked for again at once.
+const SHORT: Duration = Duration::from_secs(1);
+/// After failures; the API servers of a big cluster have some thousands of us.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const MOST_WAIT: Duration = Duration::from_secs(30);
+/// At the end of a streamed listing.
+const INITIAL_END: &str = "k8s.io/initial-events-end";
+
+/// What a watch tells the hub.
+#[derive(Debug)]
+pub(super) struct Update {
+    pub(super) kind: Kind,
+    pub(super) said: Said,
+    pub(super) state: State,
+}
+
+/// How a kind is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum State {
+    /// A listing is under way: there may be more.
+    Listing,
+    /// All is known, and news will come.
+    Current,
+    /// The server does not serve the kind: there are no objects.
+    Absent,
+    /// The server does not allow it.
+    Forbidden(String),
+    /// There is no connection: what was known stays.
+    Away(String),
+}
+
+/// See the module.
+pub(super) struct Watch {
+    resource: Resource,
+    access: Rc<Access>,
+    /// Whether the server streams listings, as far as is known.
+    streaming: Rc<Cell<bool>>,
+    updates: mpsc::Sender<Update>,
+    objects: Objects,
+    /// The version up to which all is known; none before the first listing and after a 410.
+    position: Option<String>,
+    /// Which of the resource's versions is asked for.
+    version: usize,
+    backoff: Backoff,
+}
+
+/// Nobody listens any more.
+struct Unheard;
+
+/// What ends a turn.
+enum End {
+    Trouble(Trouble),
+    Unheard,
+}
+
+#[derive(Deserialize)]
+struct Page<'a> {
+    metadata: PageMetadata,
+    #[serde(borrow, default)]
+    items: Option<Vec<&'a RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageMetadata {
+    #[serde(default)]
+    resource_version: String,
+    #[serde(default)]
+    r#continue: String,
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    r#type: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Bookmark {
+    metadata: BookmarkMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BookmarkMetadata {
+    #[serde(default)]
+    resource_version: String,
+    #[serde(default)]
+    annotations: Option<std::collections::BTreeMap<String, String>>,
+}
+
+// === impl End ===
+
+impl From<Trouble> for End {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+impl From<Unheard> for End {
+    fn from(_: Unheard) -> Self {
+        Self::Unheard
+    }
+}
+
+// === impl Watch ===
+
+impl Watch {
+    pub(super) fn new(
+        resource: Resource,
+        access: Rc<Access>,
+        streaming: Rc<Cell<bool>>,
+        updates: mpsc::Sender<Update>,
+    ) -> Self {
+        let objects = Objects::new(resource.kind);
+        let backoff = Backoff::new(FIRST_WAIT, MOST_WAIT);
+        Self { resource, access, streaming, updates, objects, position: None, version: 0, backoff }
+    }
+
+    /// Goes on until nobody listens.
+    pub(super) async fn run(mut self) {
+        loop {
+            let wait = match self.turn().await {
+                Ok(()) => Duration::ZERO,
+                Err(End::Unheard) => return,
+                Err(End::Trouble(trouble)) => match self.settle(trouble).await {
+                    Ok(wait) => wait,
+                    Err(Unheard) => return,
+                },
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.updates.closed() => return,
+            }
+        }
+    }
+
+    /// What trouble means for this kind; how long to wait.
+    async fn settle(&mut self, trouble: Trouble) -> Result<Duration, Unheard> {
+        tracing::debug!(kind = %self.resource.kind, ?trouble, "a watch has ended");
+        let mut said = Said::default();
+        let state = match trouble {
+            Trouble::Gone => {
+                // A listing is due. The first one goes at once; a server that says so again and again
+                // is not asked again and again.
+                self.position = None;
+                return Ok(self.backoff.next());
+            }
+            Trouble::Absent => {
+                self.position = None;
+                self.version = (self.version + 1) % self.resource.versions.len();
+                if self.version != 0 {
+                    return Ok(Duration::ZERO);
+                }
+                self.objects.clear(&mut said);
+                State::Absent
+            }
+            Trouble::Forbidden(message) => State::Forbidden(format!(
+                "{message}: the proxy's ClusterRole needs the verbs list and watch on {}",
+                self.resource.rbac()
+            )),
+            Trouble::Unauthorized(message) => {
+                self.access.renew();
+                State::Away(message)
+            }
+            Trouble::Refused(message) | Trouble::Away(message) => State::Away(message),
+        };
+        self.tell(said, state).await?;
+        Ok(self.backoff.next())
+    }
+
+    /// A listing, if one is due, and a watch to its end.
+    async fn turn(&mut self) -> Result<(), End> {
+        if self.position.is_none() {
+            if self.streaming.get() {
+                match self.stream_listing().await {
+                    // Not everybody can stream: asked for in pages, it is the same.
+                    Err(End::Trouble(Trouble::Refused(why))) => {
+                        if self.streaming.replace(false) {
+                            tracing::debug!(why, "the server does not stream listings: in pages");
+                        }
+                    }
+                    ended => return ended,
+                }
+            }
+            self.list().await?;
+        }
+        self.watch().await
+    }
+
+    async fn list(&mut self) -> Result<(), End> {
+        let path = self.path();
+        let mut token = String::new();
+        self.objects.begin();
+        loop {
+            let mut query = self.selector();
+            query.push(("limit", PAGE.to_owned()));
+            if !token.is_empty() {
+                query.push(("continue", encode(&token)));
+            }
+            let query: Vec<_> = query.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            let body = self.access.get(&path, &query).await?;
+            let broken = |error: &dyn std::fmt::Display| {
+                Trouble::Away(format!("a listing that cannot be read: {error}"))
+            };
+            let text = std::str::from_utf8(&body).map_err(|error| broken(&error))?;
+            let page: Page<'_> = serde_json::from_str(text).map_err(|error| broken(&error))?;
+            let mut said = Said::default();
+            for item in page.items.iter().flatten() {
+                self.objects.apply(item.get(), &mut said);
+            }
+            token = page.metadata.r#continue;
+            if token.is_empty() {
+                self.objects.end(&mut said);
+                self.position = Some(page.metadata.resource_version);
+                self.tell(said, State::Current).await?;
+                return Ok(());
+            }
+            self.tell(said, State::Listing).await?;
+        }
+    }
+
+    /// A listing that goes over into a watch (KEP-3157).
+    async fn stream_listing(&mut self) -> Result<(), End> {
+        self.objects.begin();
+        let mut query = self.watching();
+        query.push(("sendInitialEvents", "true".to_owned()));
+        query.push(("resourceVersionMatch", "NotOlderThan".to_owned()));
+        self.follow(query, true).await
+    }
+
+    async fn watch(&mut self) -> Result<(), End> {
+        let mut query = self.watching();
+        query.push(("resourceVersion", encode(self.position.as_deref().unwrap_or_default())));
+        self.follow(query, false).await
+    }
+
+    /// Follows a watch to its end.
+    async fn follow(&mut self, query: Vec<(&str, String)>, mut listing: bool) -> Result<(), End> {
+        let began = Instant::now();
+        let query: Vec<_> = query.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let mut stream = self.access.stream(&self.path(), &query).await?;
+        if !listing {
+            self.tell(Said::default(), State::Current).await?;
+        }
+        let (mut text, mut any) = (Vec::new(), false);
+        loop {
+            let patience = if listing { LISTING_SILENCE } else { SILENCE };
+            let chunk = match stream.next(patience).await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) if listing => {
+                    return Err(Trouble::Refused("it ended before its end".to_owned()).into());
+                }
+                Ok(None) if !any && began.elapsed() < SHORT => {
+                    return Err(
+                        Trouble::Away("watches end as soon as they begin".to_owned()).into()
+                    );
+                }
+                Ok(None) => {
+                    self.backoff.reset();
+                    return Ok(());
+                }
+                Err(Trouble::Away(why)) if listing && !any => {
+                    return Err(Trouble::Refused(why).into());
+                }
+                Err(trouble) => return Err(trouble.into()),
+            };
+            text.extend_from_slice(&chunk);
+            let Some(end) = text.iter().rposition(|octet| *octet == b'\n') else { continue };
+            let mut said = Said::default();
+            let mut trouble = None;
+            for line in text[..end].split(|octet| *octet == b'\n').filter(|line| !line.is_empty()) {
+                match self.line(line, &mut listing, &mut said) {
+                    Ok(()) => any = true,
+                    Err(found) => {
+                        trouble = Some(found);
+                        break;
+                    }
+                }
+            }
+            text.drain(..=end);
+            if any && !listing {
+                self.backoff.reset();
+            }
+            let state = if listing { State::Listing } else { State::Current };
+            self.tell(said, state).await?;
+            if let Some(trouble) = trouble {
+                return Err(trouble.into());
+            }
+        }
+    }
+
+    fn line(&mut self, line: &[u8], listing: &mut bool, said: &mut Said) -> Result<(), Trouble> {
+        let broken = |error: &dyn std::fmt::Display| {
+            Trouble::Away(format!("an event that cannot be read: {error}"))
+        };
+        let line: Line<'_> = serde_json::from_slice(line).map_err(|error| broken(&error))?;
+        let object = line.object.get();
+        match &*line.r#type {
+            "ADDED" | "MODIFIED" => self.objects.apply(object, said),
+            "DELETED" => self.objects.delete(object, said),
+            "BOOKMARK" => {}
+            "ERROR" => {
+                let status: Status = serde_json::from_str(object).unwrap_or_default();
+                return Err(match status.trouble() {
+                    Trouble::Away(why) if *listing => Trouble::Refused(why),
+                    trouble => trouble,
+                });
+            }
+            other => return Err(broken(&format_args!("type {other:?}"))),
+        }
+        let Bookmark { metadata } = serde_json::from_str(object).map_err(|error| broken(&error))?;
+        let complete = line.r#type == "BOOKMARK"
+            && metadata
+                .annotations
+                .is_some_and(|a| a.get(INITIAL_END).is_some_and(|v| v == "true"));
+        if *listing && complete {
+            self.objects.end(said);
+            *listing = false;
+        }
+        // While a listing is under way, versions come in no order.
+        if !*listing && !metadata.resource_version.is_empty() {
+            self.position = Some(metadata.resource_version);
+        }
+        Ok(())
+    }
+
+    /// Tells the hub; nothing that it knows already.
+    async fn tell(&self, said: Said, state: State) -> Result<(), Unheard> {
+        if said.is_empty() && state == State::Listing {
+            return Ok(());
+        }
+        let update = Update { kind: self.resource.kind, said, state };
+        self.updates.send(update).await.map_err(|_| Unheard)
+    }
+
+    fn path(&self) -> String {
+        let versions = self.resource.versions;
+        self.resource.path(versions.get(self.version).copied().unwrap_or("v1"))
+    }
+
+    fn selector(&self) -> Vec<(&'static str, String)> {
+        let selector = self.resource.field_selector.as_deref();
+        selector.map(|selector| ("fieldSelector", encode(selector))).into_iter().collect()
+    }
+
+    fn watching(&self) -> Vec<(&'static str, String)> {
+        let mut query = self.selector();
+        let seconds = WATCH_SECONDS - fastrand::u64(..WATCH_SECONDS / 4);
+        query.push(("watch", "true".to_owned()));
+        query.push(("allowWatchBookmarks", "true".to_owned()));
+        query.push(("timeoutSeconds", seconds.to_string()));
+        query
+    }
+}
+
+/// Percent-encodes all but unreserved characters (RFC 3986, 2.3).
+fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for octet in text.bytes() {
+        if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
+            encoded.push(char::from(octet));
+        } else {
+            encoded.push_str(&format!("%{octet:02X}"));
+        }
+    }
+    encoded
+}
