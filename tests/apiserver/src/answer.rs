@@ -1,0 +1,80 @@
+//! Answers, and refusals as the API words them.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
+
+use crate::kinds::Resource;
+
+pub(crate) type Body = BoxBody<Bytes, Infallible>;
+
+/// A refusal: an API `Status`.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    pub(crate) code: u16,
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    pub(crate) fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { code, reason, message: message.into() }
+    }
+
+    pub(crate) fn not_found(resource: &Resource, name: &str) -> Self {
+        let message = format!("{} \"{name}\" not found", resource.qualified());
+        Self::new(404, "NotFound", message)
+    }
+
+    pub(crate) fn conflict(resource: &Resource, name: &str) -> Self {
+        let message = format!(
+            "Operation cannot be fulfilled on {} \"{name}\": the object has been modified; please apply your changes to the latest version and try again",
+            resource.qualified()
+        );
+        Self::new(409, "Conflict", message)
+    }
+
+    pub(crate) fn gone(version: u64, compacted: u64) -> Self {
+        Self::new(410, "Expired", format!("too old resource version: {version} ({compacted})"))
+    }
+
+    pub(crate) fn bad(message: impl Into<String>) -> Self {
+        Self::new(400, "BadRequest", message)
+    }
+
+    pub(crate) fn status(&self) -> Value {
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": self.message, "reason": self.reason, "code": self.code})
+    }
+
+    pub(crate) fn answer(&self) -> Response<Body> {
+        json_answer(StatusCode::from_u16(self.code).expect("a status code"), &self.status())
+    }
+}
+
+pub(crate) fn json_answer(status: StatusCode, value: &Value) -> Response<Body> {
+    bytes_answer(status, Bytes::from(value.to_string()))
+}
+
+pub(crate) fn bytes_answer(status: StatusCode, bytes: Bytes) -> Response<Body> {
+    Response::builder()
+        .status(status)
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(Full::new(bytes).boxed())
+        .expect("an answer")
+}
+
+/// What a path that leads nowhere is answered with.
+pub(crate) fn nowhere() -> Response<Body> {
+    Response::builder()
+        .status(StatusCode::NOT_FOUND)
+        .header(http::header::CONTENT_TYPE, "text/plain; charset=utf-8")
+        .body(Full::new(Bytes::from_static(b"404 page not found\n")).boxed())
+        .expect("an answer")
+}
