@@ -19,6 +19,8 @@ pub struct Config {
     pub node_name: Option<String>,
     /// How to intercept; none without eBPF.
     pub intercept: Option<Options>,
+    /// Whether another nodeway may listen on the same addresses: it is taken over from.
+    pub takeover: bool,
     /// Plain listeners.
     pub listen: Vec<ListenArg>,
     /// Worker threads, at least one.
@@ -122,12 +124,14 @@ impl Config {
                     FailPolicyArg::Open => FailPolicy::Open,
                     FailPolicyArg::Closed => FailPolicy::Closed,
                 },
+                takeover: args.takeover,
             }
         });
         let config = Self {
             source,
             node_name,
             intercept,
+            takeover: args.takeover,
             listen: args.listen,
             workers,
             enroll: match args.enroll.unwrap_or(EnrollArg::Label) {
@@ -169,6 +173,7 @@ fn merge(flags: RunArgs, file: RunArgs) -> RunArgs {
         node_name: flags.node_name.or(file.node_name),
         cgroup: flags.cgroup.or(file.cgroup),
         bpffs: flags.bpffs.or(file.bpffs),
+        takeover: flags.takeover || file.takeover,
         listen: if flags.listen.is_empty() { file.listen } else { flags.listen },
         no_ebpf: flags.no_ebpf || file.no_ebpf,
         workers: flags.workers.or(file.workers),

@@ -17,17 +17,16 @@ use tokio::task::LocalSet;
 use crate::admin::{self, Admin, Readiness, Role};
 use crate::config::{Config, SourceConfig};
 use crate::intercept::{
-    Attach, Enrolment, Exits, Interceptor, OriginalDestinations, PodNetns, WorkerListeners,
+    Attach, Enrolment, Exits, InterceptError, Interceptor, Options, OriginalDestinations, PodNetns,
+    WorkerListeners,
 };
-use crate::listen::{Command, PlainListener, PodAttachment, open_plain, run_worker};
-use crate::runtime::{self, Clock, Published, Worker, WorkerThread};
+use crate::listen::{Command, PlainListener, PodAttachment, run_worker};
+use crate::runtime::{self, Clock, Listening, Published, Worker, WorkerThread};
 use crate::source::{self, Event, FolderSource, Health, KubeSource, Problem, Source};
 use crate::telemetry::{Gauges, Metrics, ShardSeed, render_exits, render_source_age};
 
-/// How long after a failure pods that could not be enrolled are tried again.
-const ENROL_AGAIN: Duration = Duration::from_secs(1);
-/// How often it is looked whether enrolled pods' namespaces are still where they were.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How often the kernel side is looked after.
+const LOOK_AFTER: Duration = Duration::from_secs(5);
 
 /// What the source has said meanwhile is compiled together, so many events at most.
 const EVENTS_AT_ONCE: usize = 256;
@@ -38,6 +37,15 @@ const REST: Duration = Duration::from_millis(5);
 struct Workers {
     threads: Vec<WorkerThread<Command>>,
     destinations: Option<OriginalDestinations>,
+    gauges: Arc<Gauges>,
+}
+
+/// The kernel side, and whom it catches.
+struct Catching {
+    interceptor: Interceptor,
+    enrolment: Enrolment,
+    /// When the kernel side is looked after.
+    look_after: Instant,
 }
 
 /// The control flow's state.
@@ -46,8 +54,7 @@ struct Control {
     compiler: Compiler,
     published: Arc<Published>,
     workers: Workers,
-    interceptor: Option<Interceptor>,
-    enrolment: Enrolment,
+    catching: Option<Catching>,
     gauges: Arc<Gauges>,
     ready: Readiness,
     problems: HashSet<Problem>,
@@ -63,16 +70,19 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     let clock = Clock::start();
     let published = Arc::new(Published::new());
     // Addresses first: a second instance fails here, before it touches anything.
-    let metrics_listener = bind(config.metrics, "--metrics")?;
-    let admin_listener = bind(config.admin, "--admin")?;
+    let takeover = config.takeover;
+    let open = |flag: &str, address, v6_only, n| {
+        let listeners = Listening { address, v6_only, takeover }.open(n);
+        listeners.with_context(|| format!("{flag} {address}"))
+    };
+    let metrics_listeners = open("--metrics", config.metrics, false, 1)?;
+    let admin_listeners = open("--admin", config.admin, false, 1)?;
     let mut plain = Vec::new();
     for listen in &config.listen {
-        let listeners = open_plain(listen.address, config.workers)
-            .with_context(|| format!("--listen {}", listen.address))?;
-        plain.push((listen.clone(), listeners));
+        plain.push((listen.clone(), open("--listen", listen.address, true, config.workers)?));
     }
-    let mut interceptor = config.intercept.as_ref().map(Interceptor::start).transpose()?;
-    let exits = interceptor.as_mut().map(Interceptor::take_exits).transpose()?;
+    let mut catching = config.intercept.as_ref().map(Catching::start).transpose()?;
+    let exits = catching.as_mut().map(|c| c.interceptor.take_exits()).transpose()?;
 
     let gauges = Arc::new(Gauges::default());
     let health = Arc::new(Health::new());
@@ -82,9 +92,11 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         metrics.collect(move |text| render_source_age(text, health.age()));
     }
     let metrics = Arc::new(metrics);
-    let destinations = interceptor.as_ref().map(Interceptor::original_destinations);
-    let workers =
-        Workers { threads: spawn_workers(&config, clock, &metrics, &published)?, destinations };
+    let workers = Workers {
+        threads: spawn_workers(&config, clock, &metrics, &published)?,
+        destinations: catching.as_ref().map(|c| c.interceptor.original_destinations()),
+        gauges: Arc::clone(&gauges),
+    };
     for (listen, listeners) in plain {
         for (worker, listener) in workers.threads.iter().zip(listeners) {
             let (service, port) = (listen.service.clone(), listen.port);
@@ -104,8 +116,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         }),
         published,
         workers,
-        interceptor,
-        enrolment: Enrolment::default(),
+        catching,
         gauges,
         ready,
         problems: HashSet::new(),
@@ -114,24 +125,29 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), workers = config.workers, open_files,
         metrics = %config.metrics, admin = %config.admin, "nodeway is running");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new()
-        .block_on(&runtime, control_flow(&config, control, admin, metrics_listener, admin_listener))
+    LocalSet::new().block_on(
+        &runtime,
+        control_flow(&config, control, admin, metrics_listeners, admin_listeners),
+    )
 }
 
 async fn control_flow(
     config: &Config,
     mut control: Control,
     admin: Admin,
-    metrics_listener: TcpListener,
-    admin_listener: TcpListener,
+    metrics_listeners: Vec<TcpListener>,
+    admin_listeners: Vec<TcpListener>,
 ) -> anyhow::Result<()> {
     let mut operators = tokio::task::JoinSet::new();
-    operators.spawn_local(admin::serve(metrics_listener, Role::Metrics, admin.clone()));
-    operators.spawn_local(admin::serve(admin_listener, Role::Admin, admin));
-    if let Some(interceptor) = &mut control.interceptor
+    let metrics = metrics_listeners.into_iter().map(|listener| (listener, Role::Metrics));
+    let admins = admin_listeners.into_iter().map(|listener| (listener, Role::Admin));
+    for (listener, role) in metrics.chain(admins) {
+        operators.spawn_local(admin::serve(listener, role, admin.clone()));
+    }
+    if let Some(catching) = &mut control.catching
         && tracing::enabled!(tracing::Level::DEBUG)
     {
-        operators.spawn_local(interceptor.logger()?.run());
+        operators.spawn_local(catching.interceptor.logger()?.run());
     }
     let (events, mut source) = mpsc::channel(EVENTS_AT_ONCE);
     let mut source_thread = Some(start_source(config, &control.health, events)?);
@@ -139,8 +155,7 @@ async fn control_flow(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     loop {
-        let (enrolled, failed) = control.enrolment.count();
-        let again = if failed > 0 { ENROL_AGAIN } else { LOOK_AGAIN };
+        let again = control.catching.as_ref().map(Catching::next);
         let resting = Instant::now() < rested;
         tokio::select! {
             n = source.recv_many(&mut events, EVENTS_AT_ONCE), if !resting => {
@@ -151,7 +166,7 @@ async fn control_flow(
                 rested = Instant::now() + REST;
             }
             () = tokio::time::sleep_until(rested.into()), if resting => {}
-            () = tokio::time::sleep(again), if enrolled + failed > 0 => control.enrol(),
+            () = until(again) => control.enrol(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             Some(ended) = operators.join_next() => {
@@ -186,7 +201,12 @@ impl Control {
         if let Some(compiled) = self.compiler.compile(&mut self.store) {
             self.put_in_force(compiled, start);
         }
-        self.ready.set(true);
+        if !self.ready.get() {
+            if let Some(Catching { interceptor, .. }) = &mut self.catching {
+                interceptor.take_over();
+            }
+            self.ready.set(true);
+        }
     }
 
     fn put_in_force(&mut self, compiled: Compiled, start: Instant) {
@@ -199,16 +219,17 @@ impl Control {
             }
         }
         self.published.publish(Arc::clone(&snapshot));
-        if let Some(interceptor) = &mut self.interceptor {
+        if let Some(Catching { interceptor, enrolment, .. }) = &mut self.catching {
             let mode = |address| snapshot.frontend(address).map(|_| Mode::L7);
             let changes = frontends.into_iter().map(|address| (address, mode(address)));
             if let Err(error) = interceptor.change_frontends(changes) {
                 tracing::error!(%error, "some Services are not caught");
             }
             self.gauges.frontends(interceptor.frontends());
-        }
-        if pods {
-            self.enrol();
+            if pods {
+                enrolment.want(snapshot.pods(), start, interceptor, &mut self.workers);
+                self.enrol();
+            }
         }
         self.gauges.compiled(start.elapsed(), snapshot.problems().len());
         tracing::debug!(generation = self.published.generation(), took = ?start.elapsed(),
@@ -221,12 +242,19 @@ impl Control {
     }
 
     fn enrol(&mut self) {
-        let Some(interceptor) = &mut self.interceptor else { return };
-        let snapshot = self.published.load();
-        let workers = self.workers.threads.len();
-        self.enrolment.reconcile(snapshot.pods(), workers, interceptor, &mut self.workers);
-        let (enrolled, failed) = self.enrolment.count();
-        self.gauges.pods(enrolled, failed);
+        let Some(Catching { interceptor, enrolment, look_after }) = &mut self.catching else {
+            return;
+        };
+        let (now, workers) = (Instant::now(), self.workers.threads.len());
+        if *look_after <= now {
+            *look_after = now + LOOK_AFTER;
+            if let Err(error) = interceptor.look_after() {
+                tracing::error!(%error, "connects are not caught");
+            }
+        }
+        enrolment.proceed(now, workers, interceptor, &mut self.workers);
+        let (enrolled, starting, failed) = enrolment.count();
+        self.gauges.pods(enrolled, starting, failed);
     }
 
     /// Says what is wrong with objects, each thing once.
@@ -244,8 +272,8 @@ impl Control {
     /// Ends in order: the kernel stops redirecting, what is under way finishes, the programs go.
     async fn drain(mut self, patience: Duration) -> anyhow::Result<()> {
         self.ready.set(false);
-        if let Some(interceptor) = &mut self.interceptor {
-            self.enrolment.clear(interceptor, &mut self.workers);
+        if let Some(Catching { interceptor, enrolment, .. }) = &mut self.catching {
+            enrolment.clear(interceptor, &mut self.workers);
         }
         for worker in &self.workers.threads {
             worker.tell(Command::Drain(patience));
@@ -258,9 +286,25 @@ impl Control {
                 tracing::error!("a worker panicked");
             }
         }
-        drop(self.interceptor);
+        drop(self.catching);
         tracing::info!("ended");
         Ok(())
+    }
+}
+
+// === impl Catching ===
+
+impl Catching {
+    fn start(options: &Options) -> Result<Self, InterceptError> {
+        let interceptor = Interceptor::start(options)?;
+        let now = Instant::now();
+        let enrolment = Enrolment::new(&options.cgroup, now);
+        Ok(Self { interceptor, enrolment, look_after: now + LOOK_AFTER })
+    }
+
+    /// When there is something to do again.
+    fn next(&self) -> Instant {
+        self.enrolment.next().map_or(self.look_after, |next| next.min(self.look_after))
     }
 }
 
@@ -283,6 +327,10 @@ impl Attach for Workers {
         for worker in &self.threads {
             worker.tell(Command::Detach(cookie));
         }
+    }
+
+    fn caught(&mut self, after: Duration) {
+        self.gauges.pod_enrolled(after);
     }
 }
 
@@ -349,6 +397,10 @@ fn why_it_ended(source: Option<JoinHandle<anyhow::Result<()>>>) -> anyhow::Error
     }
 }
 
-fn bind(address: std::net::SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).with_context(|| format!("{flag} {address}"))
+/// At this moment, or never.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
 }

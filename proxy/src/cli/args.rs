@@ -79,6 +79,10 @@ pub struct RunArgs {
     /// [default: /sys/fs/bpf].
     #[arg(long, value_name = "DIR")]
     pub bpffs: Option<PathBuf>,
+    /// Take over from a nodeway that serves the cgroup already, without a gap: its connections stay
+    /// its own until it is stopped. Without this a second one is refused.
+    #[arg(long)]
+    pub takeover: bool,
     /// A plain listener that stands for a Service's port; may be given several times.
     #[arg(long, value_name = "ADDR=NAMESPACE/SERVICE:PORT")]
     pub listen: Vec<ListenArg>,

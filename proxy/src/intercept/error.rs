@@ -44,15 +44,23 @@ pub enum InterceptError {
         /// Why.
         error: io::Error,
     },
-    /// Another process owns the cgroup.
+    /// Another process serves the cgroup.
     #[error(
-        "another nodeway already serves cgroup {cgroup} (its lock on {pins} is held); stop it first, or name another --cgroup"
+        "another nodeway already serves cgroup {cgroup} (it holds a lock on {pins}); stop it first, take over from it with --takeover, or name another --cgroup"
     )]
     Owned {
         /// The cgroup.
         cgroup: PathBuf,
         /// The locked directory.
         pins: PathBuf,
+    },
+    /// Two other processes serve the cgroup.
+    #[error(
+        "two nodeways serve cgroup {cgroup}: one is taking over from the other already; wait until that one has ended"
+    )]
+    TakenOver {
+        /// The cgroup.
+        cgroup: PathBuf,
     },
     /// The kernel did not take the programs or maps.
     #[error("loading the eBPF object: {0}")]

@@ -12,7 +12,7 @@ use super::frontends::Frontends;
 use super::log::KernelLog;
 use super::owner::Owner;
 use super::programs;
-use super::{InterceptError, OriginalDestinations, PodNetns, probe};
+use super::{InterceptError, OriginalDestinations, PodNetns, bpf, probe};
 use crate::errors::chain;
 
 /// What becomes of a connect to a Service while the proxy is away.
@@ -33,6 +33,8 @@ pub struct Options {
     pub bpffs: PathBuf,
     /// What becomes of connects while the proxy is away.
     pub fail_policy: FailPolicy,
+    /// Whether another process that serves the cgroup is to be taken over from.
+    pub takeover: bool,
 }
 
 /// Programs and maps in the kernel, owned by this process. Dropped, they are gone.
@@ -43,8 +45,11 @@ pub struct Interceptor {
     destinations: OriginalDestinations,
     listener_mark: u32,
     ebpf: Ebpf,
+    cgroup: PathBuf,
+    /// The pins of the process that is taken over from, until it has gone.
+    predecessor: Option<PathBuf>,
     /// Last: what it unpins on drop is held by the fields above until then.
-    _owner: Owner,
+    owner: Owner,
 }
 
 /// What the programs have counted.
@@ -61,7 +66,7 @@ impl Interceptor {
     /// The kernel or the cgroup refuses, or another process owns the cgroup. Nothing is left behind.
     pub fn start(options: &Options) -> Result<Self, InterceptError> {
         warn_if_private(&options.cgroup);
-        let owner = Owner::take(&options.cgroup, &options.bpffs)?;
+        let (owner, predecessor) = Owner::take(&options.cgroup, &options.bpffs, options.takeover)?;
         // Any number but 0, which is what sockets without a mark have.
         let listener_mark = fastrand::u32(1..);
         let mut ebpf = programs::load(listener_mark, options.fail_policy)?;
@@ -69,16 +74,55 @@ impl Interceptor {
         let netns = take(&mut ebpf, "NETNS")?;
         let mut proxy: Array<MapData, _> = take(&mut ebpf, "PROXY")?;
         let destinations = OriginalDestinations::new(take_data(&mut ebpf, "FLOWS")?)?;
-        let pins = owner.pins()?;
-        programs::attach(&mut ebpf, &options.cgroup, &pins)?;
+        let (cgroup, pins) = (options.cgroup.clone(), owner.pins());
+        programs::attach(&mut ebpf, &programs::ALL, &cgroup, pins)?;
         // Attached first, then what a crash has left: no connect in between goes uncaught for want
         // of programs, and the old ones leave connects alone because their listeners are gone.
-        owner.remove_stale(&pins);
+        owner.remove_stale();
         owner.remove_orphans();
         let tgid = probe::introduce(&mut proxy)?;
-        tracing::info!(cgroup = %options.cgroup.display(), pins = %pins.display(), ?tgid,
+        tracing::info!(cgroup = %cgroup.display(), pins = %pins.display(), ?tgid,
+            predecessor = predecessor.as_ref().map(|pins| tracing::field::display(pins.display())),
             "eBPF programs attached");
-        Ok(Self { frontends, netns, destinations, listener_mark, ebpf, _owner: owner })
+        Ok(Self { frontends, netns, destinations, listener_mark, ebpf, cgroup, predecessor, owner })
+    }
+
+    /// Takes over from a predecessor, if there is one: from now on connects are ours. Programs of both
+    /// ran so far, and the older ones were first. Its other programs stay until it ends, for the
+    /// connections that it has begun; it serves these to their end.
+    pub fn take_over(&mut self) {
+        let Some(pins) = &self.predecessor else { return };
+        for program in programs::DECIDING {
+            if let Err(error) = bpf::detach(&pins.join(program)) {
+                // It has ended meanwhile, as a rule.
+                tracing::warn!(program, %error, "cannot detach the predecessor's program");
+            }
+        }
+        tracing::info!(pins = %pins.display(), "taken over");
+    }
+
+    /// Looks after a take-over, from time to time: removes what a predecessor has left that was killed;
+    /// and if a successor took over from us and has gone, connects are ours again.
+    ///
+    /// # Errors
+    /// The kernel refuses to attach the programs again.
+    pub fn look_after(&mut self) -> Result<(), InterceptError> {
+        let pins = self.owner.pins();
+        let succeeded = bpf::is_detached(&pins.join(programs::DECIDING[0])).unwrap_or(false);
+        if !succeeded && self.predecessor.is_none() || !self.owner.remove_stale() {
+            return Ok(());
+        }
+        self.predecessor = None;
+        if succeeded {
+            for program in programs::DECIDING {
+                let pin = pins.join(program);
+                std::fs::remove_file(&pin)
+                    .map_err(|error| InterceptError::Bpffs { path: pin, error })?;
+            }
+            programs::attach(&mut self.ebpf, &programs::DECIDING, &self.cgroup, pins)?;
+            tracing::warn!("the process that took over has gone: connects are caught here again");
+        }
+        Ok(())
     }
 
     /// Changes the kernel's frontends: what each address is now, none if it is no frontend any more.

@@ -9,6 +9,7 @@ mod enrolment;
 mod error;
 mod frontends;
 mod interceptor;
+mod kubepods;
 mod listeners;
 mod log;
 mod netns;
@@ -16,7 +17,9 @@ mod object;
 mod original;
 mod owner;
 mod probe;
+mod processes;
 mod programs;
+mod waiting;
 
 pub use cgroup::{find_cgroup2, kernel_has_bpffs};
 pub use enrolment::{Attach, Enrolment};

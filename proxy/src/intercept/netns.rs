@@ -17,11 +17,24 @@ const SO_NETNS_COOKIE: libc::c_int = 71;
 /// `NSFS_MAGIC` (linux/magic.h).
 const NSFS_MAGIC: u64 = 0x6e73_6673;
 
+/// The init process's namespace: the host's, where the host's processes can be seen.
+const INIT: &str = "/proc/1/ns/net";
+/// This process's own.
+const OWN: &str = "/proc/self/ns/net";
+
 /// A pod's network namespace. It lives as long as this does.
 #[derive(Debug)]
 pub struct PodNetns {
     file: File,
+    identity: Identity,
     cookie: u64,
+}
+
+/// Which namespace it is, as long as it lives: an inode of nsfs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) device: u64,
+    pub(super) inode: u64,
 }
 
 /// This thread is in a pod's namespace until this is dropped. Never held across an `await`: the
@@ -47,13 +60,17 @@ impl PodNetns {
         if !u64::try_from(kind).is_ok_and(|kind| kind == NSFS_MAGIC) {
             return Err(failed(io::Error::other("not a namespace")));
         }
-        let mut netns = Self { file, cookie: 0 };
-        netns.cookie = netns.run(cookie_here).and_then(|cookie| cookie).map_err(failed)?;
-        let host = cookie_here().map_err(failed)?;
-        if netns.cookie == host {
+        let identity = Identity::from(file.metadata().map_err(failed)?);
+        if hosts().contains(&identity) {
             return Err(failed(io::Error::other("it is the host's own; that is never enrolled")));
         }
+        let mut netns = Self { file, identity, cookie: 0 };
+        netns.cookie = netns.run(cookie_here).and_then(|cookie| cookie).map_err(failed)?;
         Ok(netns)
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        self.identity
     }
 
     /// The kernel's number for it, never used twice.
@@ -64,9 +81,7 @@ impl PodNetns {
     /// Whether `path` still leads to this namespace. A pod that is made anew under its old name gets
     /// another one; this one's inode is not used again as long as it is open here.
     pub fn is_at(&self, path: &Path) -> bool {
-        let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
-        let here = self.file.metadata().map(identity);
-        here.is_ok_and(|here| std::fs::metadata(path).is_ok_and(|there| identity(there) == here))
+        Identity::of(path).is_ok_and(|there| there == self.identity)
     }
 
     /// Runs `f` in the namespace, on this thread, and comes back, also from a panic. For making
@@ -79,6 +94,21 @@ impl PodNetns {
         let result = f();
         drop(inside);
         Ok(result)
+    }
+}
+
+// === impl Identity ===
+
+impl Identity {
+    /// Of what this path leads to.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        std::fs::metadata(path).map(Self::from)
+    }
+}
+
+impl From<std::fs::Metadata> for Identity {
+    fn from(found: std::fs::Metadata) -> Self {
+        Self { device: found.dev(), inode: found.ino() }
     }
 }
 
@@ -113,8 +143,14 @@ fn home() -> io::Result<BorrowedFd<'static>> {
         return Ok(home.as_fd());
     }
     // The main thread never stays anywhere else, so another thread asking now sees the same.
-    let file = File::open("/proc/self/ns/net")?;
+    let file = File::open(OWN)?;
     Ok(HOME.get_or_init(|| file).as_fd())
+}
+
+/// The namespaces that are never a pod's: the host's, and this process's own, which is another one where
+/// the proxy runs as a pod.
+pub(super) fn hosts() -> Vec<Identity> {
+    [INIT, OWN].iter().filter_map(|path| Identity::of(Path::new(path)).ok()).collect()
 }
 
 fn cookie_here() -> io::Result<u64> {

@@ -1,9 +1,14 @@
-//! One owner per cgroup, and the directory where its links are pinned.
+//! Who serves a cgroup, and the directories where links are pinned.
+//!
+//! A process pins its links in a directory of its own, `<bpffs>/nodeway/<inode of the cgroup>/v<ABI>-<n>`,
+//! and holds a lock on that, which the kernel gives back with the process, however it ends. A directory
+//! that nobody has locked is what a crash has left.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nodeway_ebpf::ABI_VERSION;
 use rustix::fs::{FlockOperation, flock};
@@ -12,56 +17,72 @@ use super::InterceptError;
 use super::bpf::{detach, is_detached};
 use super::cgroup::{cgroup_id, ensure_bpffs};
 
-/// Ownership of a cgroup: a lock on its directory of pins, which the kernel gives back with the
-/// process, however that ends.
+/// Whoever else is starting on the cgroup needs a moment only.
+const TURN: Duration = Duration::from_secs(5);
+
+/// This process's directory of pins, and the right to serve the cgroup.
 #[derive(Debug)]
 pub(super) struct Owner {
-    _lock: File,
     /// `<bpffs>/nodeway/<inode of the cgroup>`.
     directory: PathBuf,
+    /// Ours, in there.
+    pins: PathBuf,
+    _lock: File,
 }
 
+// === impl Owner ===
+
 impl Owner {
-    /// Takes ownership.
-    pub(super) fn take(cgroup: &Path, bpffs: &Path) -> Result<Self, InterceptError> {
+    /// Takes ownership. If another process serves the cgroup, it is an error, or with `takeover` that
+    /// one's directory of pins is given beside.
+    pub(super) fn take(
+        cgroup: &Path,
+        bpffs: &Path,
+        takeover: bool,
+    ) -> Result<(Self, Option<PathBuf>), InterceptError> {
         let id = cgroup_id(cgroup)?;
         ensure_bpffs(bpffs)?;
         let directory = bpffs.join("nodeway").join(id.to_string());
         let failed = |error| InterceptError::Bpffs { path: directory.clone(), error };
-        loop {
-            fs::create_dir_all(&directory).map_err(failed)?;
-            let lock = match File::open(&directory) {
-                Ok(lock) => lock,
-                // A former owner has just tidied up behind itself.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(failed(error)),
-            };
-            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(rustix::io::Errno::WOULDBLOCK) => {
-                    let (cgroup, pins) = (cgroup.to_owned(), directory);
-                    return Err(InterceptError::Owned { cgroup, pins });
-                }
-                Err(errno) => return Err(failed(errno.into())),
-            }
-            // What was locked may have been removed before the lock was had.
-            let locked = lock.metadata().map_err(failed)?.ino();
-            if fs::metadata(&directory).is_ok_and(|now| now.ino() == locked) {
-                return Ok(Self { _lock: lock, directory });
-            }
-        }
+        // One at a time looks around and makes its directory.
+        let _turn = turn(&directory, TURN).map_err(failed)?;
+        let mut serving: Vec<PathBuf> =
+            entries(&directory).filter(|pins| lock(pins).is_none()).collect();
+        let cgroup = cgroup.to_owned();
+        let predecessor = match serving.pop() {
+            Some(pins) if !takeover => return Err(InterceptError::Owned { cgroup, pins }),
+            Some(_) if !serving.is_empty() => return Err(InterceptError::TakenOver { cgroup }),
+            other => other,
+        };
+        let pins = free_name(&directory);
+        fs::create_dir(&pins).map_err(failed)?;
+        let Some(lock) = lock(&pins) else {
+            return Err(InterceptError::Owned { cgroup, pins });
+        };
+        Ok((Self { directory, pins, _lock: lock }, predecessor))
     }
 
-    /// Where this version's links are pinned until the new ones of a start are all in place.
-    pub(super) fn pins(&self) -> Result<PathBuf, InterceptError> {
-        // A crashed owner of the same version may have left links under the name that is wanted.
-        let base = format!("v{ABI_VERSION}");
-        let taken = |n: &u32| self.directory.join(format!("{base}-{n}")).exists();
-        let n = (1..u32::MAX).find(|n| !taken(n)).unwrap_or(u32::MAX);
-        let pins = self.directory.join(format!("{base}-{n}"));
-        fs::create_dir(&pins)
-            .map_err(|error| InterceptError::Bpffs { path: pins.clone(), error })?;
-        Ok(pins)
+    /// Where this process's links are pinned.
+    pub(super) fn pins(&self) -> &Path {
+        &self.pins
+    }
+
+    /// Removes what crashed owners have left, of any version. Their programs are detached by that.
+    /// Whether no other process serves the cgroup then.
+    pub(super) fn remove_stale(&self) -> bool {
+        // Somebody else's turn: another time.
+        let Ok(_turn) = turn(&self.directory, Duration::ZERO) else { return false };
+        let others = entries(&self.directory).filter(|pins| *pins != self.pins);
+        let mut alone = true;
+        for pins in others {
+            let Some(_lock) = lock(&pins) else {
+                alone = false;
+                continue;
+            };
+            tracing::info!(path = %pins.display(), "removing what a crash has left");
+            remove_pins(&pins);
+        }
+        alone
     }
 
     /// Removes the pins of crashed owners whose cgroups are gone: their programs were detached with the
@@ -75,35 +96,66 @@ impl Owner {
             if pins.peek().is_none() || !pins.all(|pin| is_detached(&pin).unwrap_or(false)) {
                 continue;
             }
-            let free = File::open(&other)
-                .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok());
-            if free {
+            let Ok(_turn) = turn(&other, Duration::ZERO) else { continue };
+            let locks: Vec<_> = entries(&other).map(|pins| (lock(&pins), pins)).collect();
+            if locks.iter().all(|(lock, _)| lock.is_some()) {
                 tracing::info!(path = %other.display(), "removing the pins of a cgroup that is gone");
-                entries(&other).for_each(|pins| remove_pins(&pins));
+                locks.iter().for_each(|(_, pins)| remove_pins(pins));
                 let _ = fs::remove_dir(&other);
             }
-        }
-    }
-
-    /// Removes the pins of crashed owners, of any version: all but `keep`. Their programs are
-    /// detached by that.
-    pub(super) fn remove_stale(&self, keep: &Path) {
-        for path in entries(&self.directory).filter(|path| path != keep) {
-            tracing::info!(path = %path.display(), "removing what a crash has left");
-            remove_pins(&path);
         }
     }
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        entries(&self.directory).for_each(|path| remove_pins(&path));
+        remove_pins(&self.pins);
         let _ = fs::remove_dir(&self.directory);
         // Shared with the owners of other cgroups: goes with the last.
         if let Some(parent) = self.directory.parent() {
             let _ = fs::remove_dir(parent);
         }
     }
+}
+
+/// The right to look around in `directory`, until the file is closed.
+fn turn(directory: &Path, patience: Duration) -> io::Result<File> {
+    let deadline = Instant::now() + patience;
+    loop {
+        fs::create_dir_all(directory)?;
+        let turn = match File::open(directory) {
+            Ok(turn) => turn,
+            // A former owner has just tidied up behind itself.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        match flock(&turn, FlockOperation::NonBlockingLockExclusive) {
+            // What was locked may have been removed before the lock was had.
+            Ok(()) if fs::metadata(directory).is_ok_and(|now| is(&turn, &now)) => return Ok(turn),
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+fn is(file: &File, found: &fs::Metadata) -> bool {
+    file.metadata().is_ok_and(|locked| locked.ino() == found.ino())
+}
+
+/// A lock on a directory of pins; none if its process lives.
+fn lock(pins: &Path) -> Option<File> {
+    let file = File::open(pins).ok()?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+    Some(file)
+}
+
+/// A crashed owner of the same version may have left links under the first name.
+fn free_name(directory: &Path) -> PathBuf {
+    let name = |n: u32| directory.join(format!("v{ABI_VERSION}-{n}"));
+    name((1..u32::MAX).find(|n| !name(*n).exists()).unwrap_or(u32::MAX))
 }
 
 /// Detaches what is pinned in a directory and removes it; file by file, because the BPF file system

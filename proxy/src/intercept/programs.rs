@@ -12,8 +12,10 @@ use crate::errors::chain;
 
 /// In the order in which they are attached: who reads a record comes before who writes it, so that
 /// none is ever left without its reader.
-const PROGRAMS: [&str; 6] =
+pub(super) const ALL: [&str; 6] =
     ["sock_release", "getpeername4", "getpeername6", "note_established", "connect6", "connect4"];
+/// Those that decide where a connect goes. The others follow up what these have begun.
+pub(super) const DECIDING: [&str; 2] = ["connect6", "connect4"];
 
 /// Loads the object that this binary carries.
 pub(super) fn load(listener_mark: u32, fail: FailPolicy) -> Result<Ebpf, InterceptError> {
@@ -31,12 +33,17 @@ pub(super) fn load(listener_mark: u32, fail: FailPolicy) -> Result<Ebpf, Interce
 /// aya-log's number for "debug and worse"; 0 is nothing, and costs the programs one load.
 const LOG_DEBUG: u8 = aya_log::Level::Debug as u8;
 
-/// Attaches all programs of `ebpf` to `cgroup` and pins their links below `pins`: they stay when this
+/// Attaches these programs of `ebpf` to `cgroup` and pins their links below `pins`: they stay when this
 /// process is killed, and go when the pins go.
-pub(super) fn attach(ebpf: &mut Ebpf, cgroup: &Path, pins: &Path) -> Result<(), InterceptError> {
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    names: &[&'static str],
+    cgroup: &Path,
+    pins: &Path,
+) -> Result<(), InterceptError> {
     let file = File::open(cgroup)
         .map_err(|error| InterceptError::Cgroup { path: cgroup.to_owned(), error })?;
-    for name in PROGRAMS {
+    for &name in names {
         let failed = |message| InterceptError::Attach { program: name, message };
         let link = attach_one(ebpf, name, &file).map_err(|error| failed(chain(&error)))?;
         link.pin(pins.join(name)).map_err(|error| failed(chain(&error)))?;
@@ -52,19 +59,25 @@ fn attach_one(ebpf: &mut Ebpf, name: &'static str, cgroup: &File) -> Result<FdLi
     Ok(match name {
         "note_established" => {
             let program: &mut SockOps = program.try_into()?;
-            program.load()?;
+            if program.fd().is_err() {
+                program.load()?;
+            }
             let link = program.attach(cgroup, mode)?;
             program.take_link(link)?.try_into()?
         }
         "sock_release" => {
             let program: &mut CgroupSock = program.try_into()?;
-            program.load()?;
+            if program.fd().is_err() {
+                program.load()?;
+            }
             let link = program.attach(cgroup, mode)?;
             program.take_link(link)?.try_into()?
         }
         _ => {
             let program: &mut CgroupSockAddr = program.try_into()?;
-            program.load()?;
+            if program.fd().is_err() {
+                program.load()?;
+            }
             let link = program.attach(cgroup, mode)?;
             program.take_link(link)?.try_into()?
         }

@@ -6,5 +6,5 @@ mod accept;
 mod plain;
 mod worker;
 
-pub use plain::{PlainListener, open_plain};
+pub use plain::PlainListener;
 pub use worker::{Command, PodAttachment, run_worker};

@@ -1,4 +1,5 @@
-//! What a worker thread is made of: its event loop, its clock, its view of the published snapshot.
+//! What a worker thread is made of: its event loop, its clock, its view of the published snapshot; and
+//! the host's listening sockets.
 //!
 //! Not what it serves: that is `listen`, `serve` and `upstream`.
 
@@ -6,6 +7,7 @@ mod clock;
 mod limits;
 mod published;
 mod signal;
+mod socket;
 mod threads;
 mod worker;
 
@@ -13,5 +15,6 @@ pub use clock::Clock;
 pub use limits::raise_open_files;
 pub use published::{Published, View};
 pub use signal::Signal;
+pub use socket::Listening;
 pub use threads::{WorkerThread, spawn};
 pub use worker::Worker;

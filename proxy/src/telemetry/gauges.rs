@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::counter::Histogram;
 use super::render::{Text, Type};
 
 /// What the control flow tells of itself.
@@ -14,7 +15,9 @@ pub struct Gauges {
     object_problems: AtomicU64,
     frontends: AtomicU64,
     pods_enrolled: AtomicU64,
+    pods_starting: AtomicU64,
     pods_failed: AtomicU64,
+    enrolments: Histogram,
 }
 
 // === impl Gauges ===
@@ -38,10 +41,16 @@ impl Gauges {
         self.frontends.store(n as u64, Ordering::Relaxed);
     }
 
-    /// So many pods are caught, so many should be and cannot.
-    pub fn pods(&self, enrolled: usize, failed: usize) {
+    /// So many pods are caught, so many will be once they run, so many should be and cannot.
+    pub fn pods(&self, enrolled: usize, starting: usize, failed: usize) {
         self.pods_enrolled.store(enrolled as u64, Ordering::Relaxed);
+        self.pods_starting.store(starting as u64, Ordering::Relaxed);
         self.pods_failed.store(failed as u64, Ordering::Relaxed);
+    }
+
+    /// A pod is caught, and ran so long before it was. For one thread to say.
+    pub fn pod_enrolled(&self, after: Duration) {
+        self.enrolments.observe(after);
     }
 
     /// Adds them to the page.
@@ -77,7 +86,14 @@ impl Gauges {
         let name = "nodeway_pods";
         text.family(name, Type::Gauge, "Pods of this node that are to be caught.");
         text.sample(name, &[("state", "enrolled")], get(&self.pods_enrolled));
+        text.sample(name, &[("state", "starting")], get(&self.pods_starting));
         text.sample(name, &[("state", "failed")], get(&self.pods_failed));
+        let name = "nodeway_pod_enrolment_duration_seconds";
+        let help =
+            "From a pod's first process (or, if later, its being known) until it was caught.";
+        text.family(name, Type::Histogram, help);
+        let (buckets, sum) = self.enrolments.read();
+        text.histogram::<&str>(name, &[], &buckets, sum);
     }
 }
 

@@ -103,7 +103,8 @@ impl World {
     }
 
     pub(crate) fn options(&self, fail_policy: FailPolicy) -> Options {
-        Options { cgroup: self.cgroup.clone(), bpffs: self.bpffs.clone(), fail_policy }
+        let (cgroup, bpffs) = (self.cgroup.clone(), self.bpffs.clone());
+        Options { cgroup, bpffs, fail_policy, takeover: false }
     }
 
     /// An interceptor that knows the service addresses, and nobody enrolled.

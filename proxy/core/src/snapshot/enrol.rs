@@ -1,5 +1,6 @@
 //! Which pods of this node are in the mesh.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Store;
@@ -16,7 +17,8 @@ pub enum Enroll {
 }
 
 /// The pods to enrol, by name. A pod's own label wins over its Namespace's. A pod that shares the
-/// host's network, has ended, or is known to be on another node is never enrolled.
+/// host's network, has ended, or is known to be on another node is never enrolled; nor is one that
+/// claims to be the mirror of a static pod and names another Pod's UID.
 pub(super) fn pods(store: &Store, enroll: Enroll, node_name: Option<&str>) -> Vec<Arc<Pod>> {
     let here = |pod: &Pod| match (&pod.node, node_name) {
         (Some(its), Some(ours)) => **its == *ours,
@@ -29,6 +31,10 @@ pub(super) fn pods(store: &Store, enroll: Enroll, node_name: Option<&str>) -> Ve
             Enroll::All => label != Some(Mesh::Disabled),
         }
     };
-    let eligible = |pod: &Pod| !pod.host_network && !pod.ended && here(pod) && meshed(pod);
+    let given: HashSet<&str> =
+        store.pods().filter(|pod| !pod.mirror).map(|pod| &*pod.uid).collect();
+    let genuine = |pod: &Pod| !pod.mirror || !given.contains(&*pod.uid);
+    let eligible =
+        |pod: &Pod| !pod.host_network && !pod.ended && here(pod) && meshed(pod) && genuine(pod);
     store.pods().filter(|pod| eligible(pod)).cloned().collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 
-use nodeway_core::model::{Change, Kind, ObjectName};
+use nodeway_core::model::{Change, Kind, Object, ObjectName};
 use serde::Deserialize;
 
 use crate::source::Problem;
@@ -107,7 +107,11 @@ impl Objects {
         }
         let was_in_force = former.is_some_and(|former| former.in_force);
         let in_force = match (translated.object, translated.refused) {
-            (Some(object), _) => {
+            (Some(mut object), _) => {
+                if let Object::Pod(pod) = &mut object {
+                    // Whoever may write Pods must not be able to name any namespace of the node's.
+                    pod.netns = None;
+                }
                 said.changes.push(Change::Apply(object));
                 true
             }

@@ -197,12 +197,25 @@ fn a_pod_says_where_and_whether_it_runs() {
     let annotations = json!({"annotations": {"nodeway.dev/netns": "/var/run/netns/a"}, "labels": {"nodeway.dev/mesh": "disabled"}, "uid": "u-1"});
     let mut document =
         pod(annotations, json!({"nodeName": "n", "hostNetwork": true, "containers": []}));
-    document["status"] = json!({"phase": "Failed"});
+    document["status"] = json!({"phase": "Failed", "podIPs": [{"ip": "10.0.0.7"}, {"ip": "?"}]});
     let Some(Object::Pod(pod)) = read(document).object else { panic!() };
     assert_eq!(pod.name.to_string(), "default/web-7d4b9-x2x", "no namespace is `default`");
     assert_eq!((pod.mesh, pod.node.as_deref()), (Some(Mesh::Disabled), Some("n")));
-    assert!(pod.host_network && pod.ended);
+    assert!(pod.host_network && pod.ended && !pod.mirror);
+    assert_eq!((&*pod.uid, &*pod.ips), ("u-1", &["10.0.0.7".parse().unwrap()][..]));
     assert_eq!(pod.netns.as_deref(), Some(std::path::Path::new("/var/run/netns/a")));
+}
+
+#[test]
+fn a_static_pod_has_the_uid_that_the_kubelet_gave_it() {
+    let mirror = json!({"uid": "u-1", "annotations": {
+        "kubernetes.io/config.hash": "9d0c", "kubernetes.io/config.mirror": "9d0c"}});
+    let Some(Object::Pod(found)) = read(pod(mirror, json!({}))).object else { panic!() };
+    assert_eq!((&*found.uid, found.mirror), ("9d0c", true));
+    // The kubelet itself notes the hash on every static pod; without the other one it says nothing.
+    let other = json!({"uid": "u-1", "annotations": {"kubernetes.io/config.hash": "9d0c"}});
+    let Some(Object::Pod(found)) = read(pod(other, json!({}))).object else { panic!() };
+    assert_eq!((&*found.uid, found.mirror), ("u-1", false));
 }
 
 #[test]

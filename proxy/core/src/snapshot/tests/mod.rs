@@ -197,29 +197,47 @@ fn an_address_claimed_twice_stays_with_the_first_and_is_told() {
 
 #[test]
 fn a_pods_own_label_wins_and_only_this_nodes_pods_count() {
-    let pod = |pod: &str, mesh, node: &str, host_network, ended| {
-        Change::Apply(Object::Pod(Pod {
-            name: name(pod),
-            uid: "".into(),
-            mesh,
-            node: Some(node.into()),
-            host_network,
-            ended,
-            workload: "w".into(),
-            netns: None,
-        }))
-    };
-    let namespace = Namespace { name: ObjectName::new("", "shop"), mesh: Some(Mesh::Enabled) };
-    let store = store([
-        Change::Apply(Object::Namespace(namespace)),
-        pod("by-namespace", None, "here", false, false),
-        pod("opted-out", Some(Mesh::Disabled), "here", false, false),
-        pod("elsewhere", None, "there", false, false),
-        pod("host", None, "here", true, false),
-        pod("ended", None, "here", false, true),
+    let here = pod("by-namespace");
+    let pods = enrolled([
+        here.clone(),
+        Pod { name: name("opted-out"), mesh: Some(Mesh::Disabled), ..here.clone() },
+        Pod { name: name("elsewhere"), node: Some("there".into()), ..here.clone() },
+        Pod { name: name("host"), host_network: true, ..here.clone() },
+        Pod { name: name("ended"), ended: true, ..here },
     ]);
-    let pods: Vec<ObjectName> = whole(store).pods().iter().map(|pod| pod.name.clone()).collect();
     assert_eq!(pods, [name("by-namespace")]);
+}
+
+#[test]
+fn a_mirror_pod_has_its_static_pods_uid_but_nobody_elses() {
+    let genuine = Pod { uid: "hash".into(), mirror: true, ..pod("static") };
+    let victim = Pod { uid: "uid".into(), mesh: Some(Mesh::Disabled), ..pod("victim") };
+    let thief = Pod { uid: "uid".into(), mirror: true, ..pod("thief") };
+    assert_eq!(enrolled([genuine, victim, thief]), [name("static")]);
+}
+
+/// A pod on the node `here`, in a Namespace that is in the mesh.
+fn pod(pod: &str) -> Pod {
+    Pod {
+        name: name(pod),
+        uid: "".into(),
+        mirror: false,
+        mesh: None,
+        node: Some("here".into()),
+        host_network: false,
+        ended: false,
+        workload: "w".into(),
+        ips: Arc::default(),
+        netns: None,
+    }
+}
+
+fn enrolled(pods: impl IntoIterator<Item = Pod>) -> Vec<ObjectName> {
+    let namespace = Namespace { name: ObjectName::new("", "shop"), mesh: Some(Mesh::Enabled) };
+    let namespace = Change::Apply(Object::Namespace(namespace));
+    let pods = pods.into_iter().map(|pod| Change::Apply(Object::Pod(pod)));
+    let store = store([namespace].into_iter().chain(pods));
+    whole(store).pods().iter().map(|pod| pod.name.clone()).collect()
 }
 
 #[test]

@@ -129,3 +129,15 @@ fn a_route_that_leaves_us_is_gone_and_a_refused_one_says_so() {
     assert_eq!(apply(route(5, "Service", "bad")), ["!shop/r"]);
     assert_eq!(apply(route(6, "Gateway", "/")), ["-shop/r"]);
 }
+
+#[test]
+fn a_pod_of_the_api_names_no_namespace_of_the_node() {
+    let text =
+        json!({"metadata": {"name": "p", "namespace": "shop", "uid": "u", "resourceVersion": "1",
+        "annotations": {"nodeway.dev/netns": "/proc/1/ns/net"}}})
+        .to_string();
+    let mut objects = Objects::new(Kind::Pod);
+    let said = said(&mut objects, |objects, said| objects.apply(&text, said));
+    let [Change::Apply(Object::Pod(pod))] = &said.changes[..] else { panic!("{said:?}") };
+    assert_eq!((pod.netns.as_ref(), &*pod.uid), (None, "u"));
+}
