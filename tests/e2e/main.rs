@@ -19,4 +19,5 @@ mod observability;
 mod peername;
 mod routing;
 mod support_itself;
+mod takeover;
 mod transparency;

@@ -19,6 +19,7 @@ pub mod bpf;
 pub mod cgroup;
 pub mod http;
 pub mod janitor;
+pub mod load;
 pub mod manifests;
 pub mod mesh;
 pub mod metrics;
@@ -32,6 +33,7 @@ pub mod skip;
 pub mod wait;
 pub mod world;
 
+pub use load::Load;
 pub use manifests::{Manifests, Mesh as MeshLabel, Service};
 pub use mesh::Mesh;
 pub use nodeway::Nodeway;

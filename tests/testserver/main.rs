@@ -4,8 +4,10 @@
 //! `http`, `banner`, `tcp-echo`: servers, each with `--listen ADDR` (repeatable), `--name`, `--version`.
 //! `generate N`, `checksum`: the test pattern to standard output; a checksum of standard input.
 //! `hold N ADDR`: N connections with one request each, then kept open.
+//! `load h1|h2|new N ADDR`: N clients that ask without a pause.
 
 mod http;
+mod load;
 mod tcp;
 mod tools;
 
@@ -39,6 +41,7 @@ fn run() -> anyhow::Result<()> {
     match mode.as_str() {
         "generate" => return tools::generate(args.next().context("how many bytes?")?.parse()?),
         "checksum" => return tools::checksum(),
+        "load" => return load::load(args),
         "hold" => {
             let count = args.next().context("how many?")?.parse()?;
             return tools::hold(count, args.next().context("where?")?.parse()?);

@@ -20,8 +20,11 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
+use http::Method;
+use http::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -34,6 +37,10 @@ use crate::upstream::{Client, LocalExecutor, Version};
 
 /// A request head (HTTP/1) or header list (HTTP/2) beyond this is refused with 431.
 const MAX_HEAD: u32 = 64 << 10;
+
+/// A client of HTTP/1 may be sending a request at the moment in which its idle connection is closed. So
+/// whoever asks within this time after it was decided to close is answered, and told to ask no more.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// What all requests of one connection share.
 #[derive(Debug)]
@@ -63,7 +70,15 @@ pub async fn serve_http1(
     let conn = Rc::new(conn);
     let service = service_fn(|request| {
         let conn = Rc::clone(&conn);
-        async move { Ok::<_, Infallible>(exchange::handle(conn, request).await) }
+        async move {
+            let connect = request.method() == Method::CONNECT;
+            let mut response = exchange::handle(Rc::clone(&conn), request).await;
+            if conn.is_closing() && !upgrade::granted(connect, response.status()) {
+                // RFC 9112, 9.6: this is the connection's last response.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .auto_date_header(false)
@@ -71,7 +86,7 @@ pub async fn serve_http1(
         .max_buf_size(MAX_HEAD as usize)
         .serve_connection(io, service)
         .with_upgrades();
-    drive(&conn, pin!(connection)).await;
+    drive(&conn, pin!(connection), LAST_CALL).await;
 }
 
 /// Serves HTTP/2 on `stream`, of which `said` has been read already.
@@ -100,7 +115,8 @@ pub async fn serve_http2(
         .max_header_list_size(MAX_HEAD)
         .timer(TokioTimer::new())
         .serve_connection(io, service);
-    drive(&conn, pin!(connection)).await;
+    // GOAWAY tells the client which of its requests have come (RFC 9113, 6.8): none is lost.
+    drive(&conn, pin!(connection), Duration::ZERO).await;
 }
 
 /// A server connection that can be asked to finish.
@@ -108,30 +124,40 @@ trait Graceful: Future<Output = hyper::Result<()>> {
     fn finish(self: Pin<&mut Self>);
 }
 
-/// Runs a connection to its end; asks it to finish when its client or its worker is closing.
-async fn drive(conn: &Conn, mut connection: Pin<&mut impl Graceful>) {
+/// Runs a connection to its end; asks it to finish so long after its client or its worker is closing.
+async fn drive(conn: &Conn, mut connection: Pin<&mut impl Graceful>, last_call: Duration) {
     let mut closing = (conn.worker.closing.listen(), conn.client.closing.listen());
-    let mut finishing = false;
-    let ended = poll_fn(|context: &mut Context<'_>| {
-        if let Poll::Ready(ended) = connection.as_mut().poll(context) {
-            return Poll::Ready(ended);
-        }
-        if !finishing
-            && (closing.0.poll_fired(context).is_ready()
-                || closing.1.poll_fired(context).is_ready())
-        {
-            finishing = true;
+    let closing = poll_fn(move |context: &mut Context<'_>| {
+        let fired =
+            closing.0.poll_fired(context).is_ready() | closing.1.poll_fired(context).is_ready();
+        if fired { Poll::Ready(()) } else { Poll::Pending }
+    });
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        () = async {
+            closing.await;
+            if !last_call.is_zero() {
+                tokio::time::sleep(last_call).await;
+            }
+        } => {
             connection.as_mut().finish();
-            return connection.as_mut().poll(context);
+            connection.await
         }
-        Poll::Pending
-    })
-    .await;
+    };
     if let Err(error) = ended {
         if error.is_parse() {
             conn.worker.metrics.counters.protocol_errors.add(1);
         }
         tracing::debug!(%error, workload = %conn.client.workload, "a client's connection broke");
+    }
+}
+
+// === impl Conn ===
+
+impl Conn {
+    fn is_closing(&self) -> bool {
+        self.worker.closing.fired() || self.client.closing.fired()
     }
 }
 
