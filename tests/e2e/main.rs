@@ -9,6 +9,7 @@
 mod bad_input;
 mod bodies;
 mod cleanup;
+mod cluster;
 mod enrolment;
 mod fail_policy;
 mod health;

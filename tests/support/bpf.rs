@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::path::Path;
 
+const MAP_GET_NEXT_KEY: i64 = 4;
 const PROG_GET_FD_BY_ID: i64 = 13;
 const MAP_GET_FD_BY_ID: i64 = 14;
 const OBJ_GET_INFO_BY_FD: i64 = 15;
@@ -49,6 +50,41 @@ pub fn alive(objects: &Objects) -> Objects {
         programs: objects.programs.iter().filter(lives(PROG_GET_FD_BY_ID)).copied().collect(),
         maps: objects.maps.iter().filter(lives(MAP_GET_FD_BY_ID)).copied().collect(),
     }
+}
+
+/// How many entries the map of this name has, of those that programs on `cgroup` use.
+///
+/// # Panics
+/// When there is no such cgroup, or no such map.
+#[must_use]
+pub fn entries(cgroup: &Path, map: &str) -> usize {
+    let maps = attached(cgroup).maps;
+    let fd =
+        maps.iter().filter_map(|id| by_id(MAP_GET_FD_BY_ID, *id)).find(|fd| name_of(fd) == map);
+    let fd = fd.unwrap_or_else(|| panic!("no map {map}"));
+    // Keys of ours have at most 64 octets. The kernel reads the former one and writes the next.
+    let (mut key, mut count) = ([0_u64; 8], 0);
+    let mut attr = [0_u64; 16];
+    attr[0] = u64::try_from(fd.as_raw_fd()).expect("an open descriptor");
+    // No former key asks for the first one.
+    attr[2] = key.as_mut_ptr() as u64;
+    while bpf(MAP_GET_NEXT_KEY, &mut attr).is_ok() {
+        count += 1;
+        attr[1] = attr[2];
+    }
+    count
+}
+
+fn name_of(map: &OwnedFd) -> String {
+    // struct bpf_map_info: six words of 32 bits, then the name in 16 octets.
+    let mut info = [0_u64; 12];
+    let mut attr = [0_u64; 16];
+    attr[0] = u64::try_from(map.as_raw_fd()).expect("an open descriptor")
+        | (size_of_val(&info) as u64) << 32;
+    attr[1] = info.as_mut_ptr() as u64;
+    bpf(OBJ_GET_INFO_BY_FD, &mut attr).expect("a map tells about itself");
+    let name = [info[3].to_ne_bytes(), info[4].to_ne_bytes()].concat();
+    String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned()
 }
 
 fn query(cgroup: &File, attach_type: u32) -> Vec<u32> {

@@ -17,8 +17,10 @@ pub mod backend;
 pub mod binaries;
 pub mod bpf;
 pub mod cgroup;
+pub mod cluster;
 pub mod http;
 pub mod janitor;
+pub mod kubelet;
 pub mod load;
 pub mod manifests;
 pub mod mesh;
@@ -33,6 +35,7 @@ pub mod skip;
 pub mod wait;
 pub mod world;
 
+pub use cluster::Cluster;
 pub use load::Load;
 pub use manifests::{Manifests, Mesh as MeshLabel, Service};
 pub use mesh::Mesh;

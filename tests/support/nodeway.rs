@@ -57,9 +57,12 @@ impl Nodeway {
     pub fn launch(place: &Place, args: &[OsString]) -> Self {
         let ip = loopback();
         let (metrics_at, admin_at) = (SocketAddr::new(ip, 15020), SocketAddr::new(ip, 15000));
-        let mut all: Vec<OsString> = ["run", "--node-name", "node-a", "--workers", "2"]
-            .map(OsString::from)
+        let named = args.iter().any(|arg| arg == "--node-name");
+        let name = if named { &[][..] } else { &["--node-name", "node-a"] };
+        let mut all: Vec<OsString> = [&["run", "--workers", "2"], name]
+            .concat()
             .into_iter()
+            .map(OsString::from)
             .chain(["--metrics".into(), metrics_at.to_string().into()])
             .chain(["--admin".into(), admin_at.to_string().into()])
             .collect();

@@ -9,7 +9,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
 use crate::manifests::Manifests;
 use crate::place::Place;
@@ -23,7 +23,7 @@ pub struct World {
     /// Its part of the cgroup tree; Nodeway attaches here.
     cgroup: PathBuf,
     scratch: PathBuf,
-    pods: AtomicU8,
+    pods: AtomicU16,
 }
 
 /// A pod: a namespace with an IPv4 and an IPv6 address, and a cgroup.
@@ -59,7 +59,7 @@ impl World {
         let cgroup = cgroup::root().expect("a cgroup v2 mount").join(&name);
         let scratch = janitor::scratch(&name);
         // First the value, then its parts: what fails half-way is removed as well.
-        let world = Self { name, cgroup, scratch, pods: AtomicU8::new(0) };
+        let world = Self { name, cgroup, scratch, pods: AtomicU16::new(0) };
         fs::create_dir_all(world.cgroup.join("node")).expect("a cgroup for the node");
         fs::create_dir_all(world.cgroup.join("pods")).expect("a cgroup for pods");
         fs::create_dir_all(world.scratch.join("logs")).expect("a folder for logs");
@@ -79,13 +79,13 @@ impl World {
     /// A new pod on the switch, with every address reachable through it.
     ///
     /// # Panics
-    /// When it cannot be made, or the world has 200 already.
+    /// When it cannot be made.
     #[must_use]
     pub fn pod(&self, name: &str) -> Pod {
         let number = self.pods.fetch_add(1, Ordering::Relaxed) + 10;
-        assert!(number < 210, "a world has at most 200 pods");
-        let ipv4 = Ipv4Addr::new(10, 77, 0, number);
-        let ipv6 = Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, number.into());
+        let [high, low] = number.to_be_bytes();
+        let ipv4 = Ipv4Addr::new(10, 77, high, low);
+        let ipv6 = Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, number);
         let (namespace, cgroup) = (self.netns(name), self.cgroup.join("pods").join(name));
         fs::create_dir_all(&cgroup).expect("a cgroup for the pod");
         let path = netns::add(&namespace);
@@ -108,6 +108,16 @@ impl World {
         );
         let place = self.place(name, Some(path), Some(cgroup));
         Pod { name: name.to_owned(), place, ipv4, ipv6 }
+    }
+
+    /// Takes a pod away: its processes, its cgroup, its link, its namespace's name.
+    pub fn remove(&self, pod: &Pod) {
+        if let Some(cgroup) = &pod.place.cgroup {
+            cgroup::remove(cgroup);
+        }
+        let number = u16::from_be_bytes([pod.ipv4.octets()[2], pod.ipv4.octets()[3]]);
+        netns::batch(Some(&self.netns("switch")), &format!("link del v{number}\n"));
+        netns::remove(pod.netns_name());
     }
 
     /// A server that says `direct`, on the Service address itself: it is reached only by a
@@ -137,6 +147,18 @@ impl World {
     #[must_use]
     pub fn cgroup(&self) -> &Path {
         &self.cgroup
+    }
+
+    /// The world's name: nobody else has it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A folder that goes with the world.
+    #[must_use]
+    pub fn scratch(&self) -> &Path {
+        &self.scratch
     }
 
     /// This world's own bpffs.

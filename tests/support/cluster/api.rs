@@ -1,0 +1,207 @@
+//! The API that a test talks to: a server of our own, or a real cluster's, through kubectl.
+
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use nodeway_apiserver::{ApiServer, Options};
+use serde_json::{Value, json};
+
+use crate::skip;
+use crate::wait::within;
+use crate::world::World;
+
+/// The API, and the namespace in it that is the test's own.
+#[derive(Debug)]
+pub struct Api {
+    server: Server,
+    namespace: String,
+    kubeconfig: PathBuf,
+}
+
+#[derive(Debug)]
+enum Server {
+    Ours {
+        server: Box<ApiServer>,
+        /// Cluster IPs given so far.
+        given: AtomicU8,
+    },
+    Real,
+}
+
+impl Api {
+    /// For a test in this world.
+    ///
+    /// # Panics
+    /// When a real cluster is asked for and cannot be reached.
+    #[must_use]
+    pub fn for_test(world: &World) -> Self {
+        let namespace = world.name().to_owned();
+        let api = if std::env::var("NODEWAY_E2E_CLUSTER").is_ok_and(|value| value == "1") {
+            let kubeconfig = std::env::var_os("KUBECONFIG").expect("KUBECONFIG names the cluster");
+            Self { server: Server::Real, namespace, kubeconfig: kubeconfig.into() }
+        } else {
+            let server = Box::new(ApiServer::start(Options::default()));
+            let kubeconfig = server.write_kubeconfig(world.scratch());
+            let server = Server::Ours { server, given: AtomicU8::new(10) };
+            Self { server, namespace, kubeconfig }
+        };
+        api.put(&json!({"apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": api.namespace}}));
+        api
+    }
+
+    /// The test's namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// How it is reached.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The server of our own, for what only that can do; none (and SKIPPED) with a real cluster.
+    #[must_use]
+    pub fn ours(&self) -> Option<&ApiServer> {
+        match &self.server {
+            Server::Ours { server, .. } => Some(server),
+            Server::Real => {
+                skip::skipped("an API server that fails on demand, which a real one does not");
+                None
+            }
+        }
+    }
+
+    /// Makes or changes an object.
+    ///
+    /// # Panics
+    /// When the API refuses.
+    pub fn put(&self, object: &Value) {
+        match &self.server {
+            Server::Ours { server, given } => {
+                let mut object = object.clone();
+                if object["kind"] == "Service" && object["spec"]["clusterIP"].is_null() {
+                    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                    let before = server.get("services", &self.namespace, name);
+                    let ip = before.map(|service| service["spec"]["clusterIP"].clone());
+                    let next = || {
+                        let n = given.fetch_add(1, Ordering::Relaxed);
+                        json!(Ipv4Addr::new(10, 96, 0, n).to_string())
+                    };
+                    let ip = ip.unwrap_or_else(next);
+                    object["spec"]["clusterIPs"] = json!([ip]);
+                    object["spec"]["clusterIP"] = ip;
+                }
+                server.put(&object);
+            }
+            Server::Real => {
+                let args = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+                // The default ServiceAccount of a new namespace comes a moment later.
+                let made = within(Duration::from_secs(30), || self.kubectl(&args, object).is_ok());
+                assert!(made, "{:?}", self.kubectl(&args, object));
+            }
+        }
+    }
+
+    /// Makes an object; its UID.
+    ///
+    /// # Panics
+    /// When the API refuses.
+    #[must_use]
+    pub fn create(&self, object: &Value) -> String {
+        self.put(object);
+        let name = object["metadata"]["name"].as_str().expect("a name");
+        let plural = format!("{}s", object["kind"].as_str().expect("a kind").to_lowercase());
+        let made = self.get(&plural, name).expect("the object just made");
+        made["metadata"]["uid"].as_str().expect("a UID").to_owned()
+    }
+
+    /// Takes an object of the test's namespace away.
+    ///
+    /// # Panics
+    /// When the API refuses.
+    pub fn delete(&self, resource: &str, name: &str) {
+        match &self.server {
+            Server::Ours { server, .. } => server.delete(resource, &self.namespace, name),
+            Server::Real => {
+                let args = [
+                    "delete",
+                    resource,
+                    name,
+                    "-n",
+                    &self.namespace,
+                    "--grace-period=0",
+                    "--force",
+                ];
+                self.kubectl(&args, &Value::Null).expect("kubectl delete");
+            }
+        }
+    }
+
+    /// An object of the test's namespace as it is now.
+    ///
+    /// # Panics
+    /// When the answer is no JSON.
+    #[must_use]
+    pub fn get(&self, resource: &str, name: &str) -> Option<Value> {
+        match &self.server {
+            Server::Ours { server, .. } => server.get(resource, &self.namespace, name),
+            Server::Real => {
+                let args = ["get", resource, name, "-n", &self.namespace, "-o", "json"];
+                let text = self.kubectl(&args, &Value::Null).ok()?;
+                Some(serde_json::from_str(&text).expect("an object"))
+            }
+        }
+    }
+
+    /// Changes the status of an object of the test's namespace.
+    ///
+    /// # Panics
+    /// When there is no such object, or the API refuses.
+    pub fn patch_status(&self, resource: &str, name: &str, status: &Value) {
+        match &self.server {
+            Server::Ours { server, .. } => {
+                let mut object = self.get(resource, name).expect("an object to patch");
+                object["status"] = status.clone();
+                server.put(&object);
+            }
+            Server::Real => {
+                let patch = json!({ "status": status }).to_string();
+                let args = ["patch", resource, name, "-n", &self.namespace, "--subresource=status"];
+                let args = [&args[..], &["--type=merge", "-p", &patch]].concat();
+                self.kubectl(&args, &Value::Null).expect("kubectl patch");
+            }
+        }
+    }
+
+    fn kubectl(&self, args: &[&str], input: &Value) -> Result<String, String> {
+        let mut kubectl = Command::new("kubectl");
+        kubectl.arg("--kubeconfig").arg(&self.kubeconfig).args(args);
+        kubectl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = kubectl.spawn().map_err(|error| format!("kubectl: {error}"))?;
+        let mut stdin = child.stdin.take().expect("a pipe");
+        stdin.write_all(input.to_string().as_bytes()).map_err(|error| error.to_string())?;
+        drop(stdin);
+        let done = child.wait_with_output().map_err(|error| error.to_string())?;
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if done.status.success() { Ok(said(&done.stdout)) } else { Err(said(&done.stderr)) }
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        if matches!(self.server, Server::Real) {
+            let node = format!("node-of-{}", self.namespace);
+            for args in [["delete", "namespace", &self.namespace], ["delete", "node", &node]] {
+                // What is left is the cluster's to find.
+                self.kubectl(&[&args[..], &["--wait=false"]].concat(), &Value::Null).ok();
+            }
+        }
+    }
+}
