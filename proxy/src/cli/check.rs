@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use rustix::fs::statfs;
 use rustix::process::{Resource, getrlimit};
 
-use crate::intercept::{find_cgroup2, kernel_has_bpffs, object};
+use crate::intercept::{find_cgroup2, find_kubepods, kernel_has_bpffs, object};
 
 /// The oldest kernel: `bpf_get_netns_cookie` in sock_ops.
 const OLDEST: (u32, u32) = (5, 15);
@@ -58,6 +58,7 @@ pub(super) fn check(cgroup: Option<&Path>, bpffs: &Path) -> ExitCode {
         ),
         cgroup2(cgroup),
         cgroup_namespace(&read("/proc/1/cgroup")),
+        kubepods(cgroup),
         line(
             "BPF file system",
             kernel_has_bpffs(bpffs),
@@ -154,6 +155,19 @@ fn cgroup_namespace(of_init: &str) -> Line {
     let todo = "mount the host's cgroup file system and name it with --cgroup, or run in the host's \
         cgroup namespace";
     line("cgroup namespace", !outside, State::Warn, ("the host's", "not the host's"), todo)
+}
+
+/// Where the API's pods are looked for. A host without a kubelet needs none.
+fn kubepods(named: Option<&Path>) -> Line {
+    let cgroup = named.map_or_else(|| find_cgroup2().unwrap_or_default(), Path::to_owned);
+    let found = find_kubepods(&cgroup);
+    let (state, found) = match found {
+        Some(path) => (State::Ok, path.display().to_string()),
+        None => (State::Warn, "none".to_owned()),
+    };
+    let todo = "pods of the Kubernetes API cannot be found: mount the host's cgroup file system and \
+        name it with --cgroup; with --manifests none is needed";
+    Line { what: "kubelet's pods", state, found, todo }
 }
 
 fn memory_lock(release: &str, hard: Option<u64>) -> Line {

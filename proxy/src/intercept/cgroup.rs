@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::InterceptError;
+use super::{InterceptError, find_kubepods};
 
 /// `CGROUP2_SUPER_MAGIC` (linux/magic.h).
 const CGROUP2_MAGIC: u64 = 0x6367_7270;
@@ -34,12 +34,14 @@ pub(super) fn cgroup_id(path: &Path) -> Result<u64, InterceptError> {
     Ok(stat.st_ino)
 }
 
-/// Says so if `path` is what a cgroup namespace of our own shows as the root: pods are elsewhere, and
-/// nothing would ever be caught (containers, kind).
+/// Says so if `path` is what a cgroup namespace of our own shows as the root and no pods are below it:
+/// they are elsewhere, and nothing would ever be caught. (A node of kind is a container with its pods
+/// below its root.)
 pub(super) fn warn_if_private(path: &Path) {
     // The true root is the first inode of its file system.
     let private = cgroup_id(path).is_ok_and(|id| id != 1);
-    if private && find_cgroup2().is_ok_and(|root| root == path) {
+    let root = find_cgroup2().is_ok_and(|root| root == path);
+    if private && root && find_kubepods(path).is_none() {
         tracing::warn!(
             path = %path.display(),
             "the cgroup v2 mount shows only this container's cgroups: pods are not below it; mount \

@@ -69,6 +69,13 @@ impl Kubepods {
     }
 }
 
+/// The kubelet's tree below `cgroup`, if it can be seen from here.
+pub fn find_kubepods(cgroup: &Path) -> Option<PathBuf> {
+    let mut found = Vec::new();
+    find_roots(cgroup, DEPTH, &mut found);
+    found.into_iter().next()
+}
+
 fn find_roots(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     for (name, path) in folders(folder) {
         if name == "kubepods" || name == "kubepods.slice" || name.ends_with("-kubepods.slice") {

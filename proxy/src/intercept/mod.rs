@@ -25,6 +25,7 @@ pub use cgroup::{find_cgroup2, kernel_has_bpffs};
 pub use enrolment::{Attach, Enrolment};
 pub use error::InterceptError;
 pub use interceptor::{Exits, FailPolicy, Interceptor, Options};
+pub use kubepods::find_kubepods;
 pub use listeners::{PodListeners, WorkerListeners};
 pub use log::KernelLog;
 pub use netns::PodNetns;
