@@ -93,9 +93,13 @@ impl Interceptor {
     pub fn take_over(&mut self) {
         let Some(pins) = &self.predecessor else { return };
         for program in programs::DECIDING {
-            if let Err(error) = bpf::detach(&pins.join(program)) {
-                // It has ended meanwhile, as a rule.
-                tracing::warn!(program, %error, "cannot detach the predecessor's program");
+            match bpf::detach(&pins.join(program)) {
+                Ok(()) => {}
+                // It has ended meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::error!(program, %error, "cannot detach the predecessor's program");
+                }
             }
         }
         tracing::info!(pins = %pins.display(), "taken over");
