@@ -43,6 +43,7 @@ pub(crate) const REDIS_TOOLS: Package = program("redis-tools", "redis-cli");
 pub(crate) const HAPROXY: Package = program("haproxy", "haproxy");
 pub(crate) const NGINX: Package = program("nginx", "nginx");
 pub(crate) const WRK: Package = program("wrk", "wrk");
+pub(crate) const KUBECTL: Package = program("kubernetes-client", "kubectl");
 pub(crate) const CC: Package = program("build-essential", "cc");
 pub(crate) const CXX: Package = program("build-essential", "c++");
 pub(crate) const LLVM_22: Package = path("llvm-22-dev", "/usr/lib/llvm-22/bin/llvm-config");

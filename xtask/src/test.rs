@@ -12,7 +12,7 @@ use crate::packages::{self, Package};
 use crate::shell::{self, Step};
 use crate::{ebpf, toolchain};
 
-const NEEDED: [Package; 7] = [
+const NEEDED: [Package; 8] = [
     packages::CURL,
     packages::IPROUTE2,
     packages::PYTHON3,
@@ -20,6 +20,7 @@ const NEEDED: [Package; 7] = [
     packages::H2LOAD,
     packages::REDIS,
     packages::REDIS_TOOLS,
+    packages::KUBECTL,
 ];
 /// The end-to-end tests share one kernel and, in a pipeline, two cores.
 const E2E_THREADS: &str = "2";

@@ -1,6 +1,6 @@
 //! Answers, and refusals as the API words them.
 
-use std::convert::Infallible;
+use std::io;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::kinds::Resource;
 
-pub(crate) type Body = BoxBody<Bytes, Infallible>;
+pub(crate) type Body = BoxBody<Bytes, io::Error>;
 
 /// A refusal: an API `Status`.
 #[derive(Debug, Clone)]
@@ -18,13 +18,15 @@ pub(crate) struct Refusal {
     pub(crate) code: u16,
     pub(crate) reason: &'static str,
     pub(crate) message: String,
+    /// When to ask again, in seconds.
+    pub(crate) retry_after: Option<u64>,
 }
 
 // === impl Refusal ===
 
 impl Refusal {
     pub(crate) fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into() }
+        Self { code, reason, message: message.into(), retry_after: None }
     }
 
     pub(crate) fn not_found(resource: &Resource, name: &str) -> Self {
@@ -54,7 +56,12 @@ impl Refusal {
     }
 
     pub(crate) fn answer(&self) -> Response<Body> {
-        json_answer(StatusCode::from_u16(self.code).expect("a status code"), &self.status())
+        let code = StatusCode::from_u16(self.code).expect("a status code");
+        let mut answer = json_answer(code, &self.status());
+        if let Some(seconds) = self.retry_after {
+            answer.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
+        }
+        answer
     }
 }
 
@@ -66,15 +73,16 @@ pub(crate) fn bytes_answer(status: StatusCode, bytes: Bytes) -> Response<Body> {
     Response::builder()
         .status(status)
         .header(http::header::CONTENT_TYPE, "application/json")
-        .body(Full::new(bytes).boxed())
+        .body(Full::new(bytes).map_err(|never| match never {}).boxed())
         .expect("an answer")
 }
 
 /// What a path that leads nowhere is answered with.
 pub(crate) fn nowhere() -> Response<Body> {
+    let text = Bytes::from_static(b"404 page not found\n");
     Response::builder()
         .status(StatusCode::NOT_FOUND)
         .header(http::header::CONTENT_TYPE, "text/plain; charset=utf-8")
-        .body(Full::new(Bytes::from_static(b"404 page not found\n")).boxed())
+        .body(Full::new(text).map_err(|never| match never {}).boxed())
         .expect("an answer")
 }

@@ -1,12 +1,14 @@
-//! Bodies that are made of parts: a watch's events as they come.
+//! Bodies that are made of parts: a watch's events as they come. And bodies that break off.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::Frame;
 use tokio::sync::mpsc;
+
+use crate::answer::Body;
 
 /// Ends when its sender does.
 pub(crate) struct Parts {
@@ -15,12 +17,41 @@ pub(crate) struct Parts {
 
 impl http_body::Body for Parts {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         self.parts.poll_recv(cx).map(|part| part.map(|part| Ok(Frame::data(part))))
+    }
+}
+
+/// Breaks off after so many octets, and its connection with it.
+pub(crate) struct Cut {
+    pub(crate) body: Body,
+    pub(crate) left: usize,
+}
+
+impl http_body::Body for Cut {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.left == 0 {
+            return Poll::Ready(Some(Err(io::Error::other("cut on demand"))));
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        polled.map_ok(|frame| match frame.into_data() {
+            Ok(mut data) => {
+                data.truncate(self.left);
+                self.left -= data.len();
+                Frame::data(data)
+            }
+            Err(other) => other,
+        })
     }
 }

@@ -1,9 +1,10 @@
 //! What the server tells of itself: versions, groups, resources, and that it validates fields.
 
+use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::answer::{Body, json_answer};
+use crate::answer::{Body, bytes_answer, json_answer};
 use crate::kinds::Resource;
 
 /// The answer to a path of discovery; none if it is no such path.
@@ -28,6 +29,8 @@ pub(crate) fn answer(path: &str, resources: &[Resource]) -> Option<Response<Body
         }
         ["api", version] => list("", version, resources)?,
         ["apis", group, version] => list(group, version, resources)?,
+        // An older kubectl asks for this one, as a protocol buffer: an empty one describes nothing.
+        ["openapi", "v2"] => return Some(bytes_answer(StatusCode::OK, Bytes::new())),
         ["openapi", "v3"] => {
             let path = |version: &str| match version.contains('/') {
                 true => format!("apis/{version}"),

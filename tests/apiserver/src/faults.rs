@@ -14,8 +14,16 @@ pub struct Faults {
     pub forbidden: HashSet<(String, String)>,
     /// So many of the next requests are answered with this code.
     pub refuse: (usize, u16),
+    /// `Retry-After` of these answers, in seconds.
+    pub retry_after: Option<u64>,
+    /// The next answer to this verb and resource breaks off after so many octets.
+    pub cut: Option<(String, String, usize)>,
+    /// Watches end as soon as they have said what there is to say.
+    pub short_watches: bool,
     /// So many of the next watches are answered with 410.
     pub gone: usize,
+    /// So many watches that are under way end with 410 when something happens.
+    pub gone_events: usize,
     /// Bookmarks come so often.
     pub bookmarks: Duration,
     /// The tokens that are valid.
@@ -47,7 +55,11 @@ impl Faults {
             streaming: Streaming::Yes,
             forbidden: HashSet::new(),
             refuse: (0, 0),
+            retry_after: None,
+            cut: None,
+            short_watches: false,
             gone: 0,
+            gone_events: 0,
             bookmarks: Duration::from_secs(1),
             tokens: HashSet::from([token.to_owned()]),
             asked: BTreeMap::new(),

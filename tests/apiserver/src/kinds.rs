@@ -89,7 +89,7 @@ impl Resource {
     }
 
     /// What the Gateway API's CRDs add.
-    pub(crate) fn gateway_api() -> Vec<Self> {
+    pub fn gateway_api() -> Vec<Self> {
         const GROUP: &str = "gateway.networking.k8s.io";
         let of = |version: &str, plural, kind, short| {
             Self::new(&format!("{GROUP}/{version}"), plural, kind, short)

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::answer::{Body, Refusal, nowhere};
+use crate::body::Cut;
 use crate::discovery;
 use crate::faults::Faults;
 use crate::keys::Keys;
@@ -449,25 +450,37 @@ async fn try_answer(
     }
     let Some(target) = Target::of(&head.uri, &resources) else { return Ok(nowhere()) };
     let verb = verbs::verb(&head.method, &target);
-    permit(&mut shared.faults(), verb, &target)?;
+    let asked = asked(&target);
+    permit(&mut shared.faults(), verb, &target, &asked)?;
     let body = body.collect().await.map_err(|error| Refusal::bad(error.to_string()))?;
-    verbs::answer(shared, verb, target, &head.headers, &body.to_bytes())
+    let answer = verbs::answer(shared, verb, target, &head.headers, &body.to_bytes())?;
+    let cut = shared.faults().cut.take_if(|(of, whose, _)| *of == verb && *whose == asked);
+    Ok(match cut {
+        Some((_, _, left)) => answer.map(|body| Cut { body, left }.boxed()),
+        None => answer,
+    })
+}
+
+/// What is asked for, as RBAC names it.
+fn asked(target: &Target) -> String {
+    let part = target.subresource.as_ref().map(|part| format!("/{part}")).unwrap_or_default();
+    match target.resource.group.as_str() {
+        "" => format!("{}{part}", target.resource.plural),
+        group => format!("{}{part}.{group}", target.resource.plural),
+    }
 }
 
 /// Counts the request, and refuses it if it is to be.
-fn permit(faults: &mut Faults, verb: &str, target: &Target) -> Result<(), Refusal> {
+fn permit(faults: &mut Faults, verb: &str, target: &Target, asked: &str) -> Result<(), Refusal> {
     let resource = &target.resource;
     let part = target.subresource.as_ref().map(|part| format!("/{part}")).unwrap_or_default();
-    let asked = match resource.group.as_str() {
-        "" => format!("{}{part}", resource.plural),
-        group => format!("{}{part}.{group}", resource.plural),
-    };
-    faults.note(verb, &asked);
+    faults.note(verb, asked);
     if faults.refuse.0 > 0 {
         faults.refuse.0 -= 1;
-        return Err(Refusal::new(faults.refuse.1, "InternalError", "refused on demand"));
+        let refusal = Refusal::new(faults.refuse.1, "InternalError", "refused on demand");
+        return Err(Refusal { retry_after: faults.retry_after, ..refusal });
     }
-    if !faults.forbidden.contains(&(verb.to_owned(), asked.clone())) {
+    if !faults.forbidden.contains(&(verb.to_owned(), asked.to_owned())) {
         return Ok(());
     }
     let place = match &target.namespace {

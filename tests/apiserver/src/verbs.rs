@@ -75,6 +75,9 @@ fn ok(status: StatusCode, bytes: Bytes) -> Response<Body> {
 fn read(headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
     let kind = headers.get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let bad = |error: String| Refusal::bad(format!("the body: {error}"));
+    if kind.is_some_and(|kind| kind.contains("protobuf")) {
+        return Err(Refusal::new(415, "UnsupportedMediaType", "say it in JSON or YAML"));
+    }
     if kind.is_some_and(|kind| kind.contains("yaml")) {
         let text = std::str::from_utf8(body).map_err(|error| bad(error.to_string()))?;
         return serde_saphyr::from_str(text).map_err(|error| bad(error.to_string()));

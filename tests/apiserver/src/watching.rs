@@ -116,7 +116,13 @@ impl Watching {
             if !self.tell_news().await? {
                 return Ok(());
             }
-            let every = self.shared.faults().bookmarks;
+            let (every, short) = {
+                let faults = self.shared.faults();
+                (faults.bookmarks, faults.short_watches)
+            };
+            if short {
+                return Ok(());
+            }
             let parts = self.parts.clone();
             tokio::select! {
                 changed = version.changed() => changed.map_err(|_| Over)?,
@@ -153,16 +159,16 @@ impl Watching {
     async fn tell_news(&mut self) -> Result<bool, Over> {
         let resource = self.target.resource.qualified();
         loop {
-            let news: Option<Vec<Arc<Happened>>> = {
+            let (news, served): (Option<Vec<Arc<Happened>>>, bool) = {
                 let store = self.shared.store();
-                if !store.resources.contains(&self.target.resource) {
-                    return Ok(false);
-                }
+                let served = store.resources.contains(&self.target.resource);
                 let position = self.position;
                 self.position = store.version();
-                store
-                    .since(position)
-                    .map(|news| news.filter(|n| n.resource == resource).cloned().collect())
+                let news = store.since(position);
+                (
+                    news.map(|news| news.filter(|n| n.resource == resource).cloned().collect()),
+                    served,
+                )
             };
             let Some(news) = news else {
                 // A watch that is under way is not touched by a compaction: it reads from a cache.
@@ -170,7 +176,17 @@ impl Watching {
                 return Ok(false);
             };
             if news.is_empty() {
-                return Ok(true);
+                return Ok(served);
+            }
+            let gone = {
+                let mut faults = self.shared.faults();
+                let gone = faults.gone_events > 0;
+                faults.gone_events -= usize::from(gone);
+                gone
+            };
+            if gone {
+                self.error(&Refusal::gone(self.position, self.position)).await?;
+                return Ok(false);
             }
             let mut chunk = BytesMut::with_capacity(1 << 10);
             for happened in news {
