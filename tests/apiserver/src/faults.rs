@@ -28,9 +28,13 @@ pub struct Faults {
     pub bookmarks: Duration,
     /// The tokens that are valid.
     pub tokens: HashSet<String>,
+    /// Requests whose token was not valid.
+    pub(crate) refused_tokens: usize,
     pub(crate) asked: BTreeMap<(String, String), usize>,
     pub(crate) watches: BTreeMap<String, usize>,
     pub(crate) most_watches: BTreeMap<String, usize>,
+    /// Bookmarks said, by resource.
+    pub(crate) bookmarked: BTreeMap<String, usize>,
 }
 
 /// Whether listings can be streamed.
@@ -62,9 +66,11 @@ impl Faults {
             gone_events: 0,
             bookmarks: Duration::from_secs(1),
             tokens: HashSet::from([token.to_owned()]),
+            refused_tokens: 0,
             asked: BTreeMap::new(),
             watches: BTreeMap::new(),
             most_watches: BTreeMap::new(),
+            bookmarked: BTreeMap::new(),
         }
     }
 

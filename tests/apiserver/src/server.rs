@@ -284,6 +284,16 @@ impl ApiServer {
         self.shared.faults().asked.clone()
     }
 
+    /// Requests so far whose token was not valid.
+    pub fn refused_tokens(&self) -> usize {
+        self.shared.faults().refused_tokens
+    }
+
+    /// Bookmarks said so far to watches of this resource.
+    pub fn bookmarks(&self, qualified: &str) -> usize {
+        self.shared.faults().bookmarked.get(qualified).copied().unwrap_or(0)
+    }
+
     /// Watches that are open now.
     pub fn watches(&self, qualified: &str) -> usize {
         self.shared.faults().watches.get(qualified).copied().unwrap_or(0)
@@ -441,7 +451,9 @@ async fn try_answer(
     let (head, body) = request.into_parts();
     let token = head.headers.get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
     let token = token.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-    if !shared.faults().tokens.contains(token) {
+    let valid = shared.faults().tokens.contains(token);
+    if !valid {
+        shared.faults().refused_tokens += 1;
         return Err(Refusal::new(401, "Unauthorized", "Unauthorized"));
     }
     let resources = shared.store().resources.clone();

@@ -215,7 +215,10 @@ impl Watching {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
         let object = json!({"kind": resource.kind, "apiVersion": resource.api_version(), "metadata": metadata});
-        self.say("BOOKMARK", &object).await
+        self.say("BOOKMARK", &object).await?;
+        let resource = self.target.resource.qualified();
+        *self.shared.faults().bookmarked.entry(resource).or_default() += 1;
+        Ok(())
     }
 
     async fn error(&mut self, refusal: &Refusal) -> Result<(), Over> {

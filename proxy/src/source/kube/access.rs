@@ -1,6 +1,6 @@
 //! Requests to the API server, and what its refusals mean.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,8 +12,13 @@ use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde::Deserialize;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::errors::chain;
+
+/// A server that is there takes a connection at once; one that has gone without a word never does.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the server may take to begin an answer, or to go on with it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -22,6 +27,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Access {
     config: Config,
     client: RefCell<Client>,
+    /// Whether the last request got an answer, whatever it said.
+    reached: Cell<bool>,
+    /// Told when requests are answered again.
+    back: Notify,
 }
 
 /// Why there is no answer.
@@ -37,8 +46,12 @@ pub(super) enum Trouble {
     Unauthorized(String),
     /// The request itself is refused (400, 422, or 500 before an answer); its words.
     Refused(String),
-    /// The server is away, overloaded or broken.
+    /// The server is away or broken.
     Away(String),
+    /// It has said nothing for so long.
+    Silent(Duration),
+    /// The server has too much to do (429, 503), and wants to be left alone for so long; its words.
+    Busy(String, Duration),
 }
 
 /// What is used of an API `Status`.
@@ -72,9 +85,23 @@ pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Config> {
 // === impl Access ===
 
 impl Access {
-    pub(super) fn new(config: Config) -> Result<Self, kube::Error> {
+    pub(super) fn new(mut config: Config) -> Result<Self, kube::Error> {
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        // A refusal is for the watch to see: it knows how long to wait, and who must be told.
+        config.default_retry = false;
         let client = RefCell::new(Client::try_from(config.clone())?);
-        Ok(Self { config, client })
+        Ok(Self { config, client, reached: Cell::new(true), back: Notify::new() })
+    }
+
+    /// Ends when requests are answered again, after some that were not.
+    pub(super) fn back(&self) -> Notified<'_> {
+        self.back.notified()
+    }
+
+    fn reached(&self, reached: bool) {
+        if !self.reached.replace(reached) && reached {
+            self.back.notify_waiters();
+        }
     }
 
     /// The server's address.
@@ -118,8 +145,10 @@ impl Access {
         let client = self.client.borrow().clone();
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, client.send(request)).await;
         let answer = answer
-            .map_err(|_| Trouble::Away(format!("no answer within {ANSWER_TIMEOUT:?}")))?
-            .map_err(|error| trouble_of(&error))?;
+            .map_err(|_| Trouble::Away(format!("no answer within {ANSWER_TIMEOUT:?}")))
+            .and_then(|answer| answer.map_err(|error| trouble_of(&error)));
+        self.reached(!matches!(answer, Err(Trouble::Away(_))));
+        let answer = answer?;
         if answer.status() == StatusCode::OK {
             return Ok(Stream { body: answer.into_body() });
         }
@@ -140,6 +169,8 @@ fn trouble_of(error: &kube::Error) -> Trouble {
 
 async fn refusal(answer: Response<Body>) -> Trouble {
     let code = answer.status().as_u16();
+    let after = answer.headers().get(http::header::RETRY_AFTER);
+    let after = after.and_then(|after| after.to_str().ok()?.parse().ok());
     let mut stream = Stream { body: answer.into_body() };
     let mut text = Vec::new();
     // A refusal is short; what is longer is not read to its end.
@@ -153,7 +184,12 @@ async fn refusal(answer: Response<Body>) -> Trouble {
         Ok(status) if !status.message.is_empty() => status.message,
         _ => String::from_utf8_lossy(&text).trim().chars().take(200).collect(),
     };
-    Status { code, message }.trouble()
+    match (Status { code, message }).trouble() {
+        Trouble::Away(why) if matches!(code, 429 | 503) => {
+            Trouble::Busy(why, Duration::from_secs(after.unwrap_or(0)))
+        }
+        trouble => trouble,
+    }
 }
 
 // === impl Status ===
@@ -185,7 +221,7 @@ impl Stream {
     pub(super) async fn next(&mut self, patience: Duration) -> Result<Option<Bytes>, Trouble> {
         loop {
             let frame = tokio::time::timeout(patience, self.body.frame()).await;
-            let frame = frame.map_err(|_| Trouble::Away(format!("nothing for {patience:?}")))?;
+            let frame = frame.map_err(|_| Trouble::Silent(patience))?;
             match frame {
                 None => return Ok(None),
                 Some(Err(error)) => return Err(Trouble::Away(chain(&error))),

@@ -76,18 +76,15 @@ impl Hub {
         for (name, problems) in said.problems {
             self.tell((kind, Some(name)), problems);
         }
-        let forbidden = match &state {
-            State::Forbidden(message) => vec![Problem::of_kind(kind, message.clone())],
-            _ => Vec::new(),
-        };
-        match state {
+        let forbidden = match state {
             State::Listing => return,
-            State::Away(why) => self.lost(kind, why),
-            State::Current | State::Absent | State::Forbidden(_) => {
-                self.waiting.remove(&kind);
-                self.found(kind);
-            }
-        }
+            // Whether it is allowed cannot be known now.
+            State::Away(why) => return self.lost(kind, why),
+            State::Forbidden(message) => vec![Problem::of_kind(kind, message)],
+            State::Current | State::Absent => Vec::new(),
+        };
+        self.waiting.remove(&kind);
+        self.found(kind);
         self.tell((kind, None), forbidden);
     }
 

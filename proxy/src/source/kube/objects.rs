@@ -1,5 +1,6 @@
 //! The objects of one kind, as far as they must be remembered: what a listing or an event changes. Pure.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 
@@ -47,11 +48,11 @@ struct Head<'a> {
 #[serde(rename_all = "camelCase")]
 struct Metadata<'a> {
     #[serde(borrow)]
-    name: std::borrow::Cow<'a, str>,
+    name: Cow<'a, str>,
     #[serde(borrow, default)]
-    namespace: std::borrow::Cow<'a, str>,
+    namespace: Cow<'a, str>,
     #[serde(borrow, default)]
-    resource_version: std::borrow::Cow<'a, str>,
+    resource_version: Cow<'a, str>,
 }
 
 // === impl Said ===
@@ -84,16 +85,22 @@ impl Objects {
         }
     }
 
-    /// The object of this text is there, or has changed. A version that cannot be taken leaves the last
-    /// good one in force.
-    pub(super) fn apply(&mut self, text: &str, said: &mut Said) {
-        let Some((name, version)) = self.head(text, said) else { return };
+    /// Whether none is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// The object of this text is there, or has changed; its resource version, if that can be read. A
+    /// version that cannot be taken leaves the last good one in force.
+    pub(super) fn apply<'a>(&mut self, text: &'a str, said: &mut Said) -> Option<Cow<'a, str>> {
+        let (name, resource_version) = self.head(text, said)?;
+        let version = foldhash::fast::FixedState::default().hash_one(&resource_version);
         if let Some(seen) = &mut self.seen {
             seen.insert(name.clone());
         }
         let former = self.known.get(&name).copied();
         if former.is_some_and(|former| former.version == version) {
-            return;
+            return Some(resource_version);
         }
         let identity = Identity { kind: self.kind, name: name.clone() };
         let translated = translate(&identity, &mut serde_json::Deserializer::from_str(text));
@@ -129,13 +136,14 @@ impl Objects {
             }
         };
         self.known.insert(name, Known { version, in_force, faulty });
+        Some(resource_version)
     }
 
-    /// The object of this text is gone.
-    pub(super) fn delete(&mut self, text: &str, said: &mut Said) {
-        if let Some((name, _)) = self.head(text, said) {
-            self.forget(&name, said);
-        }
+    /// The object of this text is gone; the version of its end.
+    pub(super) fn delete<'a>(&mut self, text: &'a str, said: &mut Said) -> Option<Cow<'a, str>> {
+        let (name, resource_version) = self.head(text, said)?;
+        self.forget(&name, said);
+        Some(resource_version)
     }
 
     /// All are gone.
@@ -154,19 +162,22 @@ impl Objects {
         }
     }
 
-    fn head(&self, text: &str, said: &mut Said) -> Option<(ObjectName, u64)> {
-        match serde_json::from_str::<Head<'_>>(text) {
+    fn head<'a>(&mut self, text: &'a str, said: &mut Said) -> Option<(ObjectName, Cow<'a, str>)> {
+        match serde_json::from_str::<Head<'a>>(text) {
             Ok(Head { metadata }) => {
-                let version =
-                    foldhash::fast::FixedState::default().hash_one(&metadata.resource_version);
-                Some((ObjectName::new(&*metadata.namespace, &*metadata.name), version))
+                let name = ObjectName::new(&*metadata.namespace, &*metadata.name);
+                Some((name, metadata.resource_version))
             }
             Err(error) => {
-                // Nobody's: told until the next one of its kind.
+                // Nobody's: told until a listing shows no such thing.
                 let name = ObjectName::new("", "?");
                 let message = format!("an object that cannot be read: {error}");
                 let problem = Problem::of_object(self.kind, &name, message);
-                said.problems.push((name, vec![problem]));
+                said.problems.push((name.clone(), vec![problem]));
+                if let Some(seen) = &mut self.seen {
+                    seen.insert(name.clone());
+                }
+                self.known.insert(name, Known { version: 0, in_force: false, faulty: true });
                 None
             }
         }

@@ -13,6 +13,8 @@ pub(super) struct Resource {
     /// Its plural name.
     pub(super) plural: &'static str,
     pub(super) field_selector: Option<String>,
+    /// Objects asked for at once.
+    pub(super) page: u16,
 }
 
 // === impl Resource ===
@@ -27,11 +29,16 @@ impl Resource {
             versions,
             plural,
             field_selector: None,
+            page: 500,
         };
         let mut all = vec![
             of(Kind::Namespace, "", &["v1"], "namespaces"),
             of(Kind::Service, "", &["v1"], "services"),
-            of(Kind::EndpointSlice, "discovery.k8s.io", &["v1"], "endpointslices"),
+            // A full slice has some 40 KB.
+            Self {
+                page: 100,
+                ..of(Kind::EndpointSlice, "discovery.k8s.io", &["v1"], "endpointslices")
+            },
             of(Kind::HttpRoute, GATEWAY, &["v1", "v1beta1"], "httproutes"),
             of(Kind::GrpcRoute, GATEWAY, &["v1"], "grpcroutes"),
             of(Kind::ReferenceGrant, GATEWAY, &["v1", "v1beta1"], "referencegrants"),

@@ -11,21 +11,21 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-use super::access::{Access, Status, Trouble};
+use super::access::{Access, Status, Stream, Trouble};
 use super::backoff::Backoff;
 use super::objects::{Objects, Said};
 use super::resource::Resource;
 
-/// Objects asked for at once.
-const PAGE: &str = "500";
 /// A watch is asked to end after so many seconds, and up to a quarter less: no herd.
 const WATCH_SECONDS: u64 = 300;
 /// The server sends a bookmark about once a minute; a connection that says nothing for so long is dead.
 const SILENCE: Duration = Duration::from_secs(150);
 /// A server that streams a listing does so without a pause; one that does not know how never ends it.
 const LISTING_SILENCE: Duration = Duration::from_secs(10);
-/// A watch that ended sooner, with nothing said, is a failure: else it would be asked for again at once.
+/// A watch that ends sooner is not asked for again at once, and if it said nothing, it is a failure.
 const SHORT: Duration = Duration::from_secs(1);
+/// What is kept of a buffer that had to grow for a big object.
+const BUFFER: usize = 64 << 10;
 /// After failures; the API servers of a big cluster have some thousands of us.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const MOST_WAIT: Duration = Duration::from_secs(30);
@@ -67,7 +67,16 @@ pub(super) struct Watch {
     position: Option<String>,
     /// Which of the resource's versions is asked for.
     version: usize,
+    /// How often in a row the server did not know the kind.
+    missing: usize,
     backoff: Backoff,
+}
+
+/// How long to wait before the next turn.
+struct Wait {
+    time: Duration,
+    /// Whether it ends as soon as the server, which is away, answers somebody.
+    until_back: bool,
 }
 
 /// Nobody listens any more.
@@ -76,6 +85,8 @@ struct Unheard;
 /// What ends a turn.
 enum End {
     Trouble(Trouble),
+    /// A watch has ended in order, but too soon.
+    Soon,
     Unheard,
 }
 
@@ -117,6 +128,16 @@ struct BookmarkMetadata {
     annotations: Option<std::collections::BTreeMap<String, String>>,
 }
 
+// === impl Wait ===
+
+impl Wait {
+    const NONE: Self = Self::of(Duration::ZERO);
+
+    const fn of(time: Duration) -> Self {
+        Self { time, until_back: false }
+    }
+}
+
 // === impl End ===
 
 impl From<Trouble> for End {
@@ -142,14 +163,16 @@ impl Watch {
     ) -> Self {
         let objects = Objects::new(resource.kind);
         let backoff = Backoff::new(FIRST_WAIT, MOST_WAIT);
-        Self { resource, access, streaming, updates, objects, position: None, version: 0, backoff }
+        let (position, version, missing) = (None, 0, 0);
+        Self { resource, access, streaming, updates, objects, position, version, missing, backoff }
     }
 
     /// Goes on until nobody listens.
     pub(super) async fn run(mut self) {
         loop {
             let wait = match self.turn().await {
-                Ok(()) => Duration::ZERO,
+                Ok(()) => Wait::NONE,
+                Err(End::Soon) => Wait::of(self.backoff.next()),
                 Err(End::Unheard) => return,
                 Err(End::Trouble(trouble)) => match self.settle(trouble).await {
                     Ok(wait) => wait,
@@ -157,28 +180,50 @@ impl Watch {
                 },
             };
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                () = self.rest(wait) => {}
                 () = self.updates.closed() => return,
             }
         }
     }
 
+    /// The first kind to get through to a server that was away wakes the others.
+    async fn rest(&self, Wait { time, until_back }: Wait) {
+        let back = self.access.back();
+        let least = time.min(FIRST_WAIT);
+        tokio::time::sleep(least).await;
+        tokio::select! {
+            () = tokio::time::sleep(time - least) => {}
+            () = back, if until_back => {}
+        }
+    }
+
     /// What trouble means for this kind; how long to wait.
-    async fn settle(&mut self, trouble: Trouble) -> Result<Duration, Unheard> {
+    async fn settle(&mut self, trouble: Trouble) -> Result<Wait, Unheard> {
         tracing::debug!(kind = %self.resource.kind, ?trouble, "a watch has ended");
+        if !matches!(trouble, Trouble::Absent) {
+            self.missing = 0;
+        }
+        let mut wait = self.backoff.next();
         let mut said = Said::default();
         let state = match trouble {
             Trouble::Gone => {
                 // A listing is due. The first one goes at once; a server that says so again and again
                 // is not asked again and again.
                 self.position = None;
-                return Ok(self.backoff.next());
+                return Ok(Wait::of(wait));
             }
             Trouble::Absent => {
+                let versions = self.resource.versions.len();
                 self.position = None;
-                self.version = (self.version + 1) % self.resource.versions.len();
-                if self.version != 0 {
-                    return Ok(Duration::ZERO);
+                self.version = (self.version + 1) % versions;
+                self.missing += 1;
+                if self.missing % versions != 0 {
+                    return Ok(Wait::NONE);
+                }
+                // A server that has just started may not know all its kinds yet: what was known is
+                // not given up for one word of it.
+                if self.missing == versions && !self.objects.is_empty() {
+                    return Ok(Wait::of(wait.max(SHORT)));
                 }
                 self.objects.clear(&mut said);
                 State::Absent
@@ -191,10 +236,22 @@ impl Watch {
                 self.access.renew();
                 State::Away(message)
             }
-            Trouble::Refused(message) | Trouble::Away(message) => State::Away(message),
+            Trouble::Busy(message, least) => {
+                wait = wait.max(least.min(MOST_WAIT));
+                State::Away(message)
+            }
+            Trouble::Refused(message) => State::Away(message),
+            Trouble::Away(_) | Trouble::Silent(_) => {
+                let why = match trouble {
+                    Trouble::Away(message) => message,
+                    _ => format!("nothing for {SILENCE:?}"),
+                };
+                self.tell(said, State::Away(why)).await?;
+                return Ok(Wait { time: wait, until_back: true });
+            }
         };
         self.tell(said, state).await?;
-        Ok(self.backoff.next())
+        Ok(Wait::of(wait))
     }
 
     /// A listing, if one is due, and a watch to its end.
@@ -222,12 +279,13 @@ impl Watch {
         self.objects.begin();
         loop {
             let mut query = self.selector();
-            query.push(("limit", PAGE.to_owned()));
+            query.push(("limit", self.resource.page.to_string()));
             if !token.is_empty() {
                 query.push(("continue", encode(&token)));
             }
             let query: Vec<_> = query.iter().map(|(key, value)| (*key, value.as_str())).collect();
             let body = self.access.get(&path, &query).await?;
+            self.missing = 0;
             let broken = |error: &dyn std::fmt::Display| {
                 Trouble::Away(format!("a listing that cannot be read: {error}"))
             };
@@ -265,52 +323,68 @@ impl Watch {
 
     /// Follows a watch to its end.
     async fn follow(&mut self, query: Vec<(&str, String)>, mut listing: bool) -> Result<(), End> {
-        let began = Instant::now();
         let query: Vec<_> = query.iter().map(|(key, value)| (*key, value.as_str())).collect();
-        let mut stream = self.access.stream(&self.path(), &query).await?;
+        let stream = self.access.stream(&self.path(), &query).await?;
+        self.missing = 0;
         if !listing {
             self.tell(Said::default(), State::Current).await?;
         }
-        let (mut text, mut any) = (Vec::new(), false);
+        let (began, mut any) = (Instant::now(), false);
+        let ended = self.read(stream, &mut listing, &mut any).await;
+        let soon = began.elapsed() < SHORT;
+        if !listing && !soon {
+            self.backoff.reset();
+        }
+        match ended {
+            Ok(()) if !soon => Ok(()),
+            Ok(()) if any => Err(End::Soon),
+            Ok(()) => Err(Trouble::Away("watches end as soon as they begin".to_owned()).into()),
+            Err(end) => Err(end),
+        }
+    }
+
+    async fn read(
+        &mut self,
+        mut stream: Stream,
+        listing: &mut bool,
+        any: &mut bool,
+    ) -> Result<(), End> {
+        // A line that is not complete yet.
+        let mut begun = Vec::new();
         loop {
-            let patience = if listing { LISTING_SILENCE } else { SILENCE };
+            let patience = if *listing { LISTING_SILENCE } else { SILENCE };
             let chunk = match stream.next(patience).await {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) if listing => {
+                Ok(None) if *listing => {
                     return Err(Trouble::Refused("it ended before its end".to_owned()).into());
                 }
-                Ok(None) if !any && began.elapsed() < SHORT => {
-                    return Err(
-                        Trouble::Away("watches end as soon as they begin".to_owned()).into()
-                    );
-                }
-                Ok(None) => {
-                    self.backoff.reset();
-                    return Ok(());
-                }
-                Err(Trouble::Away(why)) if listing && !any => {
-                    return Err(Trouble::Refused(why).into());
+                Ok(None) => return Ok(()),
+                Err(Trouble::Silent(patience)) if *listing => {
+                    return Err(Trouble::Refused(format!("it pauses for {patience:?}")).into());
                 }
                 Err(trouble) => return Err(trouble.into()),
             };
-            text.extend_from_slice(&chunk);
-            let Some(end) = text.iter().rposition(|octet| *octet == b'\n') else { continue };
+            let Some(end) = chunk.iter().rposition(|octet| *octet == b'\n') else {
+                begun.extend_from_slice(&chunk);
+                continue;
+            };
+            let (lines, rest) = chunk.split_at(end + 1);
+            begun.extend_from_slice(lines);
             let mut said = Said::default();
             let mut trouble = None;
-            for line in text[..end].split(|octet| *octet == b'\n').filter(|line| !line.is_empty()) {
-                match self.line(line, &mut listing, &mut said) {
-                    Ok(()) => any = true,
+            for line in begun.split(|octet| *octet == b'\n').filter(|line| !line.is_empty()) {
+                match self.line(line, listing, &mut said) {
+                    Ok(()) => *any = true,
                     Err(found) => {
                         trouble = Some(found);
                         break;
                     }
                 }
             }
-            text.drain(..=end);
-            if any && !listing {
-                self.backoff.reset();
-            }
-            let state = if listing { State::Listing } else { State::Current };
+            begun.clear();
+            begun.shrink_to(BUFFER);
+            begun.extend_from_slice(rest);
+            let state = if *listing { State::Listing } else { State::Current };
             self.tell(said, state).await?;
             if let Some(trouble) = trouble {
                 return Err(trouble.into());
@@ -324,10 +398,23 @@ impl Watch {
         };
         let line: Line<'_> = serde_json::from_slice(line).map_err(|error| broken(&error))?;
         let object = line.object.get();
-        match &*line.r#type {
+        let version = match &*line.r#type {
             "ADDED" | "MODIFIED" => self.objects.apply(object, said),
             "DELETED" => self.objects.delete(object, said),
-            "BOOKMARK" => {}
+            "BOOKMARK" => {
+                let Bookmark { metadata } =
+                    serde_json::from_str(object).map_err(|error| broken(&error))?;
+                if *listing {
+                    let end = metadata.annotations.as_ref().and_then(|a| a.get(INITIAL_END));
+                    if end.is_none_or(|end| end != "true") {
+                        // It is an ordinary watch, which will never say that all has been shown.
+                        return Err(Trouble::Refused("it has no end".to_owned()));
+                    }
+                    self.objects.end(said);
+                    *listing = false;
+                }
+                Some(metadata.resource_version.into())
+            }
             "ERROR" => {
                 let status: Status = serde_json::from_str(object).unwrap_or_default();
                 return Err(match status.trouble() {
@@ -336,19 +423,10 @@ impl Watch {
                 });
             }
             other => return Err(broken(&format_args!("type {other:?}"))),
-        }
-        let Bookmark { metadata } = serde_json::from_str(object).map_err(|error| broken(&error))?;
-        let complete = line.r#type == "BOOKMARK"
-            && metadata
-                .annotations
-                .is_some_and(|a| a.get(INITIAL_END).is_some_and(|v| v == "true"));
-        if *listing && complete {
-            self.objects.end(said);
-            *listing = false;
-        }
+        };
         // While a listing is under way, versions come in no order.
-        if !*listing && !metadata.resource_version.is_empty() {
-            self.position = Some(metadata.resource_version);
+        if let Some(version) = version.filter(|version| !*listing && !version.is_empty()) {
+            self.position = Some(version.into_owned());
         }
         Ok(())
     }

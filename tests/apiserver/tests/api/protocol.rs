@@ -107,7 +107,8 @@ async fn bookmarks_tell_how_far_a_watch_has_come() {
     loop {
         let (kind, object) = events.next().await.unwrap();
         assert_eq!((kind.as_str(), &object["kind"]), ("BOOKMARK", &json!("Service")));
-        if object["metadata"]["resourceVersion"] == server.version().to_string() {
+        let version = object["metadata"]["resourceVersion"].as_str().unwrap();
+        if version.parse() == Ok(server.version()) {
             break;
         }
         assert!(Instant::now() < deadline, "{object}");

@@ -80,7 +80,8 @@ fn a_listing_that_breaks_off_loses_nothing() {
 #[test]
 fn a_bad_version_leaves_the_last_good_one_in_force_and_is_told_until_it_is_mended() {
     let mut objects = Objects::new(Kind::Service);
-    let mut apply = |text: String| said(&mut objects, |objects, said| objects.apply(&text, said));
+    let mut apply =
+        |text: String| said(&mut objects, |objects, said| _ = objects.apply(&text, said));
     assert_eq!(keys(&apply(service("a", 1, "10.96.0.1"))), ["+shop/a"]);
     let bad = apply(service("a", 2, "10.96.0"));
     assert!(bad.changes.is_empty());
@@ -95,8 +96,8 @@ fn a_bad_version_leaves_the_last_good_one_in_force_and_is_told_until_it_is_mende
 fn a_fault_goes_with_its_object() {
     let mut objects = Objects::new(Kind::Service);
     let bad = service("a", 1, "10.96.0");
-    said(&mut objects, |objects, said| objects.apply(&bad, said));
-    let gone = said(&mut objects, |objects, said| objects.delete(&bad, said));
+    said(&mut objects, |objects, said| _ = objects.apply(&bad, said));
+    let gone = said(&mut objects, |objects, said| _ = objects.delete(&bad, said));
     assert_eq!((keys(&gone), told(&gone)), (vec![], vec!["shop/a []".into()]));
 }
 
@@ -104,9 +105,14 @@ fn a_fault_goes_with_its_object() {
 fn what_is_no_object_is_told() {
     let mut objects = Objects::new(Kind::Service);
     for text in ["7", "{}", "{\"metadata\": {\"name\": 7}}", "{\"metadata\": {"] {
-        let said = said(&mut objects, |objects, said| objects.apply(text, said));
+        let said = said(&mut objects, |objects, said| _ = objects.apply(text, said));
         assert!(told(&said)[0].contains("an object that cannot be read"), "{text}");
     }
+    let listed = said(&mut objects, |objects, said| {
+        objects.begin();
+        objects.end(said);
+    });
+    assert_eq!(told(&listed), ["? []"], "no such thing any more");
 }
 
 #[test]
@@ -120,7 +126,7 @@ fn a_route_that_leaves_us_is_gone_and_a_refused_one_says_so() {
     };
     let mut objects = Objects::new(Kind::HttpRoute);
     let mut apply =
-        |text: String| keys(&said(&mut objects, |objects, said| objects.apply(&text, said)));
+        |text: String| keys(&said(&mut objects, |objects, said| _ = objects.apply(&text, said)));
     assert_eq!(apply(route(1, "Gateway", "/")), [""; 0]);
     assert_eq!(apply(route(2, "Service", "/")), ["+shop/r"]);
     assert_eq!(apply(route(3, "Service", "bad")), ["!shop/r"]);

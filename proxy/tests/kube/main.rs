@@ -1,0 +1,11 @@
+//! The Kubernetes API as the source, against an API server over TLS: a test a promise.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests stop at the first surprise")]
+
+mod convergence;
+mod follower;
+mod kinds;
+mod listing;
+mod objects;
+mod outage;
+mod position;
+mod slices;
