@@ -112,7 +112,7 @@ fn a_server_that_says_410_again_and_again_is_not_hammered() {
     world.until_server("watches", all_watched);
     let asked = world.server.requests("list", "services");
     let began = std::time::Instant::now();
-    world.server.faults(|faults| faults.gone = 8 * 5);
+    world.server.faults(|faults| faults.gone = 8 * 3);
     world.server.cut();
     world.server.put(&service("api", "10.96.0.2"));
     world.until("news", |known| known.ip("api").is_some());

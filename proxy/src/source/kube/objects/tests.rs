@@ -143,7 +143,7 @@ fn a_pod_of_the_api_names_no_namespace_of_the_node() {
         "annotations": {"nodeway.dev/netns": "/proc/1/ns/net"}}})
         .to_string();
     let mut objects = Objects::new(Kind::Pod);
-    let said = said(&mut objects, |objects, said| objects.apply(&text, said));
+    let said = said(&mut objects, |objects, said| _ = objects.apply(&text, said));
     let [Change::Apply(Object::Pod(pod))] = &said.changes[..] else { panic!("{said:?}") };
     assert_eq!((pod.netns.as_ref(), &*pod.uid), (None, "u"));
 }
