@@ -205,7 +205,20 @@ pub(crate) fn create(
     if resource.status {
         object.as_object_mut().map(|object| object.remove("status"));
     }
+    if resource.qualified() == "services" {
+        give_cluster_ip(&mut object["spec"], store.version());
+    }
     Ok(store.put(resource, key, object))
+}
+
+/// As the API server chooses an address, where none is named: another one at each version.
+fn give_cluster_ip(spec: &mut Value, version: u64) {
+    if spec["type"] != "ExternalName" && spec["clusterIP"].is_null() {
+        let [.., high, low] = version.to_be_bytes();
+        let ip = format!("10.97.{high}.{low}");
+        spec["clusterIPs"] = json!([ip]);
+        spec["clusterIP"] = json!(ip);
+    }
 }
 
 fn update(store: &mut Store, target: &Target, object: Value) -> Result<Response<Body>, Refusal> {

@@ -72,7 +72,7 @@ impl Api {
         match &self.server {
             Server::Ours { server, .. } => Some(server),
             Server::Real => {
-                skip::skipped("an API server that fails on demand, which a real one does not");
+                skip::not_on_a_real_cluster("it does not fail on demand");
                 None
             }
         }
