@@ -195,6 +195,7 @@ impl Reading<'_> {
         self.problems.push(Problem {
             place: Some(super::Place { file: file.to_path_buf(), document }),
             object: object.map(str::to_owned),
+            about: None,
             message,
         });
     }

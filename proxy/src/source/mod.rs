@@ -7,7 +7,7 @@ mod documents;
 mod files;
 mod folder;
 mod health;
-mod kube;
+pub(crate) mod kube;
 mod problem;
 mod statement;
 mod watch;

@@ -12,6 +12,8 @@ pub struct Problem {
     pub place: Option<Place>,
     /// The object, if it is known.
     pub object: Option<String>,
+    /// The same for machines, if the source is the API.
+    pub about: Option<(Kind, ObjectName)>,
     /// The field, if there is one, and what is wrong.
     pub message: String,
 }
@@ -31,12 +33,13 @@ pub struct Place {
 impl Problem {
     /// Something that is wrong with an object of the API.
     pub(super) fn of_object(kind: Kind, name: &ObjectName, message: String) -> Self {
-        Self { place: None, object: Some(format!("{kind} {name}")), message }
+        let object = Some(format!("{kind} {name}"));
+        Self { place: None, object, about: Some((kind, name.clone())), message }
     }
 
     /// Something that is wrong with all of a kind.
     pub(super) fn of_kind(kind: Kind, message: String) -> Self {
-        Self { place: None, object: Some(kind.to_string()), message }
+        Self { place: None, object: Some(kind.to_string()), about: None, message }
     }
 }
 

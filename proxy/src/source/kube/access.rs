@@ -1,4 +1,6 @@
 //! Requests to the API server, and what its refusals mean.
+//!
+//! Not what is asked for: that is the watches' business, and `status`'s.
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;
@@ -6,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::request::Builder;
+use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -24,7 +27,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The way to the API server.
-pub(super) struct Access {
+pub(crate) struct Access {
     config: Config,
     client: RefCell<Client>,
     /// Whether the last request got an answer, whatever it said.
@@ -35,13 +38,15 @@ pub(super) struct Access {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum Trouble {
-    /// The server does not serve the kind: its CRD is not installed.
+pub(crate) enum Trouble {
+    /// The server does not serve the kind (its CRD is not installed), or has no such object.
     Absent,
     /// The server does not allow it; its words.
     Forbidden(String),
     /// The history that was asked for is compacted (410).
     Gone,
+    /// The object is not what it was thought to be (409).
+    Conflict,
     /// The token is not valid, or not any more.
     Unauthorized(String),
     /// The request itself is refused (400, 422, or 500 before an answer); its words.
@@ -57,7 +62,7 @@ pub(super) enum Trouble {
 /// What is used of an API `Status`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Status {
+pub(crate) struct Status {
     code: u16,
     message: String,
 }
@@ -85,7 +90,7 @@ pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Config> {
 // === impl Access ===
 
 impl Access {
-    pub(super) fn new(mut config: Config) -> Result<Self, kube::Error> {
+    pub(crate) fn new(mut config: Config) -> Result<Self, kube::Error> {
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         // A refusal is for the watch to see: it knows how long to wait, and who must be told.
         config.default_retry = false;
@@ -105,12 +110,17 @@ impl Access {
     }
 
     /// The server's address.
-    pub(super) fn server(&self) -> &http::Uri {
+    pub(crate) fn server(&self) -> &http::Uri {
         &self.config.cluster_url
     }
 
+    /// The namespace that the way leads to: in a cluster, the pod's own.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.config.default_namespace
+    }
+
     /// Reads the token again from where it is.
-    pub(super) fn renew(&self) {
+    pub(crate) fn renew(&self) {
         match Client::try_from(self.config.clone()) {
             Ok(client) => *self.client.borrow_mut() = client,
             Err(error) => {
@@ -120,27 +130,38 @@ impl Access {
     }
 
     /// The whole answer to GET `path?query`.
-    pub(super) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Bytes, Trouble> {
-        let mut stream = self.stream(path, query).await?;
-        let mut whole = bytes::BytesMut::new();
-        while let Some(chunk) = stream.next(ANSWER_TIMEOUT).await? {
-            whole.extend_from_slice(&chunk);
-        }
-        Ok(whole.freeze())
+    pub(crate) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Bytes, Trouble> {
+        self.stream(path, query).await?.whole().await
     }
 
     /// The answer to GET `path?query`, as it comes.
-    pub(super) async fn stream(
+    pub(crate) async fn stream(
         &self,
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<Stream, Trouble> {
         let query: Vec<String> =
             query.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let target = format!("{path}?{}", query.join("&"));
-        let request = Request::get(target)
+        self.request(Request::get(format!("{path}?{}", query.join("&"))), Body::empty()).await
+    }
+
+    /// The whole answer to `body` being sent.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        kind: &str,
+        body: Vec<u8>,
+    ) -> Result<Bytes, Trouble> {
+        let request =
+            Request::builder().method(method).uri(path).header(http::header::CONTENT_TYPE, kind);
+        self.request(request, Body::from(body)).await?.whole().await
+    }
+
+    async fn request(&self, request: Builder, body: Body) -> Result<Stream, Trouble> {
+        let request = request
             .header(http::header::ACCEPT, "application/json")
-            .body(Body::empty())
+            .body(body)
             .map_err(|error| Trouble::Away(error.to_string()))?;
         let client = self.client.borrow().clone();
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, client.send(request)).await;
@@ -149,7 +170,7 @@ impl Access {
             .and_then(|answer| answer.map_err(|error| trouble_of(&error)));
         self.reached(!matches!(answer, Err(Trouble::Away(_))));
         let answer = answer?;
-        if answer.status() == StatusCode::OK {
+        if answer.status().is_success() {
             return Ok(Stream { body: answer.into_body() });
         }
         Err(refusal(answer).await)
@@ -196,12 +217,13 @@ async fn refusal(answer: Response<Body>) -> Trouble {
 
 impl Status {
     /// What it means.
-    pub(super) fn trouble(self) -> Trouble {
+    pub(crate) fn trouble(self) -> Trouble {
         let told = || format!("{} ({})", self.message, self.code);
         match self.code {
             401 => Trouble::Unauthorized(told()),
             403 => Trouble::Forbidden(self.message),
             404 => Trouble::Absent,
+            409 => Trouble::Conflict,
             410 => Trouble::Gone,
             400 | 422 | 500 => Trouble::Refused(told()),
             _ => Trouble::Away(told()),
@@ -210,15 +232,24 @@ impl Status {
 }
 
 /// An answer, as it comes.
-pub(super) struct Stream {
+pub(crate) struct Stream {
     body: Body,
 }
 
 // === impl Stream ===
 
 impl Stream {
+    /// All of it.
+    async fn whole(mut self) -> Result<Bytes, Trouble> {
+        let mut whole = bytes::BytesMut::new();
+        while let Some(chunk) = self.next(ANSWER_TIMEOUT).await? {
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.freeze())
+    }
+
     /// What has come next, or none at the end. Nothing for so long is trouble.
-    pub(super) async fn next(&mut self, patience: Duration) -> Result<Option<Bytes>, Trouble> {
+    pub(crate) async fn next(&mut self, patience: Duration) -> Result<Option<Bytes>, Trouble> {
         loop {
             let frame = tokio::time::timeout(patience, self.body.frame()).await;
             let frame = frame.map_err(|_| Trouble::Silent(patience))?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use nodeway_core::model::{Change, Kind, ObjectName};
 use tokio::sync::mpsc;
 
+use super::objects::Said;
 use super::watch::{State, Update};
 use crate::source::{Event, Health, Problem};
 
@@ -45,7 +46,7 @@ impl Hub {
     /// Goes on until nobody listens.
     pub(super) async fn run(
         mut self,
-        mut updates: mpsc::Receiver<Update>,
+        mut updates: mpsc::Receiver<Update<Said>>,
         events: mpsc::Sender<Event>,
     ) {
         let mut taken = Vec::new();
@@ -71,7 +72,7 @@ impl Hub {
         }
     }
 
-    fn take(&mut self, Update { kind, said, state }: Update) {
+    fn take(&mut self, Update { kind, said, state }: Update<Said>) {
         self.changes.extend(said.changes);
         for (name, problems) in said.problems {
             self.tell((kind, Some(name)), problems);

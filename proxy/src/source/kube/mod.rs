@@ -2,12 +2,12 @@
 //!
 //! Nothing of the API's objects is kept but their names and versions: what they mean goes on as it comes.
 
-mod access;
+pub(crate) mod access;
 mod backoff;
 mod hub;
 mod objects;
-mod resource;
-mod watch;
+pub(crate) mod resource;
+pub(crate) mod watch;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -21,6 +21,7 @@ pub use self::access::connect;
 
 use self::access::Access;
 use self::hub::Hub;
+use self::objects::Objects;
 use self::resource::Resource;
 use self::watch::Watch;
 use super::{Event, Health, Source};
@@ -49,8 +50,9 @@ impl Source for KubeSource {
         let hub = Hub::new(resources.iter().map(|r| r.kind), self.health);
         let mut watches = JoinSet::new();
         for resource in resources {
-            let watch =
-                Watch::new(resource, Rc::clone(&access), Rc::clone(&streaming), updates.clone());
+            let objects = Objects::new(resource.kind);
+            let (access, streaming) = (Rc::clone(&access), Rc::clone(&streaming));
+            let watch = Watch::new(resource, access, streaming, updates.clone(), objects);
             watches.spawn_local(watch.run());
         }
         drop(updates);

@@ -7,6 +7,7 @@ use std::hash::BuildHasher;
 use nodeway_core::model::{Change, Kind, Object, ObjectName};
 use serde::Deserialize;
 
+use super::watch::Reader;
 use crate::source::Problem;
 use crate::translate::{Identity, translate};
 
@@ -70,13 +71,47 @@ impl Objects {
         Self { kind, known: HashMap::new(), seen: None }
     }
 
-    /// A listing begins. What is in force stays in force meanwhile.
-    pub(super) fn begin(&mut self) {
+    fn forget(&mut self, name: &ObjectName, said: &mut Said) {
+        let Some(former) = self.known.remove(name) else { return };
+        if former.in_force {
+            said.changes.push(Change::Delete(self.kind, name.clone()));
+        }
+        if former.faulty {
+            said.problems.push((name.clone(), Vec::new()));
+        }
+    }
+
+    fn head<'a>(&mut self, text: &'a str, said: &mut Said) -> Option<(ObjectName, Cow<'a, str>)> {
+        match serde_json::from_str::<Head<'a>>(text) {
+            Ok(Head { metadata }) => {
+                let name = ObjectName::new(&*metadata.namespace, &*metadata.name);
+                Some((name, metadata.resource_version))
+            }
+            Err(error) => {
+                // Nobody's: told until a listing shows no such thing.
+                let name = ObjectName::new("", "?");
+                let message = format!("an object that cannot be read: {error}");
+                let problem = Problem::of_object(self.kind, &name, message);
+                said.problems.push((name.clone(), vec![problem]));
+                if let Some(seen) = &mut self.seen {
+                    seen.insert(name.clone());
+                }
+                self.known.insert(name, Known { version: 0, in_force: false, faulty: true });
+                None
+            }
+        }
+    }
+}
+
+impl Reader for Objects {
+    type Said = Said;
+
+    /// What is in force stays in force meanwhile.
+    fn begin(&mut self) {
         self.seen = Some(HashSet::new());
     }
 
-    /// A listing is complete: what it has not shown is gone.
-    pub(super) fn end(&mut self, said: &mut Said) {
+    fn end(&mut self, said: &mut Said) {
         let Some(seen) = self.seen.take() else { return };
         let gone: Vec<ObjectName> =
             self.known.keys().filter(|name| !seen.contains(*name)).cloned().collect();
@@ -85,14 +120,8 @@ impl Objects {
         }
     }
 
-    /// Whether none is known.
-    pub(super) fn is_empty(&self) -> bool {
-        self.known.is_empty()
-    }
-
-    /// The object of this text is there, or has changed; its resource version, if that can be read. A
-    /// version that cannot be taken leaves the last good one in force.
-    pub(super) fn apply<'a>(&mut self, text: &'a str, said: &mut Said) -> Option<Cow<'a, str>> {
+    /// A version that cannot be taken leaves the last good one in force.
+    fn apply<'a>(&mut self, text: &'a str, said: &mut Said) -> Option<Cow<'a, str>> {
         let (name, resource_version) = self.head(text, said)?;
         let version = foldhash::fast::FixedState::default().hash_one(&resource_version);
         if let Some(seen) = &mut self.seen {
@@ -139,48 +168,18 @@ impl Objects {
         Some(resource_version)
     }
 
-    /// The object of this text is gone; the version of its end.
-    pub(super) fn delete<'a>(&mut self, text: &'a str, said: &mut Said) -> Option<Cow<'a, str>> {
+    fn delete<'a>(&mut self, text: &'a str, said: &mut Said) -> Option<Cow<'a, str>> {
         let (name, resource_version) = self.head(text, said)?;
         self.forget(&name, said);
         Some(resource_version)
     }
 
-    /// All are gone.
-    pub(super) fn clear(&mut self, said: &mut Said) {
-        self.begin();
-        self.end(said);
+    fn is_empty(&self) -> bool {
+        self.known.is_empty()
     }
 
-    fn forget(&mut self, name: &ObjectName, said: &mut Said) {
-        let Some(former) = self.known.remove(name) else { return };
-        if former.in_force {
-            said.changes.push(Change::Delete(self.kind, name.clone()));
-        }
-        if former.faulty {
-            said.problems.push((name.clone(), Vec::new()));
-        }
-    }
-
-    fn head<'a>(&mut self, text: &'a str, said: &mut Said) -> Option<(ObjectName, Cow<'a, str>)> {
-        match serde_json::from_str::<Head<'a>>(text) {
-            Ok(Head { metadata }) => {
-                let name = ObjectName::new(&*metadata.namespace, &*metadata.name);
-                Some((name, metadata.resource_version))
-            }
-            Err(error) => {
-                // Nobody's: told until a listing shows no such thing.
-                let name = ObjectName::new("", "?");
-                let message = format!("an object that cannot be read: {error}");
-                let problem = Problem::of_object(self.kind, &name, message);
-                said.problems.push((name.clone(), vec![problem]));
-                if let Some(seen) = &mut self.seen {
-                    seen.insert(name.clone());
-                }
-                self.known.insert(name, Known { version: 0, in_force: false, faulty: true });
-                None
-            }
-        }
+    fn is_nothing(said: &Said) -> bool {
+        said.is_empty()
     }
 }
 

@@ -4,69 +4,101 @@ use nodeway_core::model::Kind;
 
 /// One kind, as the API serves it.
 #[derive(Debug, Clone)]
-pub(super) struct Resource {
-    pub(super) kind: Kind,
+pub(crate) struct Resource {
+    pub(crate) kind: Kind,
     /// Its API group; empty for the core group.
-    pub(super) group: &'static str,
+    pub(crate) group: &'static str,
     /// Its versions, the preferred first: a CRD's oldest channels serve the later ones only.
-    pub(super) versions: &'static [&'static str],
+    pub(crate) versions: &'static [&'static str],
     /// Its plural name.
-    pub(super) plural: &'static str,
-    pub(super) field_selector: Option<String>,
+    pub(crate) plural: &'static str,
+    pub(crate) field_selector: Option<String>,
     /// Objects asked for at once.
-    pub(super) page: u16,
+    pub(crate) page: u16,
 }
 
 // === impl Resource ===
 
 impl Resource {
     /// All that `node`'s proxy needs to know.
-    pub(super) fn all(node: Option<&str>) -> Vec<Self> {
-        const GATEWAY: &str = "gateway.networking.k8s.io";
-        let of = |kind, group, versions, plural| Self {
-            kind,
-            group,
-            versions,
-            plural,
-            field_selector: None,
-            page: 500,
-        };
-        let mut all = vec![
-            of(Kind::Namespace, "", &["v1"], "namespaces"),
-            of(Kind::Service, "", &["v1"], "services"),
-            // A full slice has some 40 KB.
-            Self {
-                page: 100,
-                ..of(Kind::EndpointSlice, "discovery.k8s.io", &["v1"], "endpointslices")
-            },
-            of(Kind::HttpRoute, GATEWAY, &["v1", "v1beta1"], "httproutes"),
-            of(Kind::GrpcRoute, GATEWAY, &["v1"], "grpcroutes"),
-            of(Kind::ReferenceGrant, GATEWAY, &["v1", "v1beta1"], "referencegrants"),
-        ];
+    pub(crate) fn all(node: Option<&str>) -> Vec<Self> {
+        let mut all: Vec<Self> = [
+            Kind::Namespace,
+            Kind::Service,
+            Kind::EndpointSlice,
+            Kind::HttpRoute,
+            Kind::GrpcRoute,
+            Kind::ReferenceGrant,
+        ]
+        .map(Self::of)
+        .into();
         if let Some(node) = node {
             let select = |field: &str| Some(format!("{field}={node}"));
-            all.push(Self {
-                field_selector: select("spec.nodeName"),
-                ..of(Kind::Pod, "", &["v1"], "pods")
-            });
-            all.push(Self {
-                field_selector: select("metadata.name"),
-                ..of(Kind::Node, "", &["v1"], "nodes")
-            });
+            all.push(Self { field_selector: select("spec.nodeName"), ..Self::of(Kind::Pod) });
+            all.push(Self { field_selector: select("metadata.name"), ..Self::of(Kind::Node) });
         }
         all
     }
 
+    /// All objects of the kind.
+    pub(crate) fn of(kind: Kind) -> Self {
+        const GATEWAY: &str = "gateway.networking.k8s.io";
+        let (group, versions, plural): (_, &[_], _) = match kind {
+            Kind::Namespace => ("", &["v1"], "namespaces"),
+            Kind::Service => ("", &["v1"], "services"),
+            Kind::EndpointSlice => ("discovery.k8s.io", &["v1"], "endpointslices"),
+            Kind::HttpRoute => (GATEWAY, &["v1", "v1beta1"], "httproutes"),
+            Kind::GrpcRoute => (GATEWAY, &["v1"], "grpcroutes"),
+            Kind::ReferenceGrant => (GATEWAY, &["v1", "v1beta1"], "referencegrants"),
+            Kind::Pod => ("", &["v1"], "pods"),
+            Kind::Node => ("", &["v1"], "nodes"),
+        };
+        // A full slice has some 40 KB.
+        let page = if kind == Kind::EndpointSlice { 100 } else { 500 };
+        Self { kind, group, versions, plural, field_selector: None, page }
+    }
+
     /// The path of its collection, all namespaces.
-    pub(super) fn path(&self, version: &str) -> String {
+    pub(crate) fn path(&self, version: &str) -> String {
         match self.group {
             "" => format!("/api/{version}/{}", self.plural),
             group => format!("/apis/{group}/{version}/{}", self.plural),
         }
     }
 
+    /// The path of a collection in one namespace; of the cluster's objects without.
+    pub(crate) fn path_in(&self, version: &str, namespace: &str) -> String {
+        let whole = self.path(version);
+        match (namespace, whole.strip_suffix(self.plural)) {
+            ("", _) | (_, None) => whole,
+            (_, Some(root)) => format!("{root}namespaces/{namespace}/{}", self.plural),
+        }
+    }
+
+    /// This version, if it is one of the resource's; else the preferred one.
+    pub(crate) fn served(&self, version: &str) -> &'static str {
+        let preferred = self.versions.first().copied().unwrap_or("v1");
+        self.versions.iter().find(|known| **known == version).copied().unwrap_or(preferred)
+    }
+
+    /// `GROUP/VERSION`, as objects name it.
+    pub(crate) fn api_version(&self, version: &str) -> String {
+        match self.group {
+            "" => version.to_owned(),
+            group => format!("{group}/{version}"),
+        }
+    }
+
+    /// A part of it, as RBAC names it.
+    pub(crate) fn subresource(&self, part: &str) -> String {
+        match self.group {
+            "" => format!("{}/{part}", self.plural),
+            group => format!("{}/{part}.{group}", self.plural),
+        }
+    }
+
     /// As RBAC names it.
-    pub(super) fn rbac(&self) -> String {
+    pub(crate) fn rbac(&self) -> String {
         match self.group {
             "" => self.plural.to_owned(),
             group => format!("{}.{group}", self.plural),

@@ -2,6 +2,7 @@
 //!
 //! Listing and watching as Kubernetes' API concepts have it ("Efficient detection of changes").
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -13,7 +14,6 @@ use tokio::sync::mpsc;
 
 use super::access::{Access, Status, Stream, Trouble};
 use super::backoff::Backoff;
-use super::objects::{Objects, Said};
 use super::resource::Resource;
 
 /// A watch is asked to end after so many seconds, and up to a quarter less: no herd.
@@ -32,17 +32,46 @@ const MOST_WAIT: Duration = Duration::from_secs(30);
 /// At the end of a streamed listing.
 const INITIAL_END: &str = "k8s.io/initial-events-end";
 
-/// What a watch tells the hub.
+/// What a watch tells.
 #[derive(Debug)]
-pub(super) struct Update {
-    pub(super) kind: Kind,
-    pub(super) said: Said,
-    pub(super) state: State,
+pub(crate) struct Update<Said> {
+    pub(crate) kind: Kind,
+    pub(crate) said: Said,
+    pub(crate) state: State,
+}
+
+/// Reads the objects of one kind as they come. What it says of several is gathered.
+pub(crate) trait Reader {
+    type Said: Default;
+
+    /// A listing begins.
+    fn begin(&mut self);
+
+    /// The object of this text is there, or has changed; its resource version, if that can be read.
+    fn apply<'a>(&mut self, text: &'a str, said: &mut Self::Said) -> Option<Cow<'a, str>>;
+
+    /// The object of this text is gone; the version of its end.
+    fn delete<'a>(&mut self, text: &'a str, said: &mut Self::Said) -> Option<Cow<'a, str>>;
+
+    /// A listing is complete: what it has not shown is gone.
+    fn end(&mut self, said: &mut Self::Said);
+
+    /// All are gone.
+    fn clear(&mut self, said: &mut Self::Said) {
+        self.begin();
+        self.end(said);
+    }
+
+    /// Whether none is known.
+    fn is_empty(&self) -> bool;
+
+    /// Whether there is nothing to tell.
+    fn is_nothing(said: &Self::Said) -> bool;
 }
 
 /// How a kind is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     /// A listing is under way: there may be more.
     Listing,
     /// All is known, and news will come.
@@ -56,13 +85,13 @@ pub(super) enum State {
 }
 
 /// See the module.
-pub(super) struct Watch {
+pub(crate) struct Watch<R: Reader> {
     resource: Resource,
     access: Rc<Access>,
     /// Whether the server streams listings, as far as is known.
     streaming: Rc<Cell<bool>>,
-    updates: mpsc::Sender<Update>,
-    objects: Objects,
+    updates: mpsc::Sender<Update<R::Said>>,
+    objects: R,
     /// The version up to which all is known; none before the first listing and after a 410.
     position: Option<String>,
     /// Which of the resource's versions is asked for.
@@ -154,21 +183,21 @@ impl From<Unheard> for End {
 
 // === impl Watch ===
 
-impl Watch {
-    pub(super) fn new(
+impl<R: Reader> Watch<R> {
+    pub(crate) fn new(
         resource: Resource,
         access: Rc<Access>,
         streaming: Rc<Cell<bool>>,
-        updates: mpsc::Sender<Update>,
+        updates: mpsc::Sender<Update<R::Said>>,
+        objects: R,
     ) -> Self {
-        let objects = Objects::new(resource.kind);
         let backoff = Backoff::new(FIRST_WAIT, MOST_WAIT);
         let (position, version, missing) = (None, 0, 0);
         Self { resource, access, streaming, updates, objects, position, version, missing, backoff }
     }
 
     /// Goes on until nobody listens.
-    pub(super) async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         loop {
             let wait = match self.turn().await {
                 Ok(()) => Wait::NONE,
@@ -204,7 +233,7 @@ impl Watch {
             self.missing = 0;
         }
         let mut wait = self.backoff.next();
-        let mut said = Said::default();
+        let mut said = R::Said::default();
         let state = match trouble {
             Trouble::Gone => {
                 // A listing is due. The first one goes at once; a server that says so again and again
@@ -241,6 +270,7 @@ impl Watch {
                 State::Away(message)
             }
             Trouble::Refused(message) => State::Away(message),
+            Trouble::Conflict => State::Away("a conflict (409)".to_owned()),
             Trouble::Away(_) | Trouble::Silent(_) => {
                 let why = match trouble {
                     Trouble::Away(message) => message,
@@ -291,7 +321,7 @@ impl Watch {
             };
             let text = std::str::from_utf8(&body).map_err(|error| broken(&error))?;
             let page: Page<'_> = serde_json::from_str(text).map_err(|error| broken(&error))?;
-            let mut said = Said::default();
+            let mut said = R::Said::default();
             for item in page.items.iter().flatten() {
                 self.objects.apply(item.get(), &mut said);
             }
@@ -327,7 +357,7 @@ impl Watch {
         let stream = self.access.stream(&self.path(), &query).await?;
         self.missing = 0;
         if !listing {
-            self.tell(Said::default(), State::Current).await?;
+            self.tell(R::Said::default(), State::Current).await?;
         }
         let (began, mut any) = (Instant::now(), false);
         let ended = self.read(stream, &mut listing, &mut any).await;
@@ -370,7 +400,7 @@ impl Watch {
             };
             let (lines, rest) = chunk.split_at(end + 1);
             begun.extend_from_slice(lines);
-            let mut said = Said::default();
+            let mut said = R::Said::default();
             let mut trouble = None;
             for line in begun.split(|octet| *octet == b'\n').filter(|line| !line.is_empty()) {
                 match self.line(line, listing, &mut said) {
@@ -392,7 +422,7 @@ impl Watch {
         }
     }
 
-    fn line(&mut self, line: &[u8], listing: &mut bool, said: &mut Said) -> Result<(), Trouble> {
+    fn line(&mut self, line: &[u8], listing: &mut bool, said: &mut R::Said) -> Result<(), Trouble> {
         let broken = |error: &dyn std::fmt::Display| {
             Trouble::Away(format!("an event that cannot be read: {error}"))
         };
@@ -431,9 +461,9 @@ impl Watch {
         Ok(())
     }
 
-    /// Tells the hub; nothing that it knows already.
-    async fn tell(&self, said: Said, state: State) -> Result<(), Unheard> {
-        if said.is_empty() && state == State::Listing {
+    /// Tells; nothing that is known already.
+    async fn tell(&self, said: R::Said, state: State) -> Result<(), Unheard> {
+        if R::is_nothing(&said) && state == State::Listing {
             return Ok(());
         }
         let update = Update { kind: self.resource.kind, said, state };
