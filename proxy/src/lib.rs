@@ -6,6 +6,8 @@
 //! (`nodeway_core::model`), `nodeway_core::snapshot` compiles them, [`run`] publishes the result to
 //! the workers and brings the kernel's maps ([`intercept`]) in line with it.
 //!
+//! What the snapshots say of objects goes back to the API by [`status`].
+//!
 //! **Connection**: [`listen`] accepts in a pod's namespace, [`serve`] detects, routes and relays,
 //! [`upstream`] holds the connections to endpoints, made in the pod's namespace too.
 //!
@@ -22,6 +24,7 @@ pub mod run;
 pub mod runtime;
 pub mod serve;
 pub mod source;
+pub mod status;
 pub mod telemetry;
 pub mod translate;
 pub mod upstream;

@@ -23,7 +23,10 @@ use crate::intercept::{
 use crate::listen::{Command, PlainListener, PodAttachment, run_worker};
 use crate::runtime::{self, Clock, Listening, Published, Worker, WorkerThread};
 use crate::source::{self, Event, FolderSource, Health, KubeSource, Problem, Source};
-use crate::telemetry::{Gauges, Metrics, ShardSeed, render_exits, render_source_age};
+use crate::status::{self, Status};
+use crate::telemetry::{
+    Gauges, Metrics, ShardSeed, StatusCounters, render_exits, render_source_age,
+};
 
 /// How often the kernel side is looked after.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
@@ -59,6 +62,7 @@ struct Control {
     ready: Readiness,
     problems: HashSet<Problem>,
     health: Arc<Health>,
+    status: Option<Status>,
 }
 
 /// Runs the node's proxy until SIGTERM or SIGINT.
@@ -91,6 +95,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         let health = Arc::clone(&health);
         metrics.collect(move |text| render_source_age(text, health.age()));
     }
+    let status = start_status(&config, &mut metrics)?;
     let metrics = Arc::new(metrics);
     let workers = Workers {
         threads: spawn_workers(&config, clock, &metrics, &published)?,
@@ -121,6 +126,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         ready,
         problems: HashSet::new(),
         health,
+        status,
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), workers = config.workers, open_files,
         metrics = %config.metrics, admin = %config.admin, "nodeway is running");
@@ -189,10 +195,11 @@ impl Control {
     /// Brings a source's event into force, in an order in which nobody is ever sent to what is not
     /// there yet: workers know a frontend before the kernel does, the kernel before pods are enrolled.
     fn take(&mut self, events: impl Iterator<Item = Event>) {
-        let start = Instant::now();
+        let (start, mut told) = (Instant::now(), false);
         for Event { changes, problems } in events {
             if let Some(problems) = problems {
                 self.tell(problems);
+                told = true;
             }
             for change in changes {
                 self.store.apply(change);
@@ -200,6 +207,10 @@ impl Control {
         }
         if let Some(compiled) = self.compiler.compile(&mut self.store) {
             self.put_in_force(compiled, start);
+        }
+        if let Some(status) = self.status.as_ref().filter(|_| told) {
+            status
+                .problems(self.problems.iter().filter(|problem| problem.about.is_some()).cloned());
         }
         if !self.ready.get() {
             if let Some(Catching { interceptor, .. }) = &mut self.catching {
@@ -230,6 +241,9 @@ impl Control {
                 enrolment.want(snapshot.pods(), start, interceptor, &mut self.workers);
                 self.enrol();
             }
+        }
+        if let Some(status) = &self.status {
+            status.know(&snapshot);
         }
         self.gauges.compiled(start.elapsed(), snapshot.problems().len());
         tracing::debug!(generation = self.published.generation(), took = ?start.elapsed(),
@@ -272,6 +286,9 @@ impl Control {
     /// Ends in order: the kernel stops redirecting, what is under way finishes, the programs go.
     async fn drain(mut self, patience: Duration) -> anyhow::Result<()> {
         self.ready.set(false);
+        if let Some(status) = &mut self.status {
+            status.end();
+        }
         if let Some(Catching { interceptor, enrolment, .. }) = &mut self.catching {
             enrolment.clear(interceptor, &mut self.workers);
         }
@@ -287,6 +304,7 @@ impl Control {
             }
         }
         drop(self.catching);
+        drop(self.status);
         tracing::info!("ended");
         Ok(())
     }
@@ -387,6 +405,21 @@ fn start_source(
         }
     };
     started.context("starting the source")
+}
+
+/// What is said of objects goes back to the API, if they come from there. Who catches nobody has no say.
+fn start_status(config: &Config, metrics: &mut Metrics) -> anyhow::Result<Option<Status>> {
+    let (SourceConfig::Kubernetes(kubeconfig), Some(_), Some(node)) =
+        (&config.source, &config.intercept, &config.node_name)
+    else {
+        return Ok(None);
+    };
+    let counters = Arc::new(StatusCounters::default());
+    let counted = Arc::clone(&counters);
+    metrics.collect(move |text| counted.render(text));
+    let (kubeconfig, node) = (kubeconfig.clone(), node.clone());
+    let settings = status::Settings { kubeconfig, node, ..status::Settings::default() };
+    Status::start(settings, counters).context("starting the status thread").map(Some)
 }
 
 fn why_it_ended(source: Option<JoinHandle<anyhow::Result<()>>>) -> anyhow::Error {

@@ -9,6 +9,7 @@ mod gauges;
 mod labels;
 mod render;
 mod shard;
+mod status;
 
 pub use counter::{Counter, Histogram};
 pub use family::{Family, Handle, IDLE_LIFE_SECONDS, Registry};
@@ -18,3 +19,4 @@ pub use render::{Text, Type};
 pub use shard::{
     Metrics, Protocol, RequestHandle, RequestSeries, Shard, ShardSeed, TcpSeries, WorkerCounters,
 };
+pub use status::{EventResult, StatusCounters, StatusWrite};

@@ -17,16 +17,26 @@ struct Edge {
 }
 
 /// The two flows run one way: see "The house" in docs/architecture.md.
-const EDGES: [Edge; 3] = [
+const EDGES: [Edge; 5] = [
     Edge {
         rooms: &["listen", "serve", "upstream"],
-        must_not_name: &["cli", "source", "translate"],
+        must_not_name: &["cli", "source", "status", "translate"],
         because: "the connection flow meets the control flow only in the published snapshot",
     },
     Edge {
         rooms: &["intercept", "source", "translate"],
         must_not_name: &["cli", "listen", "serve", "upstream"],
         because: "the control flow meets the connection flow only in the published snapshot",
+    },
+    Edge {
+        rooms: &["source", "translate"],
+        must_not_name: &["status"],
+        because: "status reads the source's API by its ways, never the other way round",
+    },
+    Edge {
+        rooms: &["status"],
+        must_not_name: &["cli", "intercept", "listen", "run", "serve", "translate", "upstream"],
+        because: "status tells of snapshots and of what the source says: it is told them",
     },
     Edge {
         rooms: &["admin", "runtime", "telemetry"],
@@ -37,6 +47,7 @@ const EDGES: [Edge; 3] = [
             "run",
             "serve",
             "source",
+            "status",
             "translate",
             "upstream",
         ],
@@ -269,6 +280,9 @@ mod tests {
         assert_eq!(lines("proxy/src/telemetry/mod.rs", "use crate::serve::Request;\n"), [1]);
         assert_eq!(lines("proxy/src/source/kube.rs", "use crate::upstream::Pool;\n"), [1]);
         assert!(lines("proxy/src/listen/pod.rs", "use crate::intercept::Guard;\n").is_empty());
+        assert_eq!(lines("proxy/src/source/kube.rs", "use crate::status::Notice;\n"), [1]);
+        assert_eq!(lines("proxy/src/status/lead.rs", "use crate::intercept::Pod;\n"), [1]);
+        assert!(lines("proxy/src/status/lead.rs", "use crate::source::kube::Watch;\n").is_empty());
     }
 
     #[test]

@@ -138,7 +138,7 @@ struct PageMetadata {
 #[derive(Deserialize)]
 struct Line<'a> {
     #[serde(borrow)]
-    r#type: std::borrow::Cow<'a, str>,
+    r#type: Cow<'a, str>,
     #[serde(borrow)]
     object: &'a RawValue,
 }

@@ -1,0 +1,91 @@
+//! How often something may be done: so many at once, and so many a second. Pure.
+
+use std::time::{Duration, Instant};
+
+/// A bucket of tokens.
+#[derive(Debug, Clone)]
+pub(super) struct Bucket {
+    tokens: f64,
+    most: f64,
+    per_second: f64,
+    at: Instant,
+}
+
+// === impl Bucket ===
+
+impl Bucket {
+    /// A full one.
+    pub(super) fn new(most: u32, per_second: f64, now: Instant) -> Self {
+        let most = f64::from(most);
+        Self { tokens: most, most, per_second, at: now }
+    }
+
+    /// Takes one, if there is one.
+    pub(super) fn take(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        let any = self.tokens >= 1.0;
+        if any {
+            self.tokens -= 1.0;
+        }
+        any
+    }
+
+    /// When there is one.
+    pub(super) fn ready(&mut self, now: Instant) -> Instant {
+        self.fill(now);
+        let missing = (1.0 - self.tokens).max(0.0);
+        // A little later, lest rounding finds it not quite there.
+        match missing > 0.0 {
+            true => now + Duration::from_secs_f64(missing / self.per_second + 0.001),
+            false => now,
+        }
+    }
+
+    /// Whether nothing has been taken for long.
+    pub(super) fn is_full(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        self.tokens >= self.most
+    }
+
+    fn fill(&mut self, now: Instant) {
+        let since = now.saturating_duration_since(self.at).as_secs_f64();
+        self.tokens = (self.tokens + since * self.per_second).min(self.most);
+        self.at = self.at.max(now);
+    }
+}
+
+/// A wait that doubles with each failure up to `most`, a random part of it left out (`chance` is from 0
+/// to 1).
+pub(super) fn back_off(first: Duration, most: Duration, failures: u32, chance: f64) -> Duration {
+    let doubled = first.saturating_mul(1 << failures.min(20)).min(most);
+    doubled.mul_f64(0.5 + chance / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_and_then_a_pace() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(3, 2.0, start);
+        let taken = |bucket: &mut Bucket, now| (0..10).filter(|_| bucket.take(now)).count();
+        assert_eq!(taken(&mut bucket, start), 3);
+        let ready = bucket.ready(start);
+        assert!(ready > start && ready < start + Duration::from_millis(510));
+        assert_eq!(taken(&mut bucket, ready), 1);
+        assert_eq!(taken(&mut bucket, start + Duration::from_secs(100)), 3, "no more is saved up");
+        assert!(!bucket.is_full(start + Duration::from_secs(101)));
+        assert!(bucket.is_full(start + Duration::from_secs(102)));
+    }
+
+    #[test]
+    fn waits_double_up_to_a_bound() {
+        let (first, most) = (Duration::from_secs(1), Duration::from_secs(60));
+        for failures in 0..100 {
+            let whole = (first * (1 << failures.min(6))).min(most);
+            assert_eq!(back_off(first, most, failures, 1.0), whole);
+            assert_eq!(back_off(first, most, failures, 0.0), whole / 2);
+        }
+    }
+}
