@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nodeway_core::model::Pod;
+use nodeway_core::model::{Kind, Pod};
 use nodeway_core::snapshot::{self, CompileOptions, Compiled, Compiler, Store};
 use nodeway_ebpf::Mode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,7 +23,7 @@ use crate::intercept::{
 use crate::listen::{Command, PlainListener, PodAttachment, run_worker};
 use crate::runtime::{self, Clock, Listening, Published, Worker, WorkerThread};
 use crate::source::{self, Event, FolderSource, Health, KubeSource, Problem, Source};
-use crate::status::{self, Status};
+use crate::status::{self, Notice, Notices, Status, Subject, Tone};
 use crate::telemetry::{
     Gauges, Metrics, ShardSeed, StatusCounters, render_exits, render_source_age,
 };
@@ -41,6 +41,7 @@ struct Workers {
     threads: Vec<WorkerThread<Command>>,
     destinations: Option<OriginalDestinations>,
     gauges: Arc<Gauges>,
+    notices: Notices,
 }
 
 /// The kernel side, and whom it catches.
@@ -101,6 +102,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         threads: spawn_workers(&config, clock, &metrics, &published)?,
         destinations: catching.as_ref().map(|c| c.interceptor.original_destinations()),
         gauges: Arc::clone(&gauges),
+        notices: status.as_ref().map(Status::notices).unwrap_or_default(),
     };
     for (listen, listeners) in plain {
         for (worker, listener) in workers.threads.iter().zip(listeners) {
@@ -347,9 +349,32 @@ impl Attach for Workers {
         }
     }
 
-    fn caught(&mut self, after: Duration) {
-        self.gauges.pod_enrolled(after);
+    fn caught(&mut self, pod: &Pod, after: Option<Duration>) {
+        if let Some(after) = after {
+            self.gauges.pod_enrolled(after);
+        }
+        self.notices.tell(Notice {
+            about: subject(pod),
+            tone: Tone::Recovered,
+            reason: "Enrolled",
+            message: "its connections to Services are served by the mesh".to_owned(),
+        });
     }
+
+    fn missed(&mut self, pod: &Pod, reason: &str) {
+        self.notices.tell(Notice {
+            about: subject(pod),
+            tone: Tone::Warning,
+            reason: "NotEnrolled",
+            message: format!("its traffic flows as if there were no mesh: {reason}"),
+        });
+    }
+}
+
+/// A mirror pod's UID is not that by which the API knows it.
+fn subject(pod: &Pod) -> Subject {
+    let uid = (!pod.mirror).then(|| Arc::clone(&pod.uid));
+    Subject { kind: Kind::Pod, name: pod.name.clone(), uid }
 }
 
 fn spawn_workers(

@@ -25,9 +25,11 @@ pub trait Attach {
     fn attach(&mut self, pod: &Arc<Pod>, netns: &Arc<PodNetns>, listeners: Vec<WorkerListeners>);
     /// Serve the pod with this namespace cookie no longer.
     fn detach(&mut self, cookie: u64);
-    /// A pod is caught; it went uncaught for so long, since its first process began or since it was
-    /// known to be one of ours, whichever came later. (Not told of a pod whose namespace has a name.)
-    fn caught(&mut self, after: Duration);
+    /// A pod is caught. How long it was not, since its first process began or since it was known to be
+    /// one of ours, whichever came later; none of a pod whose namespace has a name.
+    fn caught(&mut self, pod: &Pod, after: Option<Duration>);
+    /// A pod that should be caught is not, for this reason; told once for each.
+    fn missed(&mut self, pod: &Pod, reason: &str);
 }
 
 /// The pods that are enrolled now, and those that wait for it.
@@ -137,15 +139,15 @@ impl Enrolment {
                 Ok(Found { netns, place, age }) => {
                     tracing::info!(pod = %pod.name, place = %place, "enrolled");
                     let since = self.waiting.remove(&pod.name);
-                    if let (Some(since), Some(age)) = (since, age) {
-                        attach.caught(age.min(now.duration_since(since)));
-                    }
+                    let waited = since.map_or(Duration::ZERO, |since| now.duration_since(since));
+                    attach.caught(&pod, age.map(|age| age.min(waited)));
                     cookies.insert(netns.cookie());
                     self.enrolled.insert(pod.name.clone(), Enrolled { pod, netns, place });
                 }
                 Err(reason) => {
                     if let Some(reason) = self.waiting.again(&pod.name, reason, now) {
                         tracing::warn!(pod = %pod.name, reason, "not enrolled; its traffic flows as before");
+                        attach.missed(&pod, reason);
                     }
                 }
             }
@@ -162,11 +164,6 @@ impl Enrolment {
     pub fn count(&self) -> (usize, usize, usize) {
         let (starting, failed) = self.waiting.count();
         (self.enrolled.len(), starting, failed)
-    }
-
-    /// Pods that should be enrolled and are not, and why.
-    pub fn failures(&self) -> impl Iterator<Item = (&Arc<Pod>, &str)> {
-        self.waiting.told()
     }
 
     /// Enrols nobody any more: the kernel leaves their connects alone from now on.

@@ -118,13 +118,6 @@ impl Waiting {
         let failed = self.waiters.values().filter(failed).count();
         (self.waiters.len() - failed, failed)
     }
-
-    /// Those of which something had to be said, and what it was last.
-    pub(super) fn told(&self) -> impl Iterator<Item = (&Arc<Pod>, &str)> {
-        self.waiters.values().filter_map(|waiter| match waiter.told.as_ref()? {
-            Reason::NotYet(why) | Reason::Failed(why) => Some((&waiter.pod, &**why)),
-        })
-    }
 }
 
 #[cfg(test)]
@@ -180,7 +173,6 @@ mod tests {
         assert_eq!(waiting.again(&web.name, failed(), now), Some("full"));
         assert_eq!(waiting.again(&web.name, failed(), now), None);
         assert_eq!(waiting.count(), (0, 1));
-        assert_eq!(waiting.told().map(|(_, why)| why).collect::<Vec<_>>(), ["full"]);
     }
 
     #[test]
