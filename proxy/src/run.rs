@@ -1,5 +1,8 @@
 //! The composition root: the one place that knows all rooms and starts both flows.
 
+mod catching;
+mod workers;
+
 use std::collections::HashSet;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -7,50 +10,27 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nodeway_core::model::{Kind, Pod};
 use nodeway_core::snapshot::{self, CompileOptions, Compiled, Compiler, Store};
-use nodeway_ebpf::Mode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use crate::admin::{self, Admin, Readiness, Role};
 use crate::config::{Config, SourceConfig};
-use crate::intercept::{
-    Attach, Enrolment, Exits, InterceptError, Interceptor, Options, OriginalDestinations, PodNetns,
-    WorkerListeners,
-};
-use crate::listen::{Command, PlainListener, PodAttachment, run_worker};
-use crate::runtime::{self, Clock, Listening, Published, Worker, WorkerThread};
+use crate::intercept::Exits;
+use crate::listen::{Command, PlainListener};
+use crate::runtime::{self, Clock, Listening, Published};
 use crate::source::{self, Event, FolderSource, Health, KubeSource, Problem, Source};
-use crate::status::{self, Notice, Notices, Status, Subject, Tone};
-use crate::telemetry::{
-    Gauges, Metrics, ShardSeed, StatusCounters, render_exits, render_source_age,
-};
+use crate::status::{self, Status};
+use crate::telemetry::{Gauges, Metrics, StatusCounters, render_exits, render_source_age};
 
-/// How often the kernel side is looked after.
-const LOOK_AFTER: Duration = Duration::from_secs(5);
+use self::catching::Catching;
+use self::workers::Workers;
 
 /// What the source has said meanwhile is compiled together, so many events at most.
 const EVENTS_AT_ONCE: usize = 256;
 /// Between two snapshots: a storm of changes becomes a few hundred snapshots a second, not thousands.
 const REST: Duration = Duration::from_millis(5);
-
-/// The worker threads.
-struct Workers {
-    threads: Vec<WorkerThread<Command>>,
-    destinations: Option<OriginalDestinations>,
-    gauges: Arc<Gauges>,
-    notices: Notices,
-}
-
-/// The kernel side, and whom it catches.
-struct Catching {
-    interceptor: Interceptor,
-    enrolment: Enrolment,
-    /// When the kernel side is looked after.
-    look_after: Instant,
-}
 
 /// The control flow's state.
 struct Control {
@@ -99,7 +79,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     let status = start_status(&config, &mut metrics)?;
     let metrics = Arc::new(metrics);
     let workers = Workers {
-        threads: spawn_workers(&config, clock, &metrics, &published)?,
+        threads: workers::spawn(&config, clock, &metrics, &published)?,
         destinations: catching.as_ref().map(|c| c.interceptor.original_destinations()),
         gauges: Arc::clone(&gauges),
         notices: status.as_ref().map(Status::notices).unwrap_or_default(),
@@ -174,7 +154,9 @@ async fn control_flow(
                 rested = Instant::now() + REST;
             }
             () = tokio::time::sleep_until(rested.into()), if resting => {}
-            () = until(again) => control.enrol(),
+            () = until(again) => if let Some(catching) = &mut control.catching {
+                catching.proceed(&mut control.workers);
+            },
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             Some(ended) = operators.join_next() => {
@@ -215,8 +197,8 @@ impl Control {
                 .problems(self.problems.iter().filter(|problem| problem.about.is_some()).cloned());
         }
         if !self.ready.get() {
-            if let Some(Catching { interceptor, .. }) = &mut self.catching {
-                interceptor.take_over();
+            if let Some(catching) = &mut self.catching {
+                catching.interceptor.take_over();
             }
             self.ready.set(true);
         }
@@ -232,16 +214,12 @@ impl Control {
             }
         }
         self.published.publish(Arc::clone(&snapshot));
-        if let Some(Catching { interceptor, enrolment, .. }) = &mut self.catching {
-            let mode = |address| snapshot.frontend(address).map(|_| Mode::L7);
-            let changes = frontends.into_iter().map(|address| (address, mode(address)));
-            if let Err(error) = interceptor.change_frontends(changes) {
-                tracing::error!(%error, "some Services are not caught");
-            }
-            self.gauges.frontends(interceptor.frontends());
+        if let Some(catching) = &mut self.catching {
+            catching.frontends(&snapshot, frontends);
+            self.gauges.frontends(catching.interceptor.frontends());
             if pods {
-                enrolment.want(snapshot.pods(), start, interceptor, &mut self.workers);
-                self.enrol();
+                catching.want(snapshot.pods(), &mut self.workers);
+                catching.proceed(&mut self.workers);
             }
         }
         if let Some(status) = &self.status {
@@ -255,22 +233,6 @@ impl Control {
             tracing::info!(took = ?start.elapsed(), frontends = snapshot.frontend_count(),
                 pods = snapshot.pods().len(), "the first state is in force");
         }
-    }
-
-    fn enrol(&mut self) {
-        let Some(Catching { interceptor, enrolment, look_after }) = &mut self.catching else {
-            return;
-        };
-        let (now, workers) = (Instant::now(), self.workers.threads.len());
-        if *look_after <= now {
-            *look_after = now + LOOK_AFTER;
-            if let Err(error) = interceptor.look_after() {
-                tracing::error!(%error, "connects are not caught");
-            }
-        }
-        enrolment.proceed(now, workers, interceptor, &mut self.workers);
-        let (enrolled, starting, failed) = enrolment.count();
-        self.gauges.pods(enrolled, starting, failed);
     }
 
     /// Says what is wrong with objects, each thing once.
@@ -291,106 +253,15 @@ impl Control {
         if let Some(status) = &mut self.status {
             status.end();
         }
-        if let Some(Catching { interceptor, enrolment, .. }) = &mut self.catching {
-            enrolment.clear(interceptor, &mut self.workers);
+        if let Some(catching) = &mut self.catching {
+            catching.clear(&mut self.workers);
         }
-        for worker in &self.workers.threads {
-            worker.tell(Command::Drain(patience));
-        }
-        while !self.workers.threads.iter().all(WorkerThread::ended) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        for worker in self.workers.threads {
-            if worker.join().is_err() {
-                tracing::error!("a worker panicked");
-            }
-        }
+        self.workers.drain(patience).await;
         drop(self.catching);
         drop(self.status);
         tracing::info!("ended");
         Ok(())
     }
-}
-
-// === impl Catching ===
-
-impl Catching {
-    fn start(options: &Options) -> Result<Self, InterceptError> {
-        let interceptor = Interceptor::start(options)?;
-        let now = Instant::now();
-        let enrolment = Enrolment::new(&options.cgroup, now);
-        Ok(Self { interceptor, enrolment, look_after: now + LOOK_AFTER })
-    }
-
-    /// When there is something to do again.
-    fn next(&self) -> Instant {
-        self.enrolment.next().map_or(self.look_after, |next| next.min(self.look_after))
-    }
-}
-
-// === impl Workers ===
-
-impl Attach for Workers {
-    fn attach(&mut self, pod: &Arc<Pod>, netns: &Arc<PodNetns>, listeners: Vec<WorkerListeners>) {
-        let Some(destinations) = &self.destinations else { return };
-        for (worker, listeners) in self.threads.iter().zip(listeners) {
-            worker.tell(Command::Attach(Box::new(PodAttachment {
-                pod: Arc::clone(pod),
-                netns: Arc::clone(netns),
-                listeners,
-                destinations: destinations.clone(),
-            })));
-        }
-    }
-
-    fn detach(&mut self, cookie: u64) {
-        for worker in &self.threads {
-            worker.tell(Command::Detach(cookie));
-        }
-    }
-
-    fn caught(&mut self, pod: &Pod, after: Option<Duration>) {
-        if let Some(after) = after {
-            self.gauges.pod_enrolled(after);
-        }
-        self.notices.tell(Notice {
-            about: subject(pod),
-            tone: Tone::Recovered,
-            reason: "Enrolled",
-            message: "its connections to Services are served by the mesh".to_owned(),
-        });
-    }
-
-    fn missed(&mut self, pod: &Pod, reason: &str) {
-        self.notices.tell(Notice {
-            about: subject(pod),
-            tone: Tone::Warning,
-            reason: "NotEnrolled",
-            message: format!("its traffic flows as if there were no mesh: {reason}"),
-        });
-    }
-}
-
-/// A mirror pod's UID is not that by which the API knows it.
-fn subject(pod: &Pod) -> Subject {
-    let uid = (!pod.mirror).then(|| Arc::clone(&pod.uid));
-    Subject { kind: Kind::Pod, name: pod.name.clone(), uid }
-}
-
-fn spawn_workers(
-    config: &Config,
-    clock: Clock,
-    metrics: &Metrics,
-    published: &Arc<Published>,
-) -> anyhow::Result<Vec<WorkerThread<Command>>> {
-    let spawn = |(index, shard): (usize, ShardSeed)| {
-        let (published, access_log) = (Arc::clone(published), config.access_log);
-        runtime::spawn(format!("worker-{index}"), move |commands| {
-            run_worker(Worker::new(clock, shard.open(), published, access_log).into(), commands)
-        })
-        .with_context(|| format!("starting worker {index}"))
-    };
-    metrics.shards().into_iter().enumerate().map(spawn).collect()
 }
 
 fn metrics(config: &Config, gauges: Arc<Gauges>, exits: Option<Exits>) -> Metrics {

@@ -1,0 +1,76 @@
+//! The kernel side, and whom it catches: brought in line with each snapshot, and looked after in between.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nodeway_core::model::Pod;
+use nodeway_core::snapshot::Snapshot;
+use nodeway_ebpf::Mode;
+
+use super::workers::Workers;
+use crate::intercept::{Enrolment, InterceptError, Interceptor, Options};
+
+/// How often the kernel side is looked after.
+const LOOK_AFTER: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub(super) struct Catching {
+    pub(super) interceptor: Interceptor,
+    enrolment: Enrolment,
+    /// When the kernel side is looked after next.
+    look_after: Instant,
+}
+
+// === impl Catching ===
+
+impl Catching {
+    /// Nobody is caught yet.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(super) fn start(options: &Options) -> Result<Self, InterceptError> {
+        let interceptor = Interceptor::start(options)?;
+        let now = Instant::now();
+        let enrolment = Enrolment::new(&options.cgroup, now);
+        Ok(Self { interceptor, enrolment, look_after: now + LOOK_AFTER })
+    }
+
+    /// What is dialled at these addresses is as the snapshot says.
+    pub(super) fn frontends(&mut self, snapshot: &Snapshot, changed: Vec<SocketAddr>) {
+        let mode = |address| snapshot.frontend(address).map(|_| Mode::L7);
+        let changes = changed.into_iter().map(|address| (address, mode(address)));
+        if let Err(error) = self.interceptor.change_frontends(changes) {
+            tracing::error!(%error, "some Services are not caught");
+        }
+    }
+
+    /// These pods are to be caught from now on, and nobody else.
+    pub(super) fn want(&mut self, pods: &[Arc<Pod>], workers: &mut Workers) {
+        self.enrolment.want(pods, Instant::now(), &mut self.interceptor, workers);
+    }
+
+    /// When there is something to proceed with again.
+    pub(super) fn next(&self) -> Instant {
+        self.enrolment.next().map_or(self.look_after, |next| next.min(self.look_after))
+    }
+
+    /// Does what is due.
+    pub(super) fn proceed(&mut self, workers: &mut Workers) {
+        let now = Instant::now();
+        if self.look_after <= now {
+            self.look_after = now + LOOK_AFTER;
+            if let Err(error) = self.interceptor.look_after() {
+                tracing::error!(%error, "connects are not caught");
+            }
+        }
+        self.enrolment.proceed(now, workers.threads.len(), &mut self.interceptor, workers);
+        let (enrolled, starting, failed) = self.enrolment.count();
+        workers.gauges.pods(enrolled, starting, failed);
+    }
+
+    /// Catches nobody any more.
+    pub(super) fn clear(&mut self, workers: &mut Workers) {
+        self.enrolment.clear(&mut self.interceptor, workers);
+    }
+}
