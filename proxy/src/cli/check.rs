@@ -17,11 +17,13 @@ const NO_MEMLOCK: (u32, u32) = (5, 11);
 const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
 /// Two descriptors a connection.
 const OPEN_FILES: u64 = 65_536;
+/// Stands for CAP_PERFMON and CAP_BPF too, which were cut out of it (5.8).
+const SYS_ADMIN: u32 = 21;
 /// What is needed, by number (linux/capability.h), and what for.
 const CAPABILITIES: [(u32, &str, &str); 5] = [
     (12, "CAP_NET_ADMIN", "attach programs to cgroups, mark listeners"),
     (19, "CAP_SYS_PTRACE", "open other processes' namespaces"),
-    (21, "CAP_SYS_ADMIN", "enter pods' network namespaces"),
+    (SYS_ADMIN, "CAP_SYS_ADMIN", "enter pods' network namespaces"),
     (38, "CAP_PERFMON", "load programs that use pointers"),
     (39, "CAP_BPF", "load programs and maps"),
 ];
@@ -181,9 +183,11 @@ fn memory_lock(release: &str, hard: Option<u64>) -> Line {
 fn capabilities(status: &str) -> Line {
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    let held = |number: u32| effective & (1 << number) != 0;
+    let has = |number: u32| held(number) || number > SYS_ADMIN && held(SYS_ADMIN);
     let missing: Vec<String> = CAPABILITIES
         .iter()
-        .filter(|(number, ..)| effective & (1 << number) == 0)
+        .filter(|(number, ..)| !has(*number))
         .map(|(_, name, what_for)| format!("{name} ({what_for})"))
         .collect();
     let found = format!("missing: {}", missing.join(", "));
@@ -232,6 +236,8 @@ mod tests {
         let one = capabilities("Name:\tx\nCapEff:\t000001fffff7ffff\n");
         assert!(one.found.starts_with("missing: CAP_SYS_PTRACE ("), "{}", one.found);
         assert!(!one.found.contains(','), "{}", one.found);
+        // CAP_SYS_ADMIN, CAP_SYS_PTRACE and CAP_NET_ADMIN, as in the DaemonSet.
+        assert_eq!(capabilities("CapEff:\t0000000000281000\n").state, State::Ok);
         assert_eq!(capabilities("").state, State::Fail, "unknown is not good");
     }
 
