@@ -235,6 +235,28 @@ mod tests {
     }
 
     #[test]
+    fn the_charts_config_is_understood() {
+        use serde_json::{Value, json};
+        let schema = include_str!("../../../deploy/chart/values.schema.json");
+        let schema: Value = serde_json::from_str(schema).unwrap();
+        let keys = schema["properties"]["config"]["properties"].as_object().unwrap();
+        assert!(keys.len() > 3, "{keys:?}");
+        for (key, schema) in keys {
+            let values = match (schema["enum"].as_array(), schema["type"].as_str()) {
+                (Some(values), _) => values.clone(),
+                (None, Some("boolean")) => vec![json!(true)],
+                (None, _) => vec![json!(1)],
+            };
+            for value in values {
+                let file = json!({ key: value });
+                if let Err(error) = serde_json::from_value::<RunArgs>(file.clone()) {
+                    panic!("{file}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn listeners_and_durations_say_what_would_be_right() {
         let listen: ListenArg = "[::1]:8080=shop/web:80".parse().unwrap();
         assert_eq!((listen.service.to_string().as_str(), listen.port), ("shop/web", 80));

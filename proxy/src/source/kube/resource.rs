@@ -105,3 +105,38 @@ impl Resource {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_service_account_may_watch_what_is_watched_and_nothing_else() {
+        let rbac = include_str!("../../../../deploy/kustomize/rbac.yaml");
+        let objects: Vec<Value> = serde_saphyr::from_multiple(rbac).unwrap();
+        let role = objects.iter().find(|object| object["kind"] == "ClusterRole").unwrap();
+        let texts = |list: &Value| -> Vec<String> {
+            list.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+        };
+        let mut may = BTreeSet::new();
+        for rule in role["rules"].as_array().unwrap() {
+            let verbs = texts(&rule["verbs"]);
+            if !verbs.iter().any(|verb| ["get", "list", "watch", "*"].contains(&verb.as_str())) {
+                continue;
+            }
+            assert_eq!(verbs, ["list", "watch"], "{rule}");
+            for group in texts(&rule["apiGroups"]) {
+                for plural in texts(&rule["resources"]) {
+                    let dot = if group.is_empty() { "" } else { "." };
+                    may.insert(format!("{plural}{dot}{group}"));
+                }
+            }
+        }
+        let watched: BTreeSet<_> = Resource::all(Some("n")).iter().map(Resource::rbac).collect();
+        assert_eq!(may, watched);
+    }
+}
