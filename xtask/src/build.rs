@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
+use crate::arch::Arch;
 use crate::shell::{self, Step};
-use crate::{ebpf, packages};
+use crate::{ebpf, packages, toolchain};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -63,6 +64,37 @@ pub(crate) fn nodeway(profile: Profile) -> Result<PathBuf> {
     shell::run(&mut command)?;
     step.done();
     binary(profile, "nodeway")
+}
+
+/// Builds a `nodeway` that needs nothing of the system it runs on: an image may hold it alone.
+pub(crate) fn static_nodeway(profile: Profile, arch: Arch) -> Result<PathBuf> {
+    packages::ensure(arch.packages(), "building Nodeway")?;
+    let target = arch.target();
+    toolchain::standard_library(&target)?;
+    let object = if arch.is_host() {
+        ebpf::build()?
+    } else {
+        let object = shell::target_dir().join(format!("bpf/nodeway-{}.bpf.o", arch.rust()));
+        ebpf::build_for(arch.rust(), object)?
+    };
+    let step = Step::start(format!("Building a static nodeway ({target}, {})", profile.name()));
+    let variable =
+        |what: &str| format!("CARGO_TARGET_{}_{what}", target.to_uppercase().replace('-', "_"));
+    let mut command = shell::cargo();
+    command
+        .args(["build", "--package", "nodeway", "--bin", "nodeway", "--profile", profile.name()])
+        // Named also for the host: else the flags would reach build scripts and macros.
+        .args(["--target", &target])
+        .env(ebpf::OBJECT_VARIABLE, object)
+        .env(variable("LINKER"), arch.linker())
+        // glibc, whole: Nodeway asks no name service; the API server has an address in the environment.
+        .env(variable("RUSTFLAGS"), "-Ctarget-feature=+crt-static");
+    shell::run(&mut command)?;
+    step.done();
+    let folder = profile.folder();
+    let folder = folder.file_name().unwrap_or_default();
+    let path = shell::target_dir().join(target).join(folder).join("nodeway");
+    path.canonicalize().with_context(|| format!("cargo built no {}", path.display()))
 }
 
 /// Builds the programs of the package `nodeway-tests`: the demo, and the server that runs in pods.

@@ -15,18 +15,23 @@ pub(crate) const OBJECT_VARIABLE: &str = "NODEWAY_BPF_OBJECT";
 /// What cargo puts between flags that may themselves hold blanks.
 const SEPARATOR: &str = "\x1f";
 
-/// Where the object is or will be.
+/// Where the object for this host is or will be.
 pub(crate) fn object_path() -> PathBuf {
     shell::target_dir().join("bpf/nodeway.bpf.o")
 }
 
-/// Compiles and links; gives back the object's path. An unchanged object keeps its time stamp, so
-/// that the proxy is not linked again for nothing.
+/// Compiles and links for this host; gives back the object's path.
 pub(crate) fn build() -> Result<PathBuf> {
+    build_for(std::env::consts::ARCH, object_path())
+}
+
+/// The same for `arch`, as Rust names it. An unchanged object keeps its time stamp, so that the proxy is
+/// not linked again for nothing.
+pub(crate) fn build_for(arch: &str, object: PathBuf) -> Result<PathBuf> {
     let compiler = toolchain::compiler()?;
     let linker = toolchain::linker()?;
     let step = Step::start(format!("Building the eBPF programs with {}", compiler.name()));
-    let mut command = cargo(&compiler, "build", Some(&linker));
+    let mut command = cargo(&compiler, arch, "build", Some(&linker));
     shell::run(&mut command).with_context(|| {
         format!(
             "the eBPF programs could not be built with {} and {}",
@@ -35,7 +40,6 @@ pub(crate) fn build() -> Result<PathBuf> {
         )
     })?;
     let built = build_dir().join(BPF_TARGET).join("release/nodeway-bpf");
-    let object = object_path();
     copy_if_changed(&built, &object)?;
     step.done();
     Ok(object)
@@ -44,7 +48,7 @@ pub(crate) fn build() -> Result<PathBuf> {
 /// Type-checks the programs for their target, warnings as errors; needs no linker.
 pub(crate) fn check(compiler: &Compiler) -> Result<()> {
     let step = Step::start(format!("Checking the eBPF programs with {}", compiler.name()));
-    shell::run(&mut cargo(compiler, "check", None))?;
+    shell::run(&mut cargo(compiler, std::env::consts::ARCH, "check", None))?;
     step.done();
     Ok(())
 }
@@ -54,18 +58,17 @@ fn build_dir() -> PathBuf {
     shell::target_dir().join("bpf-build")
 }
 
-fn cargo(compiler: &Compiler, subcommand: &str, linker: Option<&Path>) -> Command {
+fn cargo(compiler: &Compiler, arch: &str, subcommand: &str, linker: Option<&Path>) -> Command {
     let mut command = compiler.cargo(subcommand);
     command
         .args(["--quiet", "--release", "--package", "nodeway-ebpf", "--bin", "nodeway-bpf"])
         .args(["--features", "programs", "--target-dir"])
         .arg(build_dir())
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(linker));
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(arch, linker));
     command
 }
 
-fn rustflags(linker: Option<&Path>) -> String {
-    let arch = std::env::consts::ARCH;
+fn rustflags(arch: &str, linker: Option<&Path>) -> String {
     let mut flags = vec![format!("--cfg=bpf_target_arch=\"{arch}\"")];
     match linker {
         Some(linker) => flags.extend([
@@ -114,7 +117,7 @@ mod tests {
 
     #[test]
     fn flags_with_blanks_stay_whole() {
-        let flags = rustflags(Some(Path::new("/a folder/bpf-linker")));
+        let flags = rustflags("x86_64", Some(Path::new("/a folder/bpf-linker")));
         let flags: Vec<_> = flags.split(SEPARATOR).collect();
         assert!(flags.contains(&"-Clinker=/a folder/bpf-linker"));
         assert!(flags.contains(&"-Clink-arg=--btf"));

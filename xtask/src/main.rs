@@ -7,11 +7,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod arch;
 mod bench;
 mod build;
 mod demo;
 mod dist;
 mod ebpf;
+mod helm;
 mod lint;
 mod packages;
 mod run;
@@ -44,8 +46,8 @@ enum Command {
     Lint,
     /// Measure Nodeway and HAProxy side by side on this machine.
     Bench(bench::Args),
-    /// Release build, packed as target/dist/nodeway-VERSION-ARCH.tar.gz.
-    Dist,
+    /// What a release consists of, in target/dist: binary, image, manifests and chart.
+    Dist(dist::Args),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +68,6 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Test(args) => test::main(&args),
         Command::Lint => lint::main(),
         Command::Bench(args) => bench::main(&args),
-        Command::Dist => dist::main(),
+        Command::Dist(args) => dist::main(&args),
     }
 }

@@ -43,9 +43,18 @@ pub(crate) const REDIS_TOOLS: Package = program("redis-tools", "redis-cli");
 pub(crate) const HAPROXY: Package = program("haproxy", "haproxy");
 pub(crate) const NGINX: Package = program("nginx", "nginx");
 pub(crate) const WRK: Package = program("wrk", "wrk");
-pub(crate) const KUBECTL: Package = program("kubernetes-client", "kubectl");
 pub(crate) const CC: Package = program("build-essential", "cc");
 pub(crate) const CXX: Package = program("build-essential", "c++");
+pub(crate) const GCC_AMD64: Package = program("gcc-x86-64-linux-gnu", "x86_64-linux-gnu-gcc");
+pub(crate) const GCC_ARM64: Package = program("gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc");
+pub(crate) const LIBC_AMD64: Package =
+    path("libc6-dev-amd64-cross", "/usr/x86_64-linux-gnu/lib/libc.a");
+pub(crate) const LIBC_ARM64: Package =
+    path("libc6-dev-arm64-cross", "/usr/aarch64-linux-gnu/lib/libc.a");
+pub(crate) const BUILDAH: Package = program("buildah", "buildah");
+pub(crate) const KUBECTL: Package = program("kubernetes-client", "kubectl");
+/// For Debian's own Python, whatever other one is on PATH.
+pub(crate) const PIP: Package = path("python3-pip", "/usr/lib/python3/dist-packages/pip");
 pub(crate) const LLVM_22: Package = path("llvm-22-dev", "/usr/lib/llvm-22/bin/llvm-config");
 pub(crate) const POLLY_22: Package = path("libpolly-22-dev", "/usr/lib/llvm-22/lib/libPolly.a");
 /// Debian's backports of the compiler, and `core` built for BPF.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::build::{self, Profile};
 use crate::packages::{self, Package};
 use crate::shell::{self, Step};
-use crate::{ebpf, toolchain};
+use crate::{ebpf, helm, toolchain};
 
 const NEEDED: [Package; 8] = [
     packages::CURL,
@@ -79,6 +79,9 @@ fn e2e(args: &Args) -> Result<Command> {
         .env("NODEWAY_BIN", build::binary(Profile::TestRelease, "nodeway")?)
         .env("TESTSERVER_BIN", build::binary(Profile::TestRelease, "testserver")?)
         .env("RUST_TEST_THREADS", E2E_THREADS);
+    if let Some(library) = helm::library()? {
+        command.env(helm::LIBRARY_VARIABLE, library);
+    }
     if shell::is_root() || shell::in_ci() {
         // A skipped test would be a promise nobody checked.
         command.env("NODEWAY_REQUIRE_PRIVILEGED", "1");
@@ -88,6 +91,7 @@ fn e2e(args: &Args) -> Result<Command> {
         let keep = [
             "NODEWAY_BIN",
             "TESTSERVER_BIN",
+            helm::LIBRARY_VARIABLE,
             "NODEWAY_REQUIRE_PRIVILEGED",
             "RUST_TEST_THREADS",
             "RUST_BACKTRACE",

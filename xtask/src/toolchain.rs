@@ -167,6 +167,27 @@ fn add_nightly() -> Result<()> {
     Ok(())
 }
 
+/// The standard library for `target`, of the compiler that cargo runs us with.
+pub(crate) fn standard_library(target: &str) -> Result<()> {
+    let mut ask = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    ask.current_dir(shell::workspace()).args(["--print", "target-libdir", "--target", target]);
+    let folder = shell::output(&mut ask)?;
+    if Path::new(folder.trim()).is_dir() {
+        return Ok(());
+    }
+    let step = Step::start(format!("Adding Rust's standard library for {target}"));
+    let mut add = Command::new("rustup");
+    add.current_dir(shell::workspace()).args(["target", "add", target]);
+    shell::run(&mut add).with_context(|| {
+        format!(
+            "building for {target} needs Rust's standard library for it, and `rustup target add \
+             {target}` could not get it: build on a machine of that architecture instead"
+        )
+    })?;
+    step.done();
+    Ok(())
+}
+
 /// `bpf-linker`: one on PATH that is new enough, or ours in `target/tools`, built if need be.
 pub(crate) fn linker() -> Result<PathBuf> {
     if let Some(linker) = linker_on_path() {
