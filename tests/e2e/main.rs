@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod bodies;
+mod capabilities;
 mod cleanup;
 mod cluster;
 mod enrolment;

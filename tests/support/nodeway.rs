@@ -55,6 +55,12 @@ impl Nodeway {
     /// Starts it and does not wait.
     #[must_use]
     pub fn launch(place: &Place, args: &[OsString]) -> Self {
+        Self::launch_through(place, &[], args)
+    }
+
+    /// Starts it through another program, which has to become it (`setpriv ...`), and does not wait.
+    #[must_use]
+    pub fn launch_through(place: &Place, through: &[String], args: &[OsString]) -> Self {
         let ip = loopback();
         let (metrics_at, admin_at) = (SocketAddr::new(ip, 15020), SocketAddr::new(ip, 15000));
         let named = args.iter().any(|arg| arg == "--node-name");
@@ -67,7 +73,10 @@ impl Nodeway {
             .chain(["--admin".into(), admin_at.to_string().into()])
             .collect();
         all.extend_from_slice(args);
-        let process = place.start(binaries::nodeway(), &all);
+        let mut line: Vec<OsString> = through.iter().map(OsString::from).collect();
+        line.push(binaries::nodeway().into());
+        line.extend(all);
+        let process = place.start(&line[0], &line[1..]);
         Self { process: Some(process), metrics_at, admin_at }
     }
 
