@@ -257,6 +257,17 @@ mod tests {
     }
 
     #[test]
+    fn the_daemon_sets_arguments_are_understood() {
+        let set = include_str!("../../../deploy/kustomize/daemonset.yaml");
+        let set: serde_json::Value = serde_saphyr::from_str(set).unwrap();
+        let args = set["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
+        let args = args.iter().map(|arg| arg.as_str().unwrap());
+        if let Err(error) = Cli::try_parse_from(std::iter::once("nodeway").chain(args)) {
+            panic!("{error}");
+        }
+    }
+
+    #[test]
     fn listeners_and_durations_say_what_would_be_right() {
         let listen: ListenArg = "[::1]:8080=shop/web:80".parse().unwrap();
         assert_eq!((listen.service.to_string().as_str(), listen.port), ("shop/web", 80));
