@@ -25,6 +25,7 @@ pub mod load;
 pub mod manifests;
 pub mod mesh;
 pub mod metrics;
+pub mod monotonic;
 pub mod netns;
 pub mod nodeway;
 pub mod pattern;

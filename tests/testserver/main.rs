@@ -5,9 +5,11 @@
 //! `generate N`, `checksum`: the test pattern to standard output; a checksum of standard input.
 //! `hold N ADDR`: N connections with one request each, then kept open.
 //! `load h1|h2|new N ADDR`: N clients that ask without a pause.
+//! `probe ADDR`: who answers there, and from when on.
 
 mod http;
 mod load;
+mod probe;
 mod tcp;
 mod tools;
 
@@ -42,6 +44,7 @@ fn run() -> anyhow::Result<()> {
         "generate" => return tools::generate(args.next().context("how many bytes?")?.parse()?),
         "checksum" => return tools::checksum(),
         "load" => return load::load(args),
+        "probe" => return probe::probe(args.next().context("where?")?.parse()?),
         "hold" => {
             let count = args.next().context("how many?")?.parse()?;
             return tools::hold(count, args.next().context("where?")?.parse()?);

@@ -21,6 +21,7 @@ mod parse;
 mod process;
 mod proxies;
 mod report;
+mod scale;
 
 use cases::Case;
 use load::Measure;
@@ -33,6 +34,10 @@ use report::Sample;
 /// Compare figures of one run only, never across runs.
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// Instead: a node of a cluster with 10 000 Services, 100 000 endpoints and 5 000 routes. How soon
+    /// it is ready, its memory, how soon a change is in force, what a storm of changes costs. A minute.
+    #[arg(long, conflicts_with_all = ["quick", "rounds", "seconds", "only", "proxies", "write"])]
+    scale: bool,
     /// A look in under three minutes (after building): 2 rounds of 2 seconds.
     #[arg(long)]
     quick: bool,
@@ -93,6 +98,9 @@ impl Plan {
 }
 
 pub(crate) fn main(args: &Args) -> Result<ExitCode> {
+    if args.scale {
+        return scale::run(args.nodeway.as_deref());
+    }
     let plan = Plan::new(args);
     packages::ensure(
         &[packages::HAPROXY, packages::NGINX, packages::WRK, packages::H2LOAD, packages::CURL],
