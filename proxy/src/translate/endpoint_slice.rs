@@ -84,7 +84,10 @@ fn endpoint_address(endpoint: &Endpoint, address: IpAddr, identity: &Identity) -
         serving: conditions.serving.unwrap_or(ready),
         terminating: conditions.terminating.unwrap_or(false),
         pod: pod.and_then(|target| {
-            let namespace = target.namespace.as_deref().unwrap_or(&identity.name.namespace);
+            // One text for all: there may be a hundred thousand of them.
+            let own = &identity.name.namespace;
+            let other = target.namespace.as_deref().filter(|namespace| *namespace != &**own);
+            let namespace = other.map_or_else(|| Arc::clone(own), Into::into);
             Some(ObjectName::new(namespace, target.name.as_deref()?))
         }),
         node: endpoint.node_name.as_deref().map(Into::into),
