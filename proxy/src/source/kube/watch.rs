@@ -246,7 +246,7 @@ impl<R: Reader> Watch<R> {
                 self.position = None;
                 self.version = (self.version + 1) % versions;
                 self.missing += 1;
-                if self.missing % versions != 0 {
+                if !self.missing.is_multiple_of(versions) {
                     return Ok(Wait::NONE);
                 }
                 // A server that has just started may not know all its kinds yet: what was known is
