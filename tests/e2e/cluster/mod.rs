@@ -4,6 +4,7 @@ mod churn;
 mod enrolment;
 mod outage;
 mod rollout;
+mod status;
 
 use std::time::Duration;
 

@@ -85,3 +85,12 @@ pub fn slice(namespace: &str, service: &str, endpoints: &[Endpoint]) -> Value {
         "addressType": "IPv4", "endpoints": endpoints,
         "ports": [{"name": "", "port": 8080, "protocol": "TCP", "appProtocol": "http"}]})
 }
+
+/// An HTTPRoute from the Service `parent` to the Service `backend`.
+#[must_use]
+pub fn route(namespace: &str, name: &str, parent: &str, backend: &str) -> Value {
+    json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"parentRefs": [{"group": "", "kind": "Service", "name": parent}],
+            "rules": [{"backendRefs": [{"name": backend, "port": 80}]}]}})
+}
