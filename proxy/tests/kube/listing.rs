@@ -70,6 +70,22 @@ fn a_page_that_breaks_off_is_asked_for_again() {
 }
 
 #[test]
+fn a_streamed_listing_that_breaks_off_begins_anew() {
+    let world = World::with(|server| {
+        // The newest is shown first, and the connection breaks before the oldest.
+        server.put(&service("z", "10.96.0.1"));
+        server.put(&service("a", "10.96.0.2"));
+        let newest = server.get("services", "shop", "a").unwrap().to_string();
+        let octets = newest.len() + 100;
+        server.faults(|f| f.cut = Some(("watch".to_owned(), "services".to_owned(), octets)));
+    });
+    world.until("the first state", |known| known.events > 0);
+    assert!(world.server.faults(|faults| faults.cut.is_none()), "it was cut");
+    let known = world.follower.known();
+    assert!(known.ip("a").is_some() && known.ip("z").is_some(), "{:?}", known.first);
+}
+
+#[test]
 fn an_event_that_breaks_off_in_its_middle_is_said_again() {
     let world = World::with(|server| server.put(&service("web", "10.96.0.1")));
     world.until("the first state", |known| known.events > 0);

@@ -2,13 +2,18 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Frame;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep};
 
 use crate::answer::Body;
+
+/// An answer that breaks off at once would not even begin.
+const FLUSH: Duration = Duration::from_millis(20);
 
 /// Ends when its sender does.
 pub(crate) struct Parts {
@@ -29,8 +34,18 @@ impl http_body::Body for Parts {
 
 /// Breaks off after so many octets, and its connection with it.
 pub(crate) struct Cut {
-    pub(crate) body: Body,
-    pub(crate) left: usize,
+    body: Body,
+    left: usize,
+    /// What went before is on its way by then.
+    end: Pin<Box<Sleep>>,
+}
+
+// === impl Cut ===
+
+impl Cut {
+    pub(crate) fn after(octets: usize, body: Body) -> Self {
+        Self { body, left: octets, end: Box::pin(tokio::time::sleep(Duration::ZERO)) }
+    }
 }
 
 impl http_body::Body for Cut {
@@ -42,6 +57,7 @@ impl http_body::Body for Cut {
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         if self.left == 0 {
+            ready!(self.end.as_mut().poll(cx));
             return Poll::Ready(Some(Err(io::Error::other("cut on demand"))));
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
@@ -49,6 +65,7 @@ impl http_body::Body for Cut {
             Ok(mut data) => {
                 data.truncate(self.left);
                 self.left -= data.len();
+                self.end.as_mut().reset(Instant::now() + FLUSH);
                 Frame::data(data)
             }
             Err(other) => other,

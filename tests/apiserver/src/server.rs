@@ -468,7 +468,7 @@ async fn try_answer(
     let answer = verbs::answer(shared, verb, target, &head.headers, &body.to_bytes())?;
     let cut = shared.faults().cut.take_if(|(of, whose, _)| *of == verb && *whose == asked);
     Ok(match cut {
-        Some((_, _, left)) => answer.map(|body| Cut { body, left }.boxed()),
+        Some((_, _, octets)) => answer.map(|body| Cut::after(octets, body).boxed()),
         None => answer,
     })
 }
