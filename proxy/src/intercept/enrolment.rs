@@ -127,8 +127,11 @@ impl Enrolment {
             self.look_again(now, interceptor, attach);
         }
         let due = self.waiting.due(now);
-        let by_uid = due.iter().any(|pod| pod.netns.is_none());
-        let cgroups = if by_uid { self.kubepods.pods(now) } else { HashMap::new() };
+        let by_uid = || due.iter().filter(|pod| pod.netns.is_none()).map(|pod| &*pod.uid);
+        let cgroups = match by_uid().next() {
+            Some(_) => self.kubepods.pods(by_uid(), now),
+            None => HashMap::new(),
+        };
         let mut cookies: HashSet<u64> = self.enrolled.values().map(|e| e.netns.cookie()).collect();
         for pod in due {
             let found = self.find(&pod, &cgroups).and_then(|found| {
@@ -229,7 +232,7 @@ impl Enrolment {
         })?;
         let netns = PodNetns::open(&processes::netns_path(first.pid)).map_err(failed)?;
         // The process may have ended meanwhile, and its number be another's.
-        if netns.identity() != first.netns || !processes::is_below(cgroup, first.pid) {
+        if netns.identity() != first.netns || !first.is_there() {
             return Err(Reason::NotYet("its first process has just ended".to_owned()));
         }
         Ok(Found {

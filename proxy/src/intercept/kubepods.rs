@@ -8,12 +8,13 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The kubelet's tree is looked for so deep below the cgroup that is watched.
 const DEPTH: usize = 4;
-/// A tree that is not there is looked for so often at most.
+/// While a pod is missing, trees are looked for so often at most.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The kubelet's part of the cgroup tree.
@@ -33,24 +34,38 @@ impl Kubepods {
         Self { cgroup: cgroup.to_owned(), roots: Vec::new(), looked: None }
     }
 
-    /// The cgroups of all pods that have one now, by UID.
-    pub(super) fn pods(&mut self, now: Instant) -> HashMap<String, PathBuf> {
-        self.roots.retain(|root| root.is_dir());
+    /// The cgroups of all pods that have one now, by UID. If one of `wanted` is not among them, the
+    /// kubelet may have begun a tree of other names.
+    pub(super) fn pods<'a>(
+        &mut self,
+        mut wanted: impl Iterator<Item = &'a str>,
+        now: Instant,
+    ) -> HashMap<String, PathBuf> {
+        let pods = self.read();
         let fresh = self.looked.is_some_and(|looked| now.duration_since(looked) < LOOK_AGAIN);
-        if self.roots.is_empty() && !fresh {
-            self.looked = Some(now);
-            find_roots(&self.cgroup, DEPTH, &mut self.roots);
+        if fresh || wanted.all(|uid| pods.contains_key(uid)) {
+            return pods;
         }
+        self.looked = Some(now);
+        self.roots.clear();
+        find_roots(&self.cgroup, DEPTH, &mut self.roots);
+        self.read()
+    }
+
+    fn read(&self) -> HashMap<String, PathBuf> {
         let mut pods = HashMap::new();
+        let mut add = |name: &str, path: PathBuf| match uid_of(name) {
+            Some(uid) => {
+                pods.entry(uid).or_insert(path);
+                None
+            }
+            None => Some(path),
+        };
         for root in &self.roots {
             for (name, path) in folders(root) {
-                if let Some(uid) = uid_of(&name) {
-                    pods.insert(uid, path);
-                } else {
-                    // A class of service: burstable, besteffort.
-                    pods.extend(
-                        folders(&path).filter_map(|(name, path)| Some((uid_of(&name)?, path))),
-                    );
+                // Else a class of service: burstable, besteffort.
+                if let Some(class) = add(&name, path) {
+                    folders(&class).for_each(|(name, path)| _ = add(&name, path));
                 }
             }
         }
@@ -76,8 +91,13 @@ pub fn find_kubepods(cgroup: &Path) -> Option<PathBuf> {
     found.into_iter().next()
 }
 
+/// A part of the tree that was handed to a user is none of the kubelet's, whatever is called how there.
 fn find_roots(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+    let ours = rustix::process::geteuid().as_raw();
     for (name, path) in folders(folder) {
+        if !fs::metadata(&path).is_ok_and(|found| [0, ours].contains(&found.uid())) {
+            continue;
+        }
         if name == "kubepods" || name == "kubepods.slice" || name.ends_with("-kubepods.slice") {
             found.push(path);
         } else if depth > 1 {
@@ -116,7 +136,7 @@ mod tests {
         for path in paths {
             fs::create_dir_all(folder.path().join(path)).unwrap();
         }
-        let pods = Kubepods::below(folder.path()).pods(Instant::now());
+        let pods = Kubepods::below(folder.path()).pods([""].into_iter(), Instant::now());
         (folder, pods)
     }
 
@@ -151,14 +171,35 @@ mod tests {
     #[test]
     fn a_tree_that_comes_later_is_found_but_not_looked_for_all_the_time() {
         let folder = tempfile::tempdir().unwrap();
+        let make = |path: &str| fs::create_dir_all(folder.path().join(path)).unwrap();
         let (mut kubepods, now) = (Kubepods::below(folder.path()), Instant::now());
-        assert!(kubepods.pods(now).is_empty());
-        assert!(kubepods.why_missing().contains("no `kubepods`"));
-        fs::create_dir_all(folder.path().join("kubepods/podx")).unwrap();
-        assert!(kubepods.pods(now).is_empty());
-        assert_eq!(kubepods.pods(now + LOOK_AGAIN).len(), 1);
-        fs::create_dir_all(folder.path().join("kubepods/pody")).unwrap();
-        assert_eq!(kubepods.pods(now).len(), 2, "a tree that is known is read each time");
+        let mut found = |wanted: &'static str, now| {
+            let mut found: Vec<String> =
+                kubepods.pods([wanted].into_iter(), now).into_keys().collect();
+            found.sort();
+            found
+        };
+        assert!(found("x", now).is_empty());
+        make("kubepods/podx");
+        assert!(found("x", now).is_empty());
+        assert_eq!(found("x", now + LOOK_AGAIN), ["x"]);
+        make("kubepods/pody");
+        assert_eq!(found("y", now + LOOK_AGAIN), ["x", "y"], "a known tree is read each time");
+        // The kubelet has got another driver; the old tree is still there.
+        make("kubepods.slice/kubepods-podz.slice");
+        assert_eq!(found("x", now + LOOK_AGAIN * 2), ["x", "y"], "nobody is missing");
+        assert_eq!(found("z", now + LOOK_AGAIN * 2), ["x", "y", "z"]);
+        assert!(find_kubepods(folder.path()).is_some());
+    }
+
+    #[test]
+    fn why_a_pod_is_missing_says_what_to_look_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut kubepods = Kubepods::below(folder.path());
+        assert!(kubepods.why_missing().contains("no `kubepods` below"));
+        fs::create_dir(folder.path().join("kubepods")).unwrap();
+        kubepods.pods(["x"].into_iter(), Instant::now());
+        assert!(kubepods.why_missing().contains("no cgroup below"));
     }
 
     proptest! {

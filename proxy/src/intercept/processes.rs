@@ -1,24 +1,27 @@
 //! The processes of a pod, and the network namespace that they share.
 
-use std::collections::HashSet;
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::kubepods::folders;
 use super::netns::Identity;
 
-/// Containers' cgroups are one level below the pod's, or two (`scope/container`); a container that is
-/// let may make more of its own.
-const DEPTH: usize = 4;
-/// So many processes of a pod are looked at: the first ones are the sandbox's.
-const MOST: usize = 4096;
+/// Containers' cgroups are one level below the pod's, or two (`scope/container`). A container that is let
+/// may make any number more of its own below: so many are looked at, the upper ones first.
+const MOST_CGROUPS: usize = 64;
+/// As many processes of a pod are looked at.
+const MOST_PROCESSES: usize = 1024;
 
 /// A process of a pod, in the pod's network namespace.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct PodProcess {
     pub(super) pid: u32,
+    /// The cgroup that it is in: the pod's, or one below.
+    pub(super) cgroup: Arc<Path>,
     /// When it began, since boot.
     pub(super) started: Duration,
     pub(super) netns: Identity,
@@ -38,7 +41,7 @@ pub(super) enum NoProcess {
 /// cgroup, but in the host's network).
 pub(super) fn first(cgroup: &Path, not_theirs: &[Identity]) -> Result<PodProcess, NoProcess> {
     let (mut first, mut denied): (Option<PodProcess>, _) = (None, None);
-    for pid in pids(cgroup) {
+    for (cgroup, pid) in processes(cgroup) {
         let netns = match Identity::of(&netns_path(pid)) {
             Ok(netns) => netns,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -49,8 +52,8 @@ pub(super) fn first(cgroup: &Path, not_theirs: &[Identity]) -> Result<PodProcess
             Err(_) => continue,
         };
         let Some(started) = started(pid).filter(|_| !not_theirs.contains(&netns)) else { continue };
-        if first.is_none_or(|first| (started, pid) < (first.started, first.pid)) {
-            first = Some(PodProcess { pid, started, netns });
+        if first.as_ref().is_none_or(|first| (started, pid) < (first.started, first.pid)) {
+            first = Some(PodProcess { pid, cgroup, started, netns });
         }
     }
     first.ok_or_else(|| denied.map_or(NoProcess::None, NoProcess::Denied))
@@ -58,7 +61,7 @@ pub(super) fn first(cgroup: &Path, not_theirs: &[Identity]) -> Result<PodProcess
 
 /// A process of the pod that is in this namespace.
 pub(super) fn any_in(cgroup: &Path, netns: Identity) -> Option<u32> {
-    pids(cgroup).into_iter().find(|pid| is_in(*pid, netns))
+    processes(cgroup).map(|(_, pid)| pid).find(|pid| is_in(*pid, netns))
 }
 
 /// Whether this process is in this namespace.
@@ -66,29 +69,35 @@ pub(super) fn is_in(pid: u32, netns: Identity) -> bool {
     Identity::of(&netns_path(pid)).is_ok_and(|its| its == netns)
 }
 
-/// Whether the process is (still) the pod's: numbers are used again.
-pub(super) fn is_below(cgroup: &Path, pid: u32) -> bool {
-    pids(cgroup).contains(&pid)
-}
-
 /// Where the kernel shows a process's network namespace.
 pub(super) fn netns_path(pid: u32) -> PathBuf {
     format!("/proc/{pid}/ns/net").into()
 }
 
-fn pids(cgroup: &Path) -> HashSet<u32> {
-    let mut pids = HashSet::new();
-    collect(cgroup, DEPTH, &mut pids);
-    pids
+/// The processes of a pod and the cgroups that they are in, from the pod's down.
+fn processes(cgroup: &Path) -> impl Iterator<Item = (Arc<Path>, u32)> + use<> {
+    let mut cgroups = VecDeque::from([Arc::from(cgroup)]);
+    let mut seen = 1;
+    let cgroups = std::iter::from_fn(move || {
+        let cgroup: Arc<Path> = cgroups.pop_front()?;
+        for (_, below) in folders(&cgroup).take(MOST_CGROUPS - seen) {
+            seen += 1;
+            cgroups.push_back(below.into());
+        }
+        Some(cgroup)
+    });
+    cgroups
+        .flat_map(|cgroup| pids(&cgroup).map(move |pid| (Arc::clone(&cgroup), pid)))
+        .take(MOST_PROCESSES)
 }
 
-fn collect(cgroup: &Path, depth: usize, pids: &mut HashSet<u32>) {
+/// The processes of this very cgroup.
+fn pids(cgroup: &Path) -> impl Iterator<Item = u32> + use<> {
     let listed = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    let pids: Vec<u32> =
+        listed.lines().take(MOST_PROCESSES).filter_map(|line| line.parse().ok()).collect();
     // 0: a process that is not in our PID namespace.
-    pids.extend(listed.lines().filter_map(|line| line.parse::<u32>().ok()).filter(|pid| *pid != 0));
-    if depth > 0 && pids.len() < MOST {
-        folders(cgroup).for_each(|(_, below)| collect(&below, depth - 1, pids));
-    }
+    pids.into_iter().filter(|pid| *pid != 0)
 }
 
 /// When the process began, since boot; none if it has ended.
@@ -104,6 +113,15 @@ fn started(pid: u32) -> Option<Duration> {
 fn start_ticks(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(") ")?;
     fields.split(' ').nth(19)?.parse().ok()
+}
+
+// === impl PodProcess ===
+
+impl PodProcess {
+    /// Whether it is (still) there: numbers are used again.
+    pub(super) fn is_there(&self) -> bool {
+        is_in(self.pid, self.netns) && pids(&self.cgroup).any(|pid| pid == self.pid)
+    }
 }
 
 /// How long ago something began that began `since_boot`.
@@ -138,7 +156,25 @@ mod tests {
         assert_eq!(found.netns, Identity::of(Path::new("/proc/self/ns/net")).unwrap());
         assert!(age(found.started) < Duration::from_secs(3600), "{:?}", age(found.started));
         assert_eq!(any_in(cgroup.path(), found.netns), Some(found.pid));
-        assert!(is_below(cgroup.path(), found.pid) && !is_below(cgroup.path(), 1));
+        assert!(found.is_there());
+        fs::write(cgroup.path().join("container/deeper/cgroup.procs"), "").unwrap();
+        assert!(!found.is_there());
+    }
+
+    #[test]
+    fn a_container_that_makes_cgroups_without_end_is_not_followed() {
+        let cgroup = cgroup_with_us();
+        for n in 0..MOST_CGROUPS * 3 {
+            fs::create_dir(cgroup.path().join(format!("container/{n}"))).unwrap();
+        }
+        let mut deep = cgroup.path().join("container/0");
+        for _ in 0..MOST_CGROUPS {
+            deep.push("deeper");
+            fs::create_dir(&deep).unwrap();
+        }
+        let pids: String = (0..MOST_PROCESSES * 2).map(|_| "4194305\n").collect();
+        fs::write(cgroup.path().join("container/cgroup.procs"), pids).unwrap();
+        assert_eq!(processes(cgroup.path()).count(), MOST_PROCESSES);
     }
 
     #[test]

@@ -116,10 +116,10 @@ impl Compiler {
         self.frontends(store, &touched);
         let frontends = self.settle(&mut touched);
         self.judge(store, &mut touched);
+        let pods = dirty.pods && self.enrol(store, &mut touched);
         if touched.problems {
             self.snapshot.problems = self.problems.values().flatten().cloned().collect();
         }
-        let pods = dirty.pods && self.enrol(store);
         let any = !touched.services.is_empty() || !touched.ports.is_empty() || touched.statuses;
         (any || touched.problems || pods || first).then(|| Compiled {
             snapshot: Arc::new(self.snapshot.clone()),
@@ -365,8 +365,27 @@ impl Compiler {
     }
 
     /// Whether the pods to enrol are others than before.
-    fn enrol(&mut self, store: &Store) -> bool {
-        let pods = enrol::pods(store, self.options.enroll, self.options.node_name.as_deref());
+    fn enrol(&mut self, store: &Store, touched: &mut Touched) -> bool {
+        let (pods, doubtful) =
+            enrol::pods(store, self.options.enroll, self.options.node_name.as_deref());
+        let known: Vec<ObjectName> = self
+            .problems
+            .keys()
+            .filter(|(kind, _)| *kind == Kind::Pod)
+            .map(|(_, n)| n.clone())
+            .collect();
+        for name in known.iter().filter(|name| !doubtful.contains(name)) {
+            touched.problems |= self.tell((Kind::Pod, name.clone()), Vec::new());
+        }
+        for object in doubtful {
+            let problem = Problem {
+                kind: Kind::Pod,
+                object: object.clone(),
+                field: "metadata.annotations[kubernetes.io/config.hash]".to_owned(),
+                message: "another Pod has this UID too: it is not enrolled".to_owned(),
+            };
+            touched.problems |= self.tell((Kind::Pod, object), vec![problem]);
+        }
         let same = *self.snapshot.pods == *pods;
         if !same {
             self.snapshot.pods = pods.into();

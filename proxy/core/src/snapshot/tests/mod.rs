@@ -213,7 +213,19 @@ fn a_mirror_pod_has_its_static_pods_uid_but_nobody_elses() {
     let genuine = Pod { uid: "hash".into(), mirror: true, ..pod("static") };
     let victim = Pod { uid: "uid".into(), mesh: Some(Mesh::Disabled), ..pod("victim") };
     let thief = Pod { uid: "uid".into(), mirror: true, ..pod("thief") };
-    assert_eq!(enrolled([genuine, victim, thief]), [name("static")]);
+    assert_eq!(enrolled([genuine.clone(), victim, thief.clone()]), [name("static")]);
+    // Of two mirrors nobody can tell which is the true one.
+    let twin = Pod { uid: "hash".into(), mesh: Some(Mesh::Disabled), ..thief };
+    assert_eq!(enrolled([genuine.clone(), twin.clone()]), [""; 0].map(name));
+    let mut store = Store::default();
+    let mut compiler = Compiler::new(CompileOptions { enroll: Enroll::All, node_name: None });
+    let told = |compiled: Option<Compiled>| compiled.unwrap().snapshot.problems().len();
+    for pod in [genuine, twin.clone()] {
+        store.apply(Change::Apply(Object::Pod(pod)));
+    }
+    assert_eq!(told(compiler.compile(&mut store)), 1, "the one that asks for the mesh is told");
+    store.apply(Change::Delete(Kind::Pod, twin.name));
+    assert_eq!(told(compiler.compile(&mut store)), 0);
 }
 
 /// A pod on the node `here`, in a Namespace that is in the mesh.
