@@ -1,7 +1,9 @@
 //! With the proxy gone, the kernel side leaves connections alone; or refuses them, if told so.
 
+use std::time::Duration;
+
 use nodeway_tests::mesh::{VIP4, VIP6};
-use nodeway_tests::{Mesh, binaries};
+use nodeway_tests::{Mesh, Nodeway, binaries, eventually};
 
 #[test]
 fn traffic_flows_past_a_killed_proxy_at_once() {
@@ -55,6 +57,14 @@ fn the_closed_policy_refuses_what_no_proxy_would_see() {
     assert_eq!(Mesh::who_answers(&mesh.client, VIP4), "web-1");
     mesh.node().kill();
     let url = format!("http://{VIP4}/");
+    let ran = mesh.client.place.run("curl", &["-sS", "--max-time", "5", &url]);
+    assert_eq!(ran.status.code(), Some(7), "not refused: {}{}", ran.out, ran.err);
+    // Also while the next one is not ready yet.
+    let args = [mesh.args_without_api(), vec!["--fail-policy".into(), "closed".into()]].concat();
+    let next = Nodeway::launch(&mesh.world.node(), &args);
+    eventually(Duration::from_secs(15), "it waits for its API", || {
+        next.log().contains("cannot be reached")
+    });
     let ran = mesh.client.place.run("curl", &["-sS", "--max-time", "5", &url]);
     assert_eq!(ran.status.code(), Some(7), "not refused: {}{}", ran.out, ran.err);
     // What is no Service's stays nobody's business.

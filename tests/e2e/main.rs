@@ -11,6 +11,7 @@ mod bodies;
 mod capabilities;
 mod cleanup;
 mod cluster;
+mod draining;
 mod enrolment;
 mod fail_policy;
 mod health;

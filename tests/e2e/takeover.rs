@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use nodeway_tests::mesh::VIP4;
+use nodeway_tests::process::Proc;
 use nodeway_tests::{Load, Mesh, Nodeway, bpf, eventually};
 
 const SOON: Duration = Duration::from_secs(15);
@@ -57,19 +58,70 @@ fn a_predecessor_that_is_killed_leaves_nothing_to_its_successor() {
     assert!(requests(&successor) > 0.0);
 }
 
-#[test]
-fn a_successor_that_dies_gives_back_what_it_took() {
-    let Some((mut mesh, _server)) = Mesh::with_web() else { return };
+/// The first one runs on, its successor has taken over.
+fn succeeded() -> Option<(Mesh, Nodeway, [Proc; 2], usize)> {
+    let (mesh, server) = Mesh::with_web()?;
     let attached = bpf::attached(mesh.world.cgroup()).programs.len();
-    let mut successor = Nodeway::start(&mesh.world.node(), &with_takeover(&mesh));
-    successor.kill();
+    let successor = Nodeway::start(&mesh.world.node(), &with_takeover(&mesh));
     let direct = mesh.world.direct(format!("{VIP4}:80").parse().unwrap());
+    assert_eq!(Mesh::who_answers(&mesh.client, VIP4), "web-1");
+    assert!(requests(&successor) > 0.0);
+    Some((mesh, successor, [server, direct], attached))
+}
+
+fn the_first_one_catches_again(mesh: &mut Mesh) {
+    let before = requests(mesh.node());
     eventually(SOON, "the first one catches again", || {
         Mesh::who_answers(&mesh.client, VIP4) == "web-1"
     });
-    drop(direct);
+    assert!(requests(mesh.node()) > before);
+}
+
+#[test]
+fn a_successor_that_dies_gives_back_what_it_took() {
+    let Some((mut mesh, mut successor, _servers, attached)) = succeeded() else { return };
+    successor.kill();
+    the_first_one_catches_again(&mut mesh);
+    eventually(SOON, "one set of programs", || {
+        bpf::attached(mesh.world.cgroup()).programs.len() == attached
+    });
+}
+
+#[test]
+fn a_successor_that_drains_gives_back_what_it_took() {
+    let Some((mut mesh, mut successor, _servers, attached)) = succeeded() else { return };
+    let (status, log) = successor.stop();
+    assert!(status.success(), "{log}");
+    the_first_one_catches_again(&mut mesh);
     assert_eq!(bpf::attached(mesh.world.cgroup()).programs.len(), attached);
-    assert!(mesh.node().log().contains("caught here again"));
+}
+
+#[test]
+fn a_successor_that_is_made_anew_and_never_gets_ready_keeps_nothing() {
+    let Some((mut mesh, mut successor, _servers, _)) = succeeded() else { return };
+    successor.kill();
+    let mut args = mesh.args_without_api();
+    args.push("--takeover".into());
+    let mut again = Nodeway::launch(&mesh.world.node(), &args);
+    eventually(SOON, "it waits for its API", || again.log().contains("cannot be reached"));
+    the_first_one_catches_again(&mut mesh);
+    assert!(again.runs() && again.status("/readyz") == Some(503));
+}
+
+#[test]
+fn pins_that_somebody_removes_are_made_again() {
+    let Some((mut mesh, _server)) = Mesh::with_web() else { return };
+    let attached = bpf::attached(mesh.world.cgroup()).programs.len();
+    let _direct = mesh.world.direct(format!("{VIP4}:80").parse().unwrap());
+    std::fs::remove_dir_all(mesh.world.bpffs().join("nodeway")).unwrap();
+    eventually(SOON, "all programs are attached again", || {
+        mesh.node().log().contains("attached again")
+            && bpf::attached(mesh.world.cgroup()).programs.len() == attached
+    });
+    assert_eq!(Mesh::who_answers(&mesh.client, VIP4), "web-1");
+    let (status, log) = mesh.node().stop();
+    assert!(status.success(), "{log}");
+    assert_eq!(bpf::attached(mesh.world.cgroup()), bpf::Objects::default(), "still attached");
 }
 
 #[test]

@@ -73,6 +73,23 @@ impl Mesh {
         ]
     }
 
+    /// The same, but for a cluster whose API cannot be reached: it never gets ready.
+    ///
+    /// # Panics
+    /// When a kubeconfig cannot be written.
+    #[must_use]
+    pub fn args_without_api(&self) -> Vec<OsString> {
+        let kubeconfig = self.manifests.dir().with_file_name("kubeconfig");
+        // Nobody listens there.
+        let config = serde_json::json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+            "users": [], "contexts": [{"name": "c", "context": {"cluster": "c", "user": ""}}]});
+        std::fs::write(&kubeconfig, config.to_string()).expect("a kubeconfig");
+        let mut args = self.args();
+        args.splice(0..2, ["--kubeconfig".into(), kubeconfig.into()]);
+        args
+    }
+
     /// Starts Nodeway with `extra` arguments and waits until it is ready.
     pub fn start(&mut self, extra: &[&str]) {
         let mut args = self.args();

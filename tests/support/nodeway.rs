@@ -171,6 +171,17 @@ impl Nodeway {
         field(11) + field(12)
     }
 
+    /// SIGTERM; it drains from now on, and still runs.
+    ///
+    /// # Panics
+    /// When it does not begin to drain.
+    pub fn drain(&mut self) {
+        let process = self.process.as_mut().expect("a running nodeway");
+        process.signal(libc::SIGTERM);
+        let draining = within(READY, || self.status("/readyz") == Some(503));
+        assert!(draining, "it does not drain\n{}", self.log());
+    }
+
     /// SIGTERM, and its end.
     ///
     /// # Panics

@@ -84,7 +84,7 @@ impl Plain {
 
     /// Starts Nodeway on the manifests.
     pub fn start(&mut self) {
-        let mut args: Vec<OsString> = ["--no-ebpf", "--drain-timeout", "1s"].map(Into::into).into();
+        let mut args: Vec<OsString> = ["--no-ebpf", "--drain-timeout", "8s"].map(Into::into).into();
         args.extend(["--manifests".into(), self.manifests.dir().into()]);
         args.extend(self.listens.clone());
         self.running = Some(Nodeway::start(&self.place, &args));

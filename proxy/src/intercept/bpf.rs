@@ -95,7 +95,8 @@ pub(super) fn detach(pin: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the cgroup of the link that is pinned at `pin` is gone: that detaches the program.
+/// Whether the program of the link that is pinned at `pin` is attached no longer: its cgroup is gone, or
+/// somebody has detached it.
 pub(super) fn is_detached(pin: &Path) -> io::Result<bool> {
     let link = pinned(pin)?;
     let mut info = CgroupLinkInfo::default();

@@ -1,5 +1,6 @@
 //! The kernel side, as this process owns it.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -48,6 +49,8 @@ pub struct Interceptor {
     cgroup: PathBuf,
     /// The pins of the process that is taken over from, until it has gone.
     predecessor: Option<PathBuf>,
+    /// Whether connects are to come here.
+    serving: bool,
     /// Last: what it unpins on drop is held by the fields above until then.
     owner: Owner,
 }
@@ -77,55 +80,89 @@ impl Interceptor {
         let (cgroup, pins) = (options.cgroup.clone(), owner.pins());
         programs::attach(&mut ebpf, &programs::ALL, &cgroup, pins)?;
         // Attached first, then what a crash has left: no connect in between goes uncaught for want
-        // of programs, and the old ones leave connects alone because their listeners are gone.
-        owner.remove_stale();
+        // of programs, and the old ones leave connects alone because their listeners are gone. Those
+        // that refuse them for that stay until there is somebody to take their place.
+        if options.fail_policy == FailPolicy::Open {
+            owner.remove_stale();
+        }
         owner.remove_orphans();
         let tgid = probe::introduce(&mut proxy)?;
         tracing::info!(cgroup = %cgroup.display(), pins = %pins.display(), ?tgid,
             predecessor = predecessor.as_ref().map(|pins| tracing::field::display(pins.display())),
             "eBPF programs attached");
-        Ok(Self { frontends, netns, destinations, listener_mark, ebpf, cgroup, predecessor, owner })
+        Ok(Self {
+            frontends,
+            netns,
+            destinations,
+            listener_mark,
+            ebpf,
+            cgroup,
+            predecessor,
+            serving: false,
+            owner,
+        })
     }
 
-    /// Takes over from a predecessor, if there is one: from now on connects are ours. Programs of both
-    /// ran so far, and the older ones were first. Its other programs stay until it ends, for the
-    /// connections that it has begun; it serves these to their end.
+    /// The first full state is in force, in the maps too: connects are ours from now on. A predecessor's
+    /// programs ran too so far, and were first; those that decide are detached. The others stay until it
+    /// ends, for the connections that it has begun; it serves these to their end.
     pub fn take_over(&mut self) {
+        self.serving = true;
+        self.owner.serves(true);
+        self.owner.remove_stale();
         let Some(pins) = &self.predecessor else { return };
         for program in programs::DECIDING {
             match bpf::detach(&pins.join(program)) {
-                Ok(()) => {}
+                Ok(()) => tracing::info!(program, pins = %pins.display(), "taken over"),
                 // It has ended meanwhile.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => {
                     tracing::error!(program, %error, "cannot detach the predecessor's program");
                 }
             }
         }
-        tracing::info!(pins = %pins.display(), "taken over");
     }
 
-    /// Looks after a take-over, from time to time: removes what a predecessor has left that was killed;
-    /// and if a successor took over from us and has gone, connects are ours again.
+    /// Connects are no longer to come here: a predecessor that still runs may have them back.
+    pub fn give_back(&mut self) {
+        self.serving = false;
+        self.owner.serves(false);
+    }
+
+    /// Looks after the programs, from time to time. What a predecessor has left that was killed is removed.
+    /// Programs that are attached no longer are attached again: somebody has removed their pins, or a
+    /// successor took over and has gone, or drains, or has not begun to serve after a crash.
     ///
     /// # Errors
-    /// The kernel refuses to attach the programs again.
+    /// The kernel refuses; it is tried again the next time.
     pub fn look_after(&mut self) -> Result<(), InterceptError> {
+        if self.predecessor.is_some() && self.owner.remove_stale() {
+            self.predecessor = None;
+        }
         let pins = self.owner.pins();
-        let succeeded = bpf::is_detached(&pins.join(programs::DECIDING[0])).unwrap_or(false);
-        if !succeeded && self.predecessor.is_none() || !self.owner.remove_stale() {
+        let missing = |program: &&str| match bpf::is_detached(&pins.join(program)) {
+            Ok(detached) => detached,
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        };
+        let missing: Vec<&str> = programs::ALL.into_iter().filter(missing).collect();
+        if missing.is_empty() || self.owner.is_succeeded().unwrap_or(true) {
             return Ok(());
         }
-        self.predecessor = None;
-        if succeeded {
-            for program in programs::DECIDING {
-                let pin = pins.join(program);
-                std::fs::remove_file(&pin)
-                    .map_err(|error| InterceptError::Bpffs { path: pin, error })?;
+        self.owner.mend()?;
+        let pins = self.owner.pins();
+        for program in &missing {
+            match std::fs::remove_file(pins.join(program)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(InterceptError::Bpffs { path: pins.join(program), error });
+                }
+                _ => {}
             }
-            programs::attach(&mut self.ebpf, &programs::DECIDING, &self.cgroup, pins)?;
-            tracing::warn!("the process that took over has gone: connects are caught here again");
         }
+        programs::attach(&mut self.ebpf, &missing, &self.cgroup, pins)?;
+        if self.serving {
+            self.owner.serves(true);
+        }
+        tracing::warn!(programs = ?missing, "attached again: connects are caught here");
         Ok(())
     }
 

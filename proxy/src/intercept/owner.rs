@@ -2,7 +2,8 @@
 //!
 //! A process pins its links in a directory of its own, `<bpffs>/nodeway/<inode of the cgroup>/v<ABI>-<n>`,
 //! and holds a lock on that, which the kernel gives back with the process, however it ends. A directory
-//! that nobody has locked is what a crash has left.
+//! that nobody has locked is what a crash has left. A process that has its first full state and does not
+//! drain has a mark in there: connects are in good hands with it.
 
 use std::fs::{self, File};
 use std::io;
@@ -19,6 +20,8 @@ use super::cgroup::{cgroup_id, ensure_bpffs};
 
 /// Whoever else is starting on the cgroup needs a moment only.
 const TURN: Duration = Duration::from_secs(5);
+/// A directory among the pins: the mark.
+const SERVES: &str = "serves";
 
 /// This process's directory of pins, and the right to serve the cgroup.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ pub(super) struct Owner {
     directory: PathBuf,
     /// Ours, in there.
     pins: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 // === impl Owner ===
@@ -59,7 +62,7 @@ impl Owner {
         let Some(lock) = lock(&pins) else {
             return Err(InterceptError::Owned { cgroup, pins });
         };
-        Ok((Self { directory, pins, _lock: lock }, predecessor))
+        Ok((Self { directory, pins, lock }, predecessor))
     }
 
     /// Where this process's links are pinned.
@@ -67,14 +70,41 @@ impl Owner {
         &self.pins
     }
 
+    /// Marks that connects are in good hands here, or not any more.
+    pub(super) fn serves(&self, serves: bool) {
+        let mark = self.pins.join(SERVES);
+        let done = if serves { fs::create_dir(&mark) } else { fs::remove_dir(&mark) };
+        if let Err(error) = done {
+            tracing::debug!(path = %mark.display(), %error, "a mark");
+        }
+    }
+
+    /// Whether connects are in good hands with another process. None if that cannot be told now.
+    pub(super) fn is_succeeded(&self) -> Option<bool> {
+        // Somebody else's turn: another time.
+        let _turn = turn(&self.directory, Duration::ZERO).ok()?;
+        Some(self.others().any(|pins| pins.join(SERVES).exists() && lock(&pins).is_none()))
+    }
+
+    /// Makes the directory of pins anew if somebody has removed it.
+    pub(super) fn mend(&mut self) -> Result<(), InterceptError> {
+        let failed = |error| InterceptError::Bpffs { path: self.pins.clone(), error };
+        let there = fs::metadata(&self.pins).is_ok_and(|found| is(&self.lock, &found));
+        if !there {
+            fs::create_dir_all(&self.pins).map_err(failed)?;
+            let held = || io::Error::other("somebody else has locked it");
+            self.lock = lock(&self.pins).ok_or_else(held).map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// Removes what crashed owners have left, of any version. Their programs are detached by that.
-    /// Whether no other process serves the cgroup then.
+    /// Whether no other process has pins then.
     pub(super) fn remove_stale(&self) -> bool {
         // Somebody else's turn: another time.
         let Ok(_turn) = turn(&self.directory, Duration::ZERO) else { return false };
-        let others = entries(&self.directory).filter(|pins| *pins != self.pins);
         let mut alone = true;
-        for pins in others {
+        for pins in self.others() {
             let Some(_lock) = lock(&pins) else {
                 alone = false;
                 continue;
@@ -91,7 +121,7 @@ impl Owner {
     pub(super) fn remove_orphans(&self) {
         let Some(all) = self.directory.parent() else { return };
         for other in entries(all).filter(|path| *path != self.directory) {
-            let mut pins = entries(&other).flat_map(|pins| entries(&pins)).peekable();
+            let mut pins = entries(&other).flat_map(|pins| links(&pins)).peekable();
             // Without any pin it may be an owner who is just starting.
             if pins.peek().is_none() || !pins.all(|pin| is_detached(&pin).unwrap_or(false)) {
                 continue;
@@ -104,6 +134,10 @@ impl Owner {
                 let _ = fs::remove_dir(&other);
             }
         }
+    }
+
+    fn others(&self) -> impl Iterator<Item = PathBuf> {
+        entries(&self.directory).filter(|pins| *pins != self.pins)
     }
 }
 
@@ -161,7 +195,8 @@ fn free_name(directory: &Path) -> PathBuf {
 /// Detaches what is pinned in a directory and removes it; file by file, because the BPF file system
 /// cannot do more.
 fn remove_pins(directory: &Path) {
-    for pin in entries(directory) {
+    let _ = fs::remove_dir(directory.join(SERVES));
+    for pin in links(directory) {
         if let Err(error) = detach(&pin) {
             tracing::warn!(path = %pin.display(), %error, "cannot detach a pinned link");
         }
@@ -172,6 +207,11 @@ fn remove_pins(directory: &Path) {
     if let Err(error) = fs::remove_dir(directory) {
         tracing::warn!(path = %directory.display(), %error, "cannot remove a directory of pins");
     }
+}
+
+/// The pinned links in a directory of pins.
+fn links(pins: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    entries(pins).filter(|pin| !pin.ends_with(SERVES))
 }
 
 fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {

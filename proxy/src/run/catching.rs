@@ -11,8 +11,8 @@ use nodeway_ebpf::Mode;
 use super::workers::Workers;
 use crate::intercept::{Enrolment, InterceptError, Interceptor, Options};
 
-/// How often the kernel side is looked after.
-const LOOK_AFTER: Duration = Duration::from_secs(5);
+/// How often the kernel side is looked after: so long, at most, nobody catches if a successor has died.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(super) struct Catching {
@@ -71,6 +71,7 @@ impl Catching {
 
     /// Catches nobody any more.
     pub(super) fn clear(&mut self, workers: &mut Workers) {
+        self.interceptor.give_back();
         self.enrolment.clear(&mut self.interceptor, workers);
     }
 }

@@ -104,7 +104,7 @@ fn adopt(
 }
 
 /// Counts a connection as open as long as it lives.
-struct ActiveConnection {
+pub(super) struct ActiveConnection {
     counters: Arc<crate::telemetry::WorkerCounters>,
 }
 
@@ -138,7 +138,7 @@ impl Target {
 // === impl ActiveConnection ===
 
 impl ActiveConnection {
-    fn begin(worker: &Worker) -> Self {
+    pub(super) fn begin(worker: &Worker) -> Self {
         let counters = Arc::clone(&worker.metrics.counters);
         counters.active.add(1);
         Self { counters }

@@ -11,7 +11,7 @@ use nodeway_core::detect::{Verdict, first_bytes};
 use nodeway_core::snapshot::{Backend, Caller};
 use tokio::net::TcpStream;
 
-use super::tcp;
+use super::{LAST_CALL, tcp};
 use crate::runtime::Worker;
 use crate::upstream::Client;
 
@@ -70,9 +70,17 @@ pub(super) async fn client(
             First::said(verdict, bytes, None)
         }
         // Nothing is under way on a connection that has said nothing.
-        () = worker.closing.wait() => First::said(None, BytesMut::new(), None),
-        () = client.closing.wait() => First::said(None, BytesMut::new(), None),
+        () = closing(worker, client) => First::said(None, BytesMut::new(), None),
     }
+}
+
+/// Ends when the worker or the client is closing, and it is too late to say anything.
+async fn closing(worker: &Worker, client: &Client) {
+    tokio::select! {
+        () = worker.closing.wait() => {}
+        () = client.closing.wait() => {}
+    }
+    tokio::time::sleep(LAST_CALL).await;
 }
 
 /// What is said first, by whichever side, on a port that declares nothing. A connection to an
@@ -106,6 +114,7 @@ pub(super) async fn either(
             let verdict = classify(stream, &mut bytes).await.ok().flatten();
             First::said(verdict, bytes, Some(opened))
         }
+        () = closing(worker, client_of) => First::said(None, bytes, None),
         // Data, or its end: either way the server has moved first.
         _ = opened.stream.readable() => First::said(Some(Verdict::Opaque), bytes, Some(opened)),
     }

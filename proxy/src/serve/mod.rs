@@ -8,3 +8,9 @@ pub mod http;
 pub mod tcp;
 
 pub use connection::{Target, connection};
+
+use std::time::Duration;
+
+/// A client may be sending its request in the very moment in which it is decided to close a connection on
+/// which nothing is under way. So whoever asks within this time is still answered.
+const LAST_CALL: Duration = Duration::from_secs(1);

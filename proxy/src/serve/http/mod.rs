@@ -31,16 +31,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 use self::io::{Faults, Http1Io, PrefixedIo};
-use super::Target;
+use super::{LAST_CALL, Target};
 use crate::runtime::Worker;
 use crate::upstream::{Client, LocalExecutor, Version};
 
 /// A request head (HTTP/1) or header list (HTTP/2) beyond this is refused with 431.
 const MAX_HEAD: u32 = 64 << 10;
-
-/// A client of HTTP/1 may be sending a request at the moment in which its idle connection is closed. So
-/// whoever asks within this time after it was decided to close is answered, and told to ask no more.
-const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// What all requests of one connection share.
 #[derive(Debug)]
@@ -86,7 +82,9 @@ pub async fn serve_http1(
         .max_buf_size(MAX_HEAD as usize)
         .serve_connection(io, service)
         .with_upgrades();
-    drive(&conn, pin!(connection), LAST_CALL).await;
+    // The last response says so in its head. Who has had his before it was known is given time to ask.
+    let quiet = async { while !conn.is_quiet_for(LAST_CALL).await {} };
+    drive(&conn, pin!(connection), quiet).await;
 }
 
 /// Serves HTTP/2 on `stream`, of which `said` has been read already.
@@ -116,7 +114,7 @@ pub async fn serve_http2(
         .timer(TokioTimer::new())
         .serve_connection(io, service);
     // GOAWAY tells the client which of its requests have come (RFC 9113, 6.8): none is lost.
-    drive(&conn, pin!(connection), Duration::ZERO).await;
+    drive(&conn, pin!(connection), std::future::ready(())).await;
 }
 
 /// A server connection that can be asked to finish.
@@ -124,8 +122,13 @@ trait Graceful: Future<Output = hyper::Result<()>> {
     fn finish(self: Pin<&mut Self>);
 }
 
-/// Runs a connection to its end; asks it to finish so long after its client or its worker is closing.
-async fn drive(conn: &Conn, mut connection: Pin<&mut impl Graceful>, last_call: Duration) {
+/// Runs a connection to its end. When its client or its worker is closing, and `ready` has ended then, it
+/// is asked to finish.
+async fn drive(
+    conn: &Conn,
+    mut connection: Pin<&mut impl Graceful>,
+    ready: impl Future<Output = ()>,
+) {
     let mut closing = (conn.worker.closing.listen(), conn.client.closing.listen());
     let closing = poll_fn(move |context: &mut Context<'_>| {
         let fired =
@@ -137,9 +140,7 @@ async fn drive(conn: &Conn, mut connection: Pin<&mut impl Graceful>, last_call: 
         ended = connection.as_mut() => ended,
         () = async {
             closing.await;
-            if !last_call.is_zero() {
-                tokio::time::sleep(last_call).await;
-            }
+            ready.await;
         } => {
             connection.as_mut().finish();
             connection.await
@@ -158,6 +159,14 @@ async fn drive(conn: &Conn, mut connection: Pin<&mut impl Graceful>, last_call: 
 impl Conn {
     fn is_closing(&self) -> bool {
         self.worker.closing.fired() || self.client.closing.fired()
+    }
+
+    /// Whether nothing is under way, and nobody asks for so long.
+    async fn is_quiet_for(self: &Rc<Self>, time: Duration) -> bool {
+        let asked = self.requests.get();
+        tokio::time::sleep(time).await;
+        // Each request under way holds the connection.
+        self.requests.get() == asked && Rc::strong_count(self) == 1
     }
 }
 

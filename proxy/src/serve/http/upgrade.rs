@@ -8,6 +8,7 @@ use hyper_util::rt::TokioIo;
 
 use super::Conn;
 use super::record::Record;
+use crate::serve::connection::ActiveConnection;
 use crate::serve::tcp::Active;
 
 /// Whether a response of `status` grants what the request asked for (`connect`: its method).
@@ -26,8 +27,10 @@ pub(super) fn tunnel(
     if let Some(faults) = &conn.faults {
         faults.off();
     }
+    // To hyper the client's connection has ended.
+    let connection = ActiveConnection::begin(&conn.worker);
     tokio::task::spawn_local(async move {
-        let _active = active;
+        let _active = (active, connection);
         // Both are ready once the 101 has been relayed; either fails if its connection broke first.
         if let Ok((client, endpoint)) = tokio::try_join!(client, endpoint) {
             let (mut client, mut endpoint) = (TokioIo::new(client), TokioIo::new(endpoint));
