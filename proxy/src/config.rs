@@ -8,7 +8,7 @@ use std::time::Duration;
 use nodeway_core::snapshot::Enroll;
 
 use crate::cli::{EnrollArg, FailPolicyArg, ListenArg, LogFormat, RunArgs};
-use crate::intercept::{FailPolicy, Options, find_cgroup2};
+use crate::intercept::{FailPolicy, Options, cgroup2_at, find_cgroup2};
 
 /// Everything `run` needs to know.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl Config {
             faults.push(format!("--admin {admin}: --metrics {metrics} listens there"));
         }
         let intercept = (!args.no_ebpf).then(|| {
-            let cgroup = args.cgroup.map_or_else(find_cgroup2, Ok);
+            let cgroup = args.cgroup.map_or_else(find_cgroup2, |named| Ok(cgroup2_at(named)));
             let cgroup = cgroup.unwrap_or_else(|error| {
                 faults.push(format!("--cgroup: {error}"));
                 PathBuf::new()

@@ -1,13 +1,15 @@
 //! `nodeway check`: whether this host can run the proxy.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rustix::fs::statfs;
 use rustix::process::{Resource, getrlimit};
 
-use crate::intercept::{find_cgroup2, find_kubepods, kernel_has_bpffs, object};
+use crate::intercept::{
+    cgroup2_at, find_cgroup2, find_kubepods, kernel_has_bpffs, neighbours, object,
+};
 
 /// The oldest kernel: `bpf_get_netns_cookie` in sock_ops.
 const OLDEST: (u32, u32) = (5, 15);
@@ -48,7 +50,11 @@ struct Line {
 
 /// Prints a line for each thing that is needed; fails if one is missing.
 pub(super) fn check(cgroup: Option<&Path>, bpffs: &Path) -> ExitCode {
+    let cgroup = cgroup.map(|named| cgroup2_at(named.to_owned()));
+    let cgroup = cgroup.as_deref();
     let release = read("/proc/sys/kernel/osrelease");
+    let tree = cgroup.map_or_else(|| find_cgroup2().unwrap_or_default(), Path::to_owned);
+    let kubepods = find_kubepods(&tree);
     let lines = [
         kernel(&release),
         line(
@@ -59,8 +65,9 @@ pub(super) fn check(cgroup: Option<&Path>, bpffs: &Path) -> ExitCode {
             "a kernel with CONFIG_DEBUG_INFO_BTF=y makes programs easier to inspect",
         ),
         cgroup2(cgroup),
-        cgroup_namespace(&read("/proc/1/cgroup")),
-        kubepods(cgroup),
+        cgroup_namespace(&read("/proc/1/cgroup"), kubepods.is_some()),
+        kubelets_pods(kubepods),
+        others(&neighbours(&tree)),
         line(
             "BPF file system",
             kernel_has_bpffs(bpffs),
@@ -151,18 +158,17 @@ fn is_cgroup2(path: &Path) -> bool {
 }
 
 /// In a cgroup namespace of one's own, `/sys/fs/cgroup` is one's own cgroup: programs attached there
-/// see no pod (cilium#16259). The host's first process then stands outside of it.
-fn cgroup_namespace(of_init: &str) -> Line {
-    let outside = of_init.lines().any(|line| line.starts_with("0::/.."));
+/// see no pod (cilium#16259). The host's first process then stands outside of it. But if pods can be
+/// seen, it is the host's tree that was named, or a node of kind.
+fn cgroup_namespace(of_init: &str, pods: bool) -> Line {
+    let outside = !pods && of_init.lines().any(|line| line.starts_with("0::/.."));
     let todo = "mount the host's cgroup file system and name it with --cgroup, or run in the host's \
         cgroup namespace";
     line("cgroup namespace", !outside, State::Warn, ("the host's", "not the host's"), todo)
 }
 
 /// Where the API's pods are looked for. A host without a kubelet needs none.
-fn kubepods(named: Option<&Path>) -> Line {
-    let cgroup = named.map_or_else(|| find_cgroup2().unwrap_or_default(), Path::to_owned);
-    let found = find_kubepods(&cgroup);
+fn kubelets_pods(found: Option<PathBuf>) -> Line {
     let (state, found) = match found {
         Some(path) => (State::Ok, path.display().to_string()),
         None => (State::Warn, "none".to_owned()),
@@ -170,6 +176,13 @@ fn kubepods(named: Option<&Path>) -> Line {
     let todo = "pods of the Kubernetes API cannot be found: mount the host's cgroup file system and \
         name it with --cgroup; with --manifests none is needed";
     Line { what: "kubelet's pods", state, found, todo }
+}
+
+fn others(programs: &[String]) -> Line {
+    let found = format!("see connects too: {}", programs.join(", "));
+    let todo = "if they balance Services, have them spare pods' namespaces (Cilium: \
+        socketLB.hostNamespaceOnly=true); else nothing is left to catch";
+    line("other programs", programs.is_empty(), State::Warn, ("none see connects", &found), todo)
 }
 
 fn memory_lock(release: &str, hard: Option<u64>) -> Line {
@@ -254,8 +267,12 @@ mod tests {
         assert_eq!(memory_lock("5.15.0", Some(65_536)).state, State::Ok);
         assert_eq!(memory_lock("5.10.0", None).state, State::Ok);
         assert_eq!(memory_lock("5.10.0", Some(65_536)).state, State::Warn);
-        assert_eq!(cgroup_namespace("0::/init.scope\n").state, State::Ok);
-        assert_eq!(cgroup_namespace("12:cpu:/\n0::/../../init.scope\n").state, State::Warn);
+        assert_eq!(cgroup_namespace("0::/init.scope\n", false).state, State::Ok);
+        let outside = "12:cpu:/\n0::/../../init.scope\n";
+        assert_eq!(cgroup_namespace(outside, false).state, State::Warn);
+        assert_eq!(cgroup_namespace(outside, true).state, State::Ok);
+        assert_eq!(others(&[]).state, State::Ok);
+        assert_eq!(others(&["cil_sock4_conne".to_owned()]).state, State::Warn);
     }
 
     #[test]

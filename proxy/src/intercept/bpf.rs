@@ -11,6 +11,7 @@ use aya::Pod;
 // Of enum bpf_cmd (linux/bpf.h).
 const OBJ_GET: libc::c_long = 7;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const PROG_QUERY: libc::c_long = 16;
 /// For LRU hashes since kernel 5.14.
 const MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
 /// Since kernel 5.9.
@@ -38,6 +39,18 @@ struct PathAttr {
 #[repr(C)]
 struct LinkAttr {
     link_fd: u32,
+}
+
+/// The part of `union bpf_attr` that BPF_PROG_QUERY reads, and its count of programs, which it writes.
+#[repr(C)]
+struct QueryAttr {
+    target_fd: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    prog_ids: u64,
+    prog_cnt: u32,
+    pad: u32,
 }
 
 /// The part of `union bpf_attr` that BPF_OBJ_GET_INFO_BY_FD reads.
@@ -110,6 +123,30 @@ pub(super) fn is_detached(pin: &Path) -> io::Result<bool> {
     Ok(info.cgroup_id == 0)
 }
 
+/// Of enum bpf_attach_type: `connect` of IPv4 sockets.
+const CGROUP_INET4_CONNECT: u32 = 10;
+/// Those that take part at this cgroup, attached here or above.
+const QUERY_EFFECTIVE: u32 = 1;
+const MOST_PROGRAMS: usize = 64;
+
+/// The ids of the programs that decide about IPv4 connects in this cgroup.
+pub(super) fn connect4_programs(cgroup: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    let mut ids = [0_u32; MOST_PROGRAMS];
+    let mut attr = QueryAttr {
+        target_fd: number(cgroup),
+        attach_type: CGROUP_INET4_CONNECT,
+        query_flags: QUERY_EFFECTIVE,
+        attach_flags: 0,
+        prog_ids: &raw mut ids as u64,
+        prog_cnt: 64,
+        pad: 0,
+    };
+    // SAFETY: the kernel writes as many ids as it is told there is room for, and their count.
+    unsafe { bpf_mut(PROG_QUERY, &mut attr) }?;
+    let count = usize::try_from(attr.prog_cnt).map_or(0, |count| count.min(MOST_PROGRAMS));
+    Ok(ids[..count].to_vec())
+}
+
 fn pinned(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let attr = PathAttr { path: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
@@ -136,8 +173,21 @@ fn number(fd: BorrowedFd<'_>) -> u32 {
 /// `A` is the beginning of `union bpf_attr` as `command` reads it, and what it points to is fit for
 /// that command.
 unsafe fn bpf<A>(command: libc::c_long, attr: &A) -> io::Result<libc::c_long> {
-    let attr: *const A = attr;
     // SAFETY: bpf(2) reads the attribute and what it points to: the caller's promise.
+    unsafe { call(command, std::ptr::from_ref(attr).cast_mut()) }
+}
+
+/// # Safety
+/// As [`bpf`], and the command may write to the attribute.
+unsafe fn bpf_mut<A>(command: libc::c_long, attr: &mut A) -> io::Result<libc::c_long> {
+    // SAFETY: the caller's promise.
+    unsafe { call(command, attr) }
+}
+
+/// # Safety
+/// As [`bpf_mut`].
+unsafe fn call<A>(command: libc::c_long, attr: *mut A) -> io::Result<libc::c_long> {
+    // SAFETY: the caller's promise.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<A>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

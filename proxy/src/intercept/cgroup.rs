@@ -19,6 +19,14 @@ pub fn find_cgroup2() -> Result<PathBuf, InterceptError> {
     mount_of_type(&mounts, "cgroup2").ok_or(InterceptError::NoCgroup2)
 }
 
+/// The cgroup v2 directory that `path` means: itself, or on a hybrid host, where it is the mount of the
+/// version 1 hierarchies, the `unified` one in it.
+pub fn cgroup2_at(path: PathBuf) -> PathBuf {
+    let is_cgroup2 = |path: &Path| is_of_type(path, CGROUP2_MAGIC).unwrap_or(false);
+    let unified = path.join("unified");
+    if !is_cgroup2(&path) && is_cgroup2(&unified) { unified } else { path }
+}
+
 /// Whether `path` is on a BPF file system.
 pub fn kernel_has_bpffs(path: &Path) -> bool {
     is_of_type(path, BPF_MAGIC).unwrap_or(false)
@@ -88,5 +96,16 @@ mod tests {
         let found = mount_of_type(mounts, "cgroup2");
         assert_eq!(found.as_deref(), Some(Path::new("/sys/fs/cgroup/uni fied")));
         assert_eq!(mount_of_type("tmpfs /tmp tmpfs rw 0 0\n", "cgroup2"), None);
+    }
+
+    #[test]
+    fn the_mount_of_a_hybrid_host_means_the_unified_one_in_it() {
+        let Ok(mount) = find_cgroup2() else { return };
+        assert_eq!(cgroup2_at(mount.clone()), mount);
+        let other = PathBuf::from("/nonexistent");
+        assert_eq!(cgroup2_at(other.clone()), other, "what is wrong is told where it is used");
+        if let Some(v1) = mount.parent().filter(|_| mount.ends_with("unified")) {
+            assert_eq!(cgroup2_at(v1.to_owned()), mount);
+        }
     }
 }

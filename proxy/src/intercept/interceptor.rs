@@ -11,6 +11,7 @@ use nodeway_ebpf::{Exit, Mode, Netns};
 use super::cgroup::warn_if_private;
 use super::frontends::Frontends;
 use super::log::KernelLog;
+use super::neighbours::warn_of_neighbours;
 use super::owner::Owner;
 use super::programs;
 use super::{InterceptError, OriginalDestinations, PodNetns, bpf, probe};
@@ -69,6 +70,7 @@ impl Interceptor {
     /// The kernel or the cgroup refuses, or another process owns the cgroup. Nothing is left behind.
     pub fn start(options: &Options) -> Result<Self, InterceptError> {
         warn_if_private(&options.cgroup);
+        warn_of_neighbours(&options.cgroup);
         let (owner, predecessor) = Owner::take(&options.cgroup, &options.bpffs, options.takeover)?;
         // Any number but 0, which is what sockets without a mark have.
         let listener_mark = fastrand::u32(1..);
@@ -159,6 +161,8 @@ impl Interceptor {
             }
         }
         programs::attach(&mut self.ebpf, &missing, &self.cgroup, pins)?;
+        // A successor that has died may refuse connects (`--fail-policy closed`).
+        self.owner.remove_stale();
         if self.serving {
             self.owner.serves(true);
         }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use aya::maps::MapInfo;
 use aya::programs::loaded_programs;
 
-/// `BPF_PROG_QUERY` (enum bpf_cmd).
+// Of enum bpf_cmd.
+const PROG_LOAD: libc::c_long = 5;
+const PROG_ATTACH: libc::c_long = 8;
 const PROG_QUERY: libc::c_long = 16;
 /// enum bpf_attach_type: sock_ops, connect4, connect6, getpeername4, getpeername6, sock_release.
 const HOOKS: [u32; 6] = [3, 10, 11, 29, 30, 34];
@@ -24,6 +26,49 @@ struct QueryAttr {
     prog_ids: u64,
     prog_cnt: u32,
     pad: u32,
+}
+
+/// The part of `union bpf_attr` that BPF_PROG_LOAD reads.
+#[repr(C)]
+#[derive(Default)]
+struct LoadAttr {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log: [u64; 2],
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+}
+
+/// Attaches a program of somebody else's to `cgroup` that sees connects and lets them be; it goes with the
+/// cgroup.
+pub(crate) fn attach_a_neighbour(cgroup: &Path, name: &[u8]) {
+    // r0 = 1; exit (linux/bpf.h, struct bpf_insn).
+    let instructions: [u64; 2] = [0x0000_0001_0000_00b7, 0x0000_0000_0000_0095];
+    let mut attr = LoadAttr {
+        prog_type: 18,
+        insn_cnt: 2,
+        insns: instructions.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        expected_attach_type: 10,
+        ..LoadAttr::default()
+    };
+    attr.prog_name[..name.len()].copy_from_slice(name);
+    // SAFETY: bpf(2): the attribute and what it points to live through the call.
+    let program =
+        unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const attr, size_of::<LoadAttr>()) };
+    assert!(program >= 0, "{}", std::io::Error::last_os_error());
+    let cgroup = File::open(cgroup).unwrap();
+    // target_fd, attach_bpf_fd, attach_type, BPF_F_ALLOW_MULTI
+    let attr = [cgroup.as_raw_fd().cast_unsigned(), u32::try_from(program).unwrap(), 10, 2];
+    // SAFETY: as above.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, PROG_ATTACH, &raw const attr, size_of_val(&attr)) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
 /// The ids of the programs that are attached to `cgroup` itself, over all hooks.

@@ -11,11 +11,13 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use nodeway::intercept::{FailPolicy, InterceptError, Interceptor, PodListeners, PodNetns};
+use nodeway::intercept::{
+    FailPolicy, InterceptError, Interceptor, PodListeners, PodNetns, neighbours,
+};
 use nodeway_ebpf::{Exit, Mode};
 use socket2::{Domain, Socket, Type};
 
-use kernel::{assert_gone, attached, maps_of};
+use kernel::{assert_gone, attach_a_neighbour, attached, maps_of};
 use world::{Server, World, count, frontends, original};
 
 /// Programs of one owner.
@@ -231,6 +233,19 @@ fn a_cgroup_has_one_owner_who_leaves_nothing_behind() {
     assert!(!world.bpffs.join("nodeway").exists());
     assert_gone(&programs, &maps);
     drop(world.intercept(FailPolicy::Open));
+}
+
+#[test]
+fn others_who_see_connects_are_told_and_ours_are_not() {
+    let Some(world) = World::make() else { return };
+    let _interceptor = world.intercept(FailPolicy::Open);
+    assert_eq!(neighbours(&world.cgroup), [""; 0]);
+    attach_a_neighbour(&world.cgroup, b"someones_lb");
+    assert_eq!(neighbours(&world.cgroup), ["someones_lb"]);
+    let below = world.cgroup.join("below");
+    std::fs::create_dir(&below).unwrap();
+    assert_eq!(neighbours(&below), ["someones_lb"], "they see what is below, too");
+    std::fs::remove_dir(below).unwrap();
 }
 
 #[test]

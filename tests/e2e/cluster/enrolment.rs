@@ -35,7 +35,8 @@ fn a_pod_that_starts_later_is_caught_from_its_first_moments() {
     assert_eq!(Mesh::who_answers(&sandbox.pod, &scene.web.to_string()), "web-1");
     let metrics = scene.cluster.node().metrics();
     let bucket = "nodeway_pod_enrolment_duration_seconds_bucket";
-    let quick = metrics.sum(bucket, &[("le", "2.5")]);
+    // Between two tries lies a second at most; the rest is for a busy machine.
+    let quick = metrics.sum(bucket, &[("le", "5")]);
     assert!(quick >= 2.0, "{}", metrics.text());
 }
 
