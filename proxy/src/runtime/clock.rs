@@ -1,8 +1,16 @@
-//! Monotonic time in the core's unit.
+//! Monotonic time in the core's unit, and waiting for a moment of it.
 
 use std::time::Instant;
 
 use nodeway_core::balance::Millis;
+
+/// Waits for this moment, or for ever.
+pub async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
 
 /// Milliseconds since this clock was made; the same clock serves all workers.
 #[derive(Debug, Clone, Copy)]

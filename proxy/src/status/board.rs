@@ -12,10 +12,11 @@ use nodeway_core::model::Kind;
 use nodeway_core::snapshot::{RouteKey, RouteStatus, Snapshot};
 use serde_json::Value;
 
-use super::pace::{Bucket, back_off};
+use super::pace::Bucket;
 use super::parents::{self, Verdict, Wanted};
 use super::route::{Found, Told};
 use super::verdict;
+use crate::source::kube::backoff::back_off;
 use crate::source::kube::resource::Resource;
 
 /// Between two writes of one route.
@@ -324,8 +325,7 @@ impl Known {
             wanted.iter().map(|wanted| (wanted.reference.get(), &wanted.conditions)).collect();
         let hash = foldhash::fast::FixedState::default().hash_one((generation, verdicts));
         if let Some(last) = self.written.filter(|last| last.wanted == hash) {
-            let wait = FIRST_UNDONE.saturating_mul(1 << last.undone_by(now).min(20));
-            let at = last.at + wait.min(MOST_UNDONE);
+            let at = last.at + back_off(FIRST_UNDONE, MOST_UNDONE, last.undone_by(now), 1.0);
             if now < at {
                 return Look::Later(at);
             }

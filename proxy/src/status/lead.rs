@@ -19,6 +19,7 @@ use super::route::RouteReader;
 use super::time::seconds;
 use super::troubles::{Scope, Troubles};
 use super::{Input, MERGE_PATCH};
+use crate::runtime::until;
 use crate::source::kube::access::{Access, Trouble};
 use crate::source::kube::resource::Resource;
 use crate::source::kube::watch::Watch;
@@ -93,7 +94,7 @@ impl Leader {
                     troubles.now(&input).into_iter().for_each(|notice| self.notices.tell(notice));
                 }
                 () = sleep_until((looked + LOOK).into()), if !rested => {}
-                () = until(wake), if wake.is_some() => {}
+                () = until(wake) => {}
                 Some(done) = writes.join_next() => match done {
                     Ok(answer) => self.done(&mut board, answer),
                     Err(error) => tracing::error!(%error, "a write of a route's status"),
@@ -187,10 +188,4 @@ struct AnsweredMetadata {
 fn news_of(about: &Subject, verdict: Verdict) -> Notice {
     let tone = if verdict.holds { Tone::Normal } else { Tone::Warning };
     Notice { about: about.clone(), tone, reason: verdict.reason, message: verdict.message }
-}
-
-async fn until(wake: Option<Instant>) {
-    if let Some(wake) = wake {
-        sleep_until(wake.into()).await;
-    }
 }

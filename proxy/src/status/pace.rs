@@ -54,13 +54,6 @@ impl Bucket {
     }
 }
 
-/// A wait that doubles with each failure up to `most`, a random part of it left out (`chance` is from 0
-/// to 1).
-pub(super) fn back_off(first: Duration, most: Duration, failures: u32, chance: f64) -> Duration {
-    let doubled = first.saturating_mul(1 << failures.min(20)).min(most);
-    doubled.mul_f64(0.5 + chance / 2.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,15 +70,5 @@ mod tests {
         assert_eq!(taken(&mut bucket, start + Duration::from_secs(100)), 3, "no more is saved up");
         assert!(!bucket.is_full(start + Duration::from_secs(101)));
         assert!(bucket.is_full(start + Duration::from_secs(102)));
-    }
-
-    #[test]
-    fn waits_double_up_to_a_bound() {
-        let (first, most) = (Duration::from_secs(1), Duration::from_secs(60));
-        for failures in 0..100 {
-            let whole = (first * (1 << failures.min(6))).min(most);
-            assert_eq!(back_off(first, most, failures, 1.0), whole);
-            assert_eq!(back_off(first, most, failures, 0.0), whole / 2);
-        }
     }
 }

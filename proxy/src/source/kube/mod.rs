@@ -3,7 +3,7 @@
 //! Nothing of the API's objects is kept but their names and versions: what they mean goes on as it comes.
 
 pub(crate) mod access;
-mod backoff;
+pub(crate) mod backoff;
 mod hub;
 mod objects;
 pub(crate) mod resource;

@@ -10,9 +10,10 @@ use nodeway_core::model::ObjectName;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::series::{Event, Posted, Series};
+use crate::runtime::until;
 use crate::source::kube::access::{Access, Trouble};
 use crate::source::kube::resource::Resource;
 use crate::status::notice::{Notice, Subject, Tone};
@@ -81,7 +82,7 @@ impl Poster {
                         self.counters.event(EventResult::Dropped);
                     }
                 }
-                () = until(wake), if wake.is_some() => {
+                () = until(wake) => {
                     if let Some((id, event)) = self.series.next(Instant::now()) {
                         let posted = self.post(&event).await;
                         let now = Instant::now();
@@ -212,11 +213,5 @@ impl Poster {
             return Ok(listing.items.into_iter().next().map(|o| (*version, o.metadata.uid.into())));
         }
         Ok(None)
-    }
-}
-
-async fn until(wake: Option<Instant>) {
-    if let Some(wake) = wake {
-        sleep_until(wake.into()).await;
     }
 }

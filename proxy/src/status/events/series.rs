@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use nodeway_core::model::{Kind, ObjectName};
 
+use crate::source::kube::backoff::back_off;
 use crate::status::notice::{Notice, Subject, Tone};
-use crate::status::pace::{Bucket, back_off};
+use crate::status::pace::Bucket;
 
 /// New Events of one object: at once, and then one in so long (client-go's).
 const OBJECT_BURST: u32 = 25;
