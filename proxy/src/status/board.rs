@@ -35,6 +35,8 @@ const MOST_UNDONE: Duration = Duration::from_secs(300);
 const PEACE: Duration = Duration::from_secs(600);
 /// What is forbidden is tried again, once, after so long.
 const FORBIDDEN_WAIT: Duration = Duration::from_secs(300);
+/// So much later for each failure that a route has had: whoever failed most is the last to be tried.
+const LATER: Duration = Duration::from_millis(10);
 /// Routes looked at in one go.
 const AT_ONCE: usize = 256;
 
@@ -55,8 +57,18 @@ pub(super) struct Board {
     /// Whom to look at, and when.
     queue: BTreeSet<(Instant, RouteKey)>,
     bucket: Bucket,
-    /// Kinds whose status we may not write, and until when that is believed.
-    forbidden: HashMap<Kind, Instant>,
+    /// Kinds of which a write was forbidden, and none allowed since.
+    forbidden: HashMap<Kind, Forbidden>,
+}
+
+/// What is forbidden of a kind. The API says the same of a role that lacks the verb and of a policy that
+/// does not like this one route: one route that is refused says nothing of the others.
+#[derive(Debug)]
+enum Forbidden {
+    /// This route's status; what comes of another one tells more.
+    Of(RouteKey),
+    /// The whole kind's, as far as is believed until then.
+    All(Instant),
 }
 
 /// A route.
@@ -71,7 +83,10 @@ struct Known {
     writing: bool,
     /// Not written before.
     rests: Instant,
+    /// In a row.
     failures: u32,
+    /// Whether its last answer that was one was a 403.
+    refused: bool,
     /// The version that our last write has made, and how long the watch has to show it.
     awaited: Option<(Box<str>, Instant)>,
     written: Option<Written>,
@@ -107,6 +122,15 @@ pub(super) enum Failure {
     Conflict,
     Forbidden,
     Other,
+}
+
+/// What is news of writes that are forbidden.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// This route's status may not be written.
+    Route,
+    /// No status of this kind may be.
+    Kind,
 }
 
 /// What to do with a route that is looked at.
@@ -180,6 +204,7 @@ impl Board {
             writing: false,
             rests: now,
             failures: 0,
+            refused: false,
             awaited: None,
             written: None,
         });
@@ -219,10 +244,10 @@ impl Board {
                 Look::Nothing => {}
                 Look::Later(at) => known.mark(&mut self.queue, &key, at),
                 Look::Write(write) => {
-                    if let Some(until) = self.forbidden.get_mut(&key.0) {
-                        if now < *until {
-                            let until = *until;
-                            known.mark(&mut self.queue, &key, until);
+                    if let Some(Forbidden::All(until)) = self.forbidden.get_mut(&key.0) {
+                        let its_turn = *until + LATER * known.failures.min(1000);
+                        if now < its_turn {
+                            known.mark(&mut self.queue, &key, its_turn);
                             continue;
                         }
                         // One is tried; the others wait for what comes of it.
@@ -237,31 +262,23 @@ impl Board {
         None
     }
 
-    /// What has come of a write: the version that it has made. True if it is news that the kind's status
-    /// may not be written.
+    /// What has come of a write: the version that it has made. What is news of what may not be written.
     pub(super) fn done(
         &mut self,
         write: &Write,
         result: Result<String, Failure>,
         now: Instant,
         chance: f64,
-    ) -> bool {
-        let mut news = false;
-        let mut allowed = false;
+    ) -> Option<Refusal> {
+        let mut news = None;
         let mut again = now;
         match result {
-            Ok(_) => allowed = self.forbidden.remove(&write.key.0).is_some(),
+            Ok(_) => self.allowed(write.key.0, now),
             Err(Failure::Forbidden) => {
                 again = now + FORBIDDEN_WAIT;
-                news = self.forbidden.insert(write.key.0, again).is_none();
+                news = self.refused(&write.key, again);
             }
             Err(_) => {}
-        }
-        if allowed {
-            for (key, known) in self.routes.iter_mut().filter(|((kind, _), _)| *kind == write.key.0)
-            {
-                known.mark(&mut self.queue, key, now);
-            }
         }
         let Some(known) = self.routes.get_mut(&write.key) else { return news };
         if *known.found.uid != *write.uid {
@@ -270,7 +287,7 @@ impl Board {
         known.writing = false;
         match result {
             Ok(version) => {
-                known.failures = 0;
+                (known.failures, known.refused) = (0, false);
                 known.rests = now + REST;
                 let same = known.written.filter(|last| last.wanted == write.wanted);
                 let undone = same.map_or(0, |last| last.undone_by(now) + 1);
@@ -290,6 +307,40 @@ impl Board {
         }
         known.mark(&mut self.queue, &write.key, again);
         news
+    }
+
+    /// The status of a route of `kind` may be written.
+    fn allowed(&mut self, kind: Kind, now: Instant) {
+        if let Some(Forbidden::All(_)) = self.forbidden.remove(&kind) {
+            for (key, known) in self.routes.iter_mut().filter(|((of, _), _)| *of == kind) {
+                known.mark(&mut self.queue, key, now);
+            }
+        }
+    }
+
+    /// The status of this route may not be written; what of it is news.
+    fn refused(&mut self, key: &RouteKey, until: Instant) -> Option<Refusal> {
+        if let Some(Forbidden::All(believed)) = self.forbidden.get_mut(&key.0) {
+            *believed = until;
+        }
+        let known = self.routes.get_mut(key)?;
+        if std::mem::replace(&mut known.refused, true) {
+            // It was before, whether others were or not.
+            return None;
+        }
+        let alone = self.routes.keys().filter(|(kind, _)| *kind == key.0).take(2).count() == 1;
+        match self.forbidden.get(&key.0) {
+            Some(Forbidden::All(_)) => None,
+            None if !alone => {
+                self.forbidden.insert(key.0, Forbidden::Of(key.clone()));
+                Some(Refusal::Route)
+            }
+            Some(Forbidden::Of(other)) if other == key => None,
+            Some(Forbidden::Of(_)) | None => {
+                self.forbidden.insert(key.0, Forbidden::All(until));
+                Some(Refusal::Kind)
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 
-use super::board::{Board, Failure, Pace, Write};
+use super::board::{Board, Failure, Pace, Refusal, Write};
 use super::election::Tenure;
 use super::notice::{Notice, Notices, Subject, Tone};
 use super::parents::Verdict;
@@ -63,9 +63,12 @@ impl Leader {
         }
         drop(updates);
         let mut troubles = Troubles::new(Scope::Cluster);
-        let first = self.input.borrow_and_update().clone();
-        let mut board = Board::new(Arc::clone(&first.snapshot), self.pace, Instant::now());
-        troubles.now(&first).into_iter().for_each(|notice| self.notices.tell(notice));
+        let mut board = {
+            // Not kept any longer than it is in force.
+            let first = self.input.borrow_and_update().clone();
+            troubles.now(&first).into_iter().for_each(|notice| self.notices.tell(notice));
+            Board::new(first.snapshot, self.pace, Instant::now())
+        };
         let mut writes = JoinSet::new();
         let mut looked = Instant::now();
         loop {
@@ -155,12 +158,18 @@ impl Leader {
         });
         let written = result.is_ok();
         let news = board.done(&write, result, now, fastrand::f64());
-        if let Some(message) = forbidden.filter(|_| news) {
-            let resource = Resource::of(*kind).subresource("status");
-            tracing::error!(
-                "{message}: the status of {kind}s is not written; the proxy's ClusterRole needs the \
-                 verb patch on {resource}"
-            );
+        match (news, forbidden) {
+            (Some(Refusal::Route), Some(message)) => {
+                tracing::warn!("{message}: the status of {kind} {name} is not written");
+            }
+            (Some(Refusal::Kind), Some(message)) => {
+                let resource = Resource::of(*kind).subresource("status");
+                tracing::error!(
+                    "{message}: the status of {kind}s is not written; the proxy's ClusterRole needs \
+                     the verb patch on {resource}"
+                );
+            }
+            _ => {}
         }
         if !written {
             return;

@@ -208,7 +208,8 @@ fn what_is_forbidden_is_not_asked_for_again_and_again_and_the_rest_is_written() 
     eventually("it is refused", || node.counters.writes(StatusWrite::Forbidden) > 0);
     world.renewals(30);
     let asked = world.server.requests("patch", HTTP_STATUS);
-    assert!((1..=8).contains(&asked), "{asked}: no more than are under way at once");
+    // The first one alone is no sign that all are refused, and gives its place to another.
+    assert!((1..=9).contains(&asked), "{asked}: no more than are under way at once");
     assert_eq!(world.server.requests("patch", GRPC_STATUS), 1);
 }
 

@@ -87,7 +87,7 @@ impl World {
         self.board.next(self.at(at), "now")
     }
 
-    fn done(&mut self, write: &Write, result: Result<String, Failure>, at: f64) -> bool {
+    fn done(&mut self, write: &Write, result: Result<String, Failure>, at: f64) -> Option<Refusal> {
         self.board.done(write, result, self.at(at), 1.0)
     }
 
@@ -245,15 +245,17 @@ fn what_is_forbidden_is_told_once_and_tried_one_at_a_time() {
         writes.push(write);
     }
     assert_eq!(writes.len(), 5);
-    let told: Vec<bool> =
+    let told: Vec<_> =
         writes.iter().map(|write| world.done(write, Err(Failure::Forbidden), 0.1)).collect();
-    assert_eq!(told, [true, false, false, false, false]);
+    assert_eq!(told, [Some(Refusal::Route), Some(Refusal::Kind), None, None, None]);
     let (at, probe) = world.due(0.1, 1000.0).unwrap();
     assert!((300.0..310.0).contains(&at), "{at}");
     assert!(world.due(at, at + 200.0).is_none(), "the others wait for what comes of it");
-    assert!(!world.done(&probe, Err(Failure::Forbidden), at + 0.1));
+    assert_eq!(world.done(&probe, Err(Failure::Forbidden), at + 0.1), None);
+    let first = probe.key;
     let (later, probe) = world.due(at + 0.1, 1000.0).unwrap();
     assert!(later >= at + 300.0);
+    assert_ne!(probe.key, first, "another one: this one may have its own reasons");
     world.succeed(&probe, 1, later);
     let mut rest = 0;
     while let Some((at, write)) = world.due(later, later + 10.0) {
@@ -261,6 +263,73 @@ fn what_is_forbidden_is_told_once_and_tried_one_at_a_time() {
         world.succeed(&write, 1, at);
     }
     assert_eq!(rest, 4, "and all are written once it is allowed");
+}
+
+#[test]
+fn a_route_that_is_refused_for_its_own_sake_does_not_hold_up_the_others() {
+    let mut world = World::new();
+    let refused = ["a", "b"];
+    for route in ["a", "b", "c", "d", "e"] {
+        world.judge(route, 1, 0.0);
+        world.show(route, 1, "", 0.0);
+    }
+    let (mut at, mut told, mut tries) = (0.0, Vec::new(), 0);
+    // The others get something new to say every minute, and the kind is probed every five.
+    for minute in 0..60 {
+        for route in ["c", "d", "e"] {
+            world.judge(route, minute + 2, at);
+            world.show(route, minute + 2, "", at);
+        }
+        let until = f64::from(i16::try_from(minute + 1).unwrap()) * 60.0;
+        let mut written = 0;
+        while let Some((due, write)) = world.due(at, until) {
+            at = due;
+            if refused.contains(&&*write.key.1.name) {
+                tries += 1;
+                told.extend(world.done(&write, Err(Failure::Forbidden), due));
+            } else {
+                written += 1;
+                world.succeed(&write, minute + 2, due);
+            }
+        }
+        // Two that are refused one after the other look like a lacking right, at first.
+        assert!(written >= 3 || minute < 5, "minute {minute}: {written}");
+        at = until;
+    }
+    assert_eq!(told, [Refusal::Route, Refusal::Kind], "once each");
+    assert!((20..40).contains(&tries), "{tries}: each tried again and again, but seldom");
+}
+
+#[test]
+fn the_only_route_of_a_kind_stands_for_it() {
+    let mut world = World::new();
+    world.judge("a", 1, 0.0);
+    world.show("a", 1, "", 0.0);
+    let write = world.next(0.0).unwrap();
+    assert_eq!(world.done(&write, Err(Failure::Forbidden), 0.1), Some(Refusal::Kind));
+    let (at, write) = world.due(0.1, 1000.0).unwrap();
+    assert!(at >= 300.0, "{at}");
+    world.succeed(&write, 1, at);
+}
+
+#[test]
+fn each_route_has_its_turn_at_asking_whether_its_kind_may_be_written() {
+    let mut world = World::new();
+    for i in 0..5 {
+        world.judge(&format!("r{i}"), 1, 0.0);
+        world.show(&format!("r{i}"), 1, "", 0.0);
+    }
+    let (mut at, mut asked) = (0.0, Vec::new());
+    while asked.len() < 12 {
+        let (due, write) = world.due(at, at + 1000.0).unwrap();
+        at = due;
+        asked.push(write.key.1.name.to_string());
+        world.done(&write, Err(Failure::Forbidden), due);
+    }
+    for turn in asked[2..].chunks_exact(5) {
+        let all: BTreeSet<_> = turn.iter().collect();
+        assert_eq!(all.len(), 5, "{asked:?}");
+    }
 }
 
 #[test]
