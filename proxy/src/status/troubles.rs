@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nodeway_core::model::{Kind, ObjectName};
-use nodeway_core::snapshot::{NotAccepted, Snapshot};
+use nodeway_core::snapshot::{self, NotAccepted, Snapshot};
 
 use super::Input;
 use super::notice::{Notice, Subject, Tone};
+use crate::source::Problem;
 
 /// Whose objects are told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +30,9 @@ type Said = BTreeSet<(&'static str, String)>;
 pub(super) struct Troubles {
     scope: Scope,
     standing: BTreeMap<(Kind, ObjectName), Said>,
-    /// What was looked at last.
-    seen: Option<Input>,
+    /// What was looked at last, of the source and of the compiler; not the snapshot, which would be kept
+    /// for as long as nothing else is wrong.
+    seen: Option<(Arc<[Problem]>, Vec<snapshot::Problem>)>,
 }
 
 // === impl Troubles ===
@@ -42,14 +44,11 @@ impl Troubles {
 
     /// What is news.
     pub(super) fn now(&mut self, input: &Input) -> Vec<Notice> {
-        let same = |seen: &Input| {
-            Arc::ptr_eq(&seen.problems, &input.problems)
-                && std::ptr::eq(seen.snapshot.problems(), input.snapshot.problems())
-        };
-        if self.seen.as_ref().is_some_and(same) {
+        let (found, compiled) = (&input.problems, input.snapshot.problems());
+        if self.seen.as_ref().is_some_and(|(f, c)| Arc::ptr_eq(f, found) && c == compiled) {
             return Vec::new();
         }
-        self.seen = Some(input.clone());
+        self.seen = Some((Arc::clone(found), compiled.to_vec()));
         let now = self.said(input);
         let before = std::mem::replace(&mut self.standing, now);
         let mut news = Vec::new();
@@ -122,7 +121,6 @@ mod tests {
     use nodeway_core::snapshot::{CompileOptions, Compiler, Enroll, Store};
 
     use super::*;
-    use crate::source::Problem;
 
     fn problem(kind: Kind, name: &str, message: &str) -> Problem {
         let name = ObjectName::new("shop", name);
@@ -155,6 +153,17 @@ mod tests {
         // The node's own objects are its own business.
         let news = Troubles::new(Scope::Node).now(&input(&bad, &none));
         assert_eq!(told(&news), ["Warning Pod shop/a Invalid: bad"]);
+    }
+
+    #[test]
+    fn a_snapshot_that_has_been_looked_at_is_not_kept() {
+        let mut troubles = Troubles::new(Scope::Cluster);
+        let snapshot = Arc::new(Snapshot::empty());
+        let seen = Arc::downgrade(&snapshot);
+        let bad = [problem(Kind::Service, "web", "bad")];
+        troubles.now(&input(&bad, &snapshot));
+        drop(snapshot);
+        assert!(seen.upgrade().is_none());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! The idea is client-go's `EventCorrelator`: a burst an object, refilled slowly, and aggregation.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -28,6 +28,9 @@ const MOST_FAILURES: u32 = 20;
 /// Of what has not been said for so long nothing is kept; the API keeps Events no longer either.
 const MEMORY: Duration = Duration::from_secs(3600);
 const SWEEP: Duration = Duration::from_secs(60);
+/// Who was warned of is told of when it recovers within so long after the last warning: most objects that
+/// go, go without a word.
+const WARNED: Duration = Duration::from_secs(24 * 3600);
 /// What is kept at most.
 const MOST_SERIES: usize = 4096;
 
@@ -47,8 +50,8 @@ pub(super) struct Series {
     queue: BTreeSet<(Instant, u64)>,
     bucket: Bucket,
     objects: HashMap<Object, Bucket>,
-    /// Objects that have been warned of.
-    warned: HashSet<Object>,
+    /// Objects that have been warned of, and when last.
+    warned: HashMap<Object, Instant>,
     swept: Instant,
 }
 
@@ -98,7 +101,7 @@ impl Series {
             queue: BTreeSet::new(),
             bucket: Bucket::new(BURST, PER_SECOND, now),
             objects: HashMap::new(),
-            warned: HashSet::new(),
+            warned: HashMap::new(),
             swept: now,
         }
     }
@@ -109,10 +112,12 @@ impl Series {
         let Notice { about, mut tone, reason, message } = notice;
         let object = (about.kind, about.name.clone());
         match tone {
-            Tone::Recovered if !self.warned.remove(&object) => return true,
+            Tone::Recovered if self.warned.remove(&object).is_none() => return true,
             Tone::Recovered => tone = Tone::Normal,
-            Tone::Warning if self.warned.len() < MOST_SERIES => {
-                _ = self.warned.insert(object.clone())
+            Tone::Warning
+                if self.warned.len() < MOST_SERIES || self.warned.contains_key(&object) =>
+            {
+                self.warned.insert(object.clone(), now);
             }
             Tone::Warning | Tone::Normal => {}
         }
@@ -233,6 +238,7 @@ impl Series {
         let gone: Vec<u64> = self.all.iter().filter(|(_, e)| old(e)).map(|(id, _)| *id).collect();
         gone.into_iter().for_each(|id| self.forget(id));
         self.objects.retain(|_, bucket| !bucket.is_full(now));
+        self.warned.retain(|_, warned| now.saturating_duration_since(*warned) <= WARNED);
     }
 }
 

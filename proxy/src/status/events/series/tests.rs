@@ -149,6 +149,28 @@ fn nothing_is_remembered_for_ever() {
 }
 
 #[test]
+fn who_was_warned_of_is_remembered_for_a_day() {
+    const DAY: f64 = 24.0 * 3600.0;
+    let mut world = World::new();
+    world.take(warning("a", "x"), 0.0);
+    world.take(warning("b", "x"), 0.0);
+    world.take(warning("b", "x"), DAY - 100.0);
+    world.take(warning("c", "x"), DAY + 100.0);
+    assert_eq!(world.series.warned.len(), 2, "a's recovery is no news any more");
+    let now = world.at(DAY + 100.0);
+    world.now = now;
+    world.post(DAY + 100.0);
+    let before = world.posts.len();
+    world.take(notice("a", Tone::Recovered, "well"), DAY + 200.0);
+    world.take(notice("b", Tone::Recovered, "well"), DAY + 200.0);
+    world.post(DAY + 300.0);
+    let recovered: Vec<_> =
+        world.posts[before..].iter().filter(|(_, event)| event.tone == Tone::Normal).collect();
+    assert_eq!(recovered.len(), 1);
+    assert_eq!(&*recovered[0].1.about.name.name, "b");
+}
+
+#[test]
 fn another_object_of_the_same_name_has_events_of_its_own() {
     let mut world = World::new();
     world.take(warning("a", "x"), 0.0);
