@@ -121,6 +121,8 @@ pub(super) struct Write {
 pub(super) enum Failure {
     Conflict,
     Forbidden,
+    /// The server has too much to do, and wants to be left alone for so long.
+    Busy(Duration),
     Other,
 }
 
@@ -278,7 +280,9 @@ impl Board {
                 again = now + FORBIDDEN_WAIT;
                 news = self.refused(&write.key, again);
             }
-            Err(_) => {}
+            // It means all of us.
+            Err(Failure::Busy(time)) => self.bucket.hold(time, now),
+            Err(Failure::Conflict | Failure::Other) => {}
         }
         let Some(known) = self.routes.get_mut(&write.key) else { return news };
         if *known.found.uid != *write.uid {
@@ -299,7 +303,9 @@ impl Board {
             Err(failure) => {
                 let (first, most) = match failure {
                     Failure::Conflict => (CONFLICT_WAIT, MOST_WAIT),
-                    Failure::Forbidden | Failure::Other => (FIRST_WAIT, MOST_WAIT),
+                    Failure::Forbidden | Failure::Busy(_) | Failure::Other => {
+                        (FIRST_WAIT, MOST_WAIT)
+                    }
                 };
                 known.rests = now + back_off(first, most, known.failures, chance);
                 known.failures += 1;

@@ -139,6 +139,10 @@ impl Leader {
                 forbidden = Some(message);
                 Failure::Forbidden
             }
+            Trouble::Busy(message, time) => {
+                tracing::debug!(%kind, %name, message, "a route's status is not written");
+                Failure::Busy(time)
+            }
             trouble => {
                 if let Trouble::Unauthorized(_) = trouble {
                     self.access.renew();
@@ -154,7 +158,7 @@ impl Leader {
             Ok(_) => StatusWrite::Written,
             Err(Failure::Conflict) => StatusWrite::Conflict,
             Err(Failure::Forbidden) => StatusWrite::Forbidden,
-            Err(Failure::Other) => StatusWrite::Failed,
+            Err(Failure::Busy(_) | Failure::Other) => StatusWrite::Failed,
         });
         let written = result.is_ok();
         let news = board.done(&write, result, now, fastrand::f64());

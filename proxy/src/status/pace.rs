@@ -9,7 +9,13 @@ pub(super) struct Bucket {
     most: f64,
     per_second: f64,
     at: Instant,
+    /// Nothing is given out before.
+    held: Instant,
 }
+
+/// A server that wants to be left alone is, for so long at least and at most.
+const LEAST_HOLD: Duration = Duration::from_secs(1);
+const MOST_HOLD: Duration = Duration::from_secs(30);
 
 // === impl Bucket ===
 
@@ -17,13 +23,13 @@ impl Bucket {
     /// A full one.
     pub(super) fn new(most: u32, per_second: f64, now: Instant) -> Self {
         let most = f64::from(most);
-        Self { tokens: most, most, per_second, at: now }
+        Self { tokens: most, most, per_second, at: now, held: now }
     }
 
     /// Takes one, if there is one.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         self.fill(now);
-        let any = self.tokens >= 1.0;
+        let any = self.tokens >= 1.0 && now >= self.held;
         if any {
             self.tokens -= 1.0;
         }
@@ -35,10 +41,16 @@ impl Bucket {
         self.fill(now);
         let missing = (1.0 - self.tokens).max(0.0);
         // A little later, lest rounding finds it not quite there.
-        match missing > 0.0 {
+        let there = match missing > 0.0 {
             true => now + Duration::from_secs_f64(missing / self.per_second + 0.001),
             false => now,
-        }
+        };
+        there.max(self.held)
+    }
+
+    /// Gives out nothing for about so long: it was asked for.
+    pub(super) fn hold(&mut self, time: Duration, now: Instant) {
+        self.held = self.held.max(now + time.clamp(LEAST_HOLD, MOST_HOLD));
     }
 
     /// Whether nothing has been taken for long.
@@ -70,5 +82,17 @@ mod tests {
         assert_eq!(taken(&mut bucket, start + Duration::from_secs(100)), 3, "no more is saved up");
         assert!(!bucket.is_full(start + Duration::from_secs(101)));
         assert!(bucket.is_full(start + Duration::from_secs(102)));
+    }
+
+    #[test]
+    fn while_it_is_held_nothing_is_given_out() {
+        let start = Instant::now();
+        for (asked, held) in [(0, 1), (7, 7), (3600, 30)] {
+            let mut bucket = Bucket::new(3, 2.0, start);
+            let end = start + Duration::from_secs(held);
+            bucket.hold(Duration::from_secs(asked), start);
+            assert_eq!(bucket.ready(start), end);
+            assert!(!bucket.take(end - Duration::from_millis(1)) && bucket.take(end));
+        }
     }
 }

@@ -220,6 +220,25 @@ fn one_that_fails_does_not_hold_up_the_others() {
 }
 
 #[test]
+fn a_server_that_has_too_much_to_do_is_left_alone_by_all() {
+    let mut world = World::new();
+    for route in ["a", "b", "c"] {
+        world.judge(route, 1, 0.0);
+        world.show(route, 1, "", 0.0);
+    }
+    let write = world.next(0.0).unwrap();
+    world.done(&write, Err(Failure::Busy(seconds(7.0))), 0.1);
+    let mut written = 0;
+    let mut at = 0.1;
+    while let Some((due, write)) = world.due(at, 60.0) {
+        assert!(due >= 7.1, "{due}");
+        (at, written) = (due, written + 1);
+        world.succeed(&write, 1, due);
+    }
+    assert_eq!(written, 3);
+}
+
+#[test]
 fn a_conflict_is_tried_again_soon() {
     let mut world = World::new();
     world.judge("a", 1, 0.0);

@@ -128,6 +128,11 @@ impl Poster {
                 self.counters.event(EventResult::Failed);
                 Posted::Never
             }
+            Trouble::Busy(message, time) => {
+                tracing::debug!(message, "an event is not posted");
+                self.counters.event(EventResult::Failed);
+                Posted::Busy(time)
+            }
             trouble => {
                 if let Trouble::Unauthorized(_) = trouble {
                     self.access.renew();

@@ -86,6 +86,8 @@ pub(super) enum Posted {
     Forgotten,
     /// Not now.
     Later,
+    /// The server has too much to do, and wants to be left alone for so long.
+    Busy(Duration),
     /// Never: the object is gone, or the API does not want it.
     Never,
 }
@@ -193,6 +195,9 @@ impl Series {
         now: Instant,
         chance: f64,
     ) {
+        if let Posted::Busy(time) = posted {
+            self.bucket.hold(time, now);
+        }
         let Some(known) = self.all.get_mut(&id) else { return };
         match posted {
             Posted::As(name) => {
@@ -206,11 +211,11 @@ impl Series {
                 (known.name, known.told, known.posts) = (None, 0, 0);
                 (known.count, known.first, known.rests) = (1, known.last, now);
             }
-            Posted::Later if known.failures < MOST_FAILURES => {
+            Posted::Later | Posted::Busy(_) if known.failures < MOST_FAILURES => {
                 known.rests = now + back_off(FIRST_WAIT, MOST_WAIT, known.failures, chance);
                 known.failures += 1;
             }
-            Posted::Later | Posted::Never => return self.forget(id),
+            Posted::Later | Posted::Busy(_) | Posted::Never => return self.forget(id),
         }
         if known.told < known.count {
             known.mark(&mut self.queue, id, now);

@@ -137,6 +137,18 @@ fn what_cannot_be_posted_is_tried_again_for_a_while() {
 }
 
 #[test]
+fn a_server_that_has_too_much_to_do_is_told_nothing_for_as_long_as_it_says() {
+    let mut world = World::new();
+    for name in ["a", "b"] {
+        world.take(warning(name, "x"), 0.0);
+    }
+    let now = world.at(0.0);
+    let (id, event) = world.series.next(now).unwrap();
+    world.series.posted((id, &event), Posted::Busy(Duration::from_secs(7)), now, 0.0);
+    assert_eq!((world.post(6.9), world.post(10.0)), (0, 2));
+}
+
+#[test]
 fn nothing_is_remembered_for_ever() {
     let mut world = World::new();
     for i in 0..5000 {
