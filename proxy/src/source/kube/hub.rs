@@ -1,9 +1,9 @@
 //! All kinds put together: the first event holds the first full state.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use nodeway_core::model::{Change, Kind, ObjectName};
+use nodeway_core::model::{Change, Kind, Object, ObjectName, RefusedRoute};
 use tokio::sync::mpsc;
 
 use super::objects::Said;
@@ -18,14 +18,38 @@ pub(super) struct Hub {
     health: Arc<Health>,
     /// Kinds of which not all is known yet.
     waiting: HashSet<Kind>,
-    /// Kinds without a connection.
-    away: HashMap<Kind, String>,
+    /// Kinds of which there may be news that is not known.
+    behind: HashSet<Kind>,
+    /// Whether it was told that the API cannot be reached.
+    away: bool,
+    /// What has changed since the first event.
     changes: Vec<Change>,
+    /// What that one is to hold; nothing once it has been sent.
+    first: BTreeMap<(Kind, ObjectName), First>,
     /// By kind and object; a watch's own under no name.
     problems: BTreeMap<(Kind, Option<ObjectName>), Vec<Problem>>,
     problems_changed: bool,
     /// Whether the first event has been sent.
     begun: bool,
+}
+
+/// An object, before the first event: only how it is in the end is told, or else a listing that never ends
+/// would fill the memory.
+#[derive(Debug, Default)]
+struct First {
+    /// As it was good last.
+    good: Option<Object>,
+    /// As it is now, if that is not good.
+    refused: Option<RefusedRoute>,
+}
+
+// === impl First ===
+
+impl First {
+    fn changes(self) -> impl Iterator<Item = Change> {
+        let good = self.good.map(Change::Apply);
+        good.into_iter().chain(self.refused.map(Change::Refuse))
+    }
 }
 
 // === impl Hub ===
@@ -35,8 +59,10 @@ impl Hub {
         Self {
             health,
             waiting: kinds.collect(),
-            away: HashMap::new(),
+            behind: HashSet::new(),
+            away: false,
             changes: Vec::new(),
+            first: BTreeMap::new(),
             problems: BTreeMap::new(),
             problems_changed: false,
             begun: false,
@@ -58,29 +84,44 @@ impl Hub {
             for update in taken.drain(..) {
                 self.take(update);
             }
-            let news = !self.begun || !self.changes.is_empty() || self.problems_changed;
-            if !self.waiting.is_empty() || !news {
-                continue;
-            }
-            self.begun = true;
-            let changed = std::mem::take(&mut self.problems_changed);
-            let problems = changed.then(|| self.problems.values().flatten().cloned().collect());
-            let event = Event { changes: std::mem::take(&mut self.changes), problems };
-            if events.send(event).await.is_err() {
+            if let Some(event) = self.event()
+                && events.send(event).await.is_err()
+            {
                 return;
             }
         }
     }
 
+    /// What there is to tell.
+    fn event(&mut self) -> Option<Event> {
+        let news = !self.begun || !self.changes.is_empty() || self.problems_changed;
+        if !self.waiting.is_empty() || !news {
+            return None;
+        }
+        self.begun = true;
+        let first = std::mem::take(&mut self.first).into_values().flat_map(First::changes);
+        let changes = first.chain(std::mem::take(&mut self.changes)).collect();
+        let changed = std::mem::take(&mut self.problems_changed);
+        let problems = changed.then(|| self.problems.values().flatten().cloned().collect());
+        Some(Event { changes, problems })
+    }
+
     fn take(&mut self, Update { kind, said, state }: Update<Said>) {
-        self.changes.extend(said.changes);
+        if self.begun {
+            self.changes.extend(said.changes);
+        } else {
+            said.changes.into_iter().for_each(|change| self.begin_with(change));
+        }
         for (name, problems) in said.problems {
             self.tell((kind, Some(name)), problems);
         }
         let forbidden = match state {
             State::Listing => return,
             // Whether it is allowed cannot be known now.
-            State::Away(why) => return self.lost(kind, why),
+            State::Away(why) => {
+                self.away(kind, &why);
+                return self.lost(kind);
+            }
             State::Forbidden(message) => vec![Problem::of_kind(kind, message)],
             State::Current | State::Absent => Vec::new(),
         };
@@ -101,23 +142,106 @@ impl Hub {
         }
     }
 
-    fn lost(&mut self, kind: Kind, why: String) {
-        if self.away.is_empty() {
+    fn begin_with(&mut self, change: Change) {
+        match change {
+            Change::Apply(object) => {
+                let (kind, name) = object.key();
+                let key = (kind, name.clone());
+                self.first.insert(key, First { good: Some(object), refused: None });
+            }
+            Change::Delete(kind, name) => _ = self.first.remove(&(kind, name)),
+            Change::Refuse(route) => {
+                let key = (route.kind, route.name.clone());
+                self.first.entry(key).or_default().refused = Some(route);
+            }
+        }
+    }
+
+    fn away(&mut self, kind: Kind, why: &str) {
+        if !std::mem::replace(&mut self.away, true) {
             let state =
                 if self.begun { "what is known stays in force" } else { "nothing is in force yet" };
             tracing::warn!(%kind, why, "the Kubernetes API cannot be reached: {state}");
         }
-        self.away.insert(kind, why);
+    }
+
+    fn lost(&mut self, kind: Kind) {
+        self.behind.insert(kind);
         self.health.lost();
     }
 
     fn found(&mut self, kind: Kind) {
-        let was_away = self.away.remove(&kind).is_some();
-        if self.away.is_empty() && self.waiting.is_empty() {
+        self.behind.remove(&kind);
+        if self.behind.is_empty() && self.waiting.is_empty() {
             let age = self.health.found();
-            if was_away {
+            if std::mem::take(&mut self.away) {
                 tracing::info!(after = ?age, "the Kubernetes API is back, and the state is current");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nodeway_core::model::Route;
+
+    use super::*;
+
+    fn name(name: &str) -> ObjectName {
+        ObjectName::new("shop", name)
+    }
+
+    fn good(route: &str, generation: i64) -> Change {
+        let (kind, name) = (Kind::HttpRoute, name(route));
+        let (parents, rules) = (Vec::new(), Vec::new());
+        Change::Apply(Object::Route(Route {
+            kind,
+            name,
+            generation,
+            created: None,
+            parents,
+            rules,
+        }))
+    }
+
+    fn refused(route: &str, generation: i64) -> Change {
+        let (kind, name, parents) = (Kind::HttpRoute, name(route), Vec::new());
+        Change::Refuse(RefusedRoute { kind, name, generation, parents, message: "bad".into() })
+    }
+
+    fn update(changes: Vec<Change>, state: State) -> Update<Said> {
+        let said = Said { changes, problems: Vec::new() };
+        Update { kind: Kind::HttpRoute, said, state }
+    }
+
+    #[test]
+    fn what_changes_before_the_first_event_is_kept_as_it_is_last() {
+        let health = Arc::new(Health::new());
+        let mut hub = Hub::new([Kind::HttpRoute, Kind::Service].into_iter(), health);
+        hub.take(update(Vec::new(), State::Current));
+        let gone = || Change::Delete(Kind::HttpRoute, name("gone"));
+        for i in 0..1000 {
+            let changes = vec![
+                refused("refused", i),
+                refused("mended", i),
+                good("mended", i),
+                good("broken", i),
+                refused("broken", i),
+                good("gone", i),
+                gone(),
+            ];
+            hub.take(update(changes, State::Current));
+            assert!(hub.changes.is_empty() && hub.first.len() == 3, "{i}: {:?}", hub.first);
+            assert!(hub.event().is_none(), "there is another kind");
+        }
+        let service = Said::default();
+        hub.take(Update { kind: Kind::Service, said: service, state: State::Current });
+        let first = hub.event().unwrap().changes;
+        let wanted =
+            [good("broken", 999), refused("broken", 999), good("mended", 999), refused("refused", 999)];
+        assert_eq!(format!("{first:?}"), format!("{wanted:?}"));
+        // From then on all is told, in its order.
+        hub.take(update(vec![good("late", 1), gone()], State::Current));
+        assert_eq!(hub.event().unwrap().changes.len(), 2);
     }
 }
