@@ -186,7 +186,7 @@ impl Candidate {
                 (format!("there is no namespace {namespace}, or it has no Leases"), FORBIDDEN_WAIT)
             }
             // Of an API that is away the source tells.
-            Trouble::Away(message) | Trouble::Refused(message) => {
+            Trouble::Away(message) | Trouble::Refused(message) | Trouble::Failed(message) => {
                 tracing::debug!(message, "no election");
                 return wait;
             }

@@ -7,7 +7,7 @@ use nodeway_core::model::{Change, Kind};
 use serde_json::{Value, json};
 
 use crate::follower::World;
-use crate::objects::{KINDS, endpoint, one_of_each, service, slice};
+use crate::objects::{KINDS, endpoint, one_of_each, route, service, slice};
 
 fn many_services(server: &ApiServer, count: usize) {
     let services: Vec<Value> = (0..count)
@@ -54,6 +54,58 @@ fn a_server_that_cannot_stream_a_listing_is_asked_for_pages() {
         world.until("news", |known| known.ip("s0000").as_deref() == Some("10.97.0.1"));
         assert_eq!(world.server.requests("list", "services"), 3, "{streaming:?}");
     }
+}
+
+#[test]
+fn who_cannot_stream_is_not_asked_to_again() {
+    for streaming in [Streaming::Off, Streaming::Unknown] {
+        let world = World::with(|server| {
+            server.put_all(&one_of_each());
+            server.faults(|faults| {
+                faults.streaming = streaming;
+                faults.bookmarks = Duration::from_millis(100);
+            });
+        });
+        listed_anew(&world);
+        // To stream, to watch, what is gone, and to watch again.
+        assert_eq!(world.server.requests("watch", "services"), 4, "{streaming:?}");
+        assert_eq!(world.server.requests("list", "services"), 2, "{streaming:?}");
+    }
+}
+
+#[test]
+fn one_hiccup_does_not_end_streaming_for_good() {
+    let world = World::with(|server| {
+        server.put_all(&one_of_each());
+        server.faults(|faults| faults.refuse = (KINDS.len(), 500));
+    });
+    listed_anew(&world);
+    assert_eq!(world.server.requests("list", "services"), 1, "in pages once, and no more");
+}
+
+/// Waits for the first state and has all kinds listed once more.
+fn listed_anew(world: &World) {
+    let watched = |server: &ApiServer| KINDS.iter().all(|(_, r)| server.watches(r) == 1);
+    world.until("the first state", |known| known.events > 0);
+    world.until_server("watches", watched);
+    world.server.away();
+    world.server.put(&service("api", "10.96.0.2"));
+    world.server.compact();
+    world.server.back();
+    world.until("news", |known| known.ip("api").is_some());
+    world.until_server("watches", watched);
+}
+
+#[test]
+fn pages_of_routes_are_short_for_they_may_be_long() {
+    let routes: Vec<Value> =
+        (0..250).map(|i| route("HTTPRoute", &format!("r{i}"), "web")).collect();
+    let world = World::with(|server| {
+        server.put_all(&routes);
+        server.faults(|faults| faults.streaming = Streaming::Off);
+    });
+    world.until("the first state", |known| known.events > 0);
+    assert_eq!(world.server.requests("list", "httproutes.gateway.networking.k8s.io"), 3);
 }
 
 #[test]

@@ -107,6 +107,25 @@ fn a_410_as_an_event_leads_to_a_listing_too() {
 }
 
 #[test]
+fn after_a_410_the_state_is_old_until_the_listing_is_through() {
+    let world = World::with(in_pages);
+    world.until("the first state", |known| known.events > 0);
+    world.until_server("watches", all_watched);
+    eventually("a current state", || world.follower.health.age() == Duration::ZERO);
+    world.server.faults(|faults| {
+        (faults.gone_events, faults.latency) = (1, Duration::from_millis(500));
+    });
+    world.server.delete("services", "shop", "web");
+    eventually("an age", || world.follower.health.age() > Duration::ZERO);
+    eventually("a current state", || {
+        let current = world.follower.health.age() == Duration::ZERO;
+        assert!(!current || world.server.requests("list", "services") == 2);
+        current
+    });
+    world.until("its end", |known| !known.has(Kind::Service, "shop", "web"));
+}
+
+#[test]
 fn a_server_that_says_410_again_and_again_is_not_hammered() {
     let world = World::with(in_pages);
     world.until_server("watches", all_watched);

@@ -20,6 +20,8 @@ pub struct Faults {
     pub cut: Option<(String, String, usize)>,
     /// Watches end as soon as they have said what there is to say.
     pub short_watches: bool,
+    /// Each thing that a watch says of what has happened takes so long.
+    pub slow_news: Duration,
     /// So many of the next watches are answered with 410.
     pub gone: usize,
     /// So many watches that are under way end with 410 when something happens.
@@ -62,6 +64,7 @@ impl Faults {
             retry_after: None,
             cut: None,
             short_watches: false,
+            slow_news: Duration::ZERO,
             gone: 0,
             gone_events: 0,
             bookmarks: Duration::from_secs(1),

@@ -199,8 +199,10 @@ impl Watching {
                     (true, false) => "DELETED",
                 };
                 line(&mut chunk, kind, &happened.now.bytes);
-                if chunk.len() >= CHUNK {
+                let slow = self.shared.faults().slow_news;
+                if chunk.len() >= CHUNK || !slow.is_zero() {
                     self.send(&mut chunk).await?;
+                    tokio::time::sleep(slow).await;
                 }
             }
             self.send(&mut chunk).await?;

@@ -49,8 +49,10 @@ pub(crate) enum Trouble {
     Conflict,
     /// The token is not valid, or not any more.
     Unauthorized(String),
-    /// The request itself is refused (400, 422, or 500 before an answer); its words.
+    /// The request itself is refused (400, 422); its words.
     Refused(String),
+    /// The server could not do it this time (500); its words.
+    Failed(String),
     /// The server is away or broken.
     Away(String),
     /// It has said nothing for so long.
@@ -225,7 +227,8 @@ impl Status {
             404 => Trouble::Absent,
             409 => Trouble::Conflict,
             410 => Trouble::Gone,
-            400 | 422 | 500 => Trouble::Refused(told()),
+            400 | 422 => Trouble::Refused(told()),
+            500 => Trouble::Failed(told()),
             _ => Trouble::Away(told()),
         }
     }

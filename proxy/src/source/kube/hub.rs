@@ -117,6 +117,7 @@ impl Hub {
         }
         let forbidden = match state {
             State::Listing => return,
+            State::Behind => return self.lost(kind),
             // Whether it is allowed cannot be known now.
             State::Away(why) => {
                 self.away(kind, &why);
@@ -237,8 +238,12 @@ mod tests {
         let service = Said::default();
         hub.take(Update { kind: Kind::Service, said: service, state: State::Current });
         let first = hub.event().unwrap().changes;
-        let wanted =
-            [good("broken", 999), refused("broken", 999), good("mended", 999), refused("refused", 999)];
+        let wanted = [
+            good("broken", 999),
+            refused("broken", 999),
+            good("mended", 999),
+            refused("refused", 999),
+        ];
         assert_eq!(format!("{first:?}"), format!("{wanted:?}"));
         // From then on all is told, in its order.
         hub.take(update(vec![good("late", 1), gone()], State::Current));

@@ -8,6 +8,7 @@ mod hub;
 mod objects;
 pub(crate) mod resource;
 pub(crate) mod watch;
+mod wire;
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -53,8 +53,11 @@ impl Resource {
             Kind::Pod => ("", &["v1"], "pods"),
             Kind::Node => ("", &["v1"], "nodes"),
         };
-        // A full slice has some 40 KB.
-        let page = if kind == Kind::EndpointSlice { 100 } else { 500 };
+        // A full slice has some 40 KB, and a route of many rules and parents may be as long.
+        let page = match kind {
+            Kind::EndpointSlice | Kind::HttpRoute | Kind::GrpcRoute => 100,
+            _ => 500,
+        };
         Self { kind, group, versions, plural, field_selector: None, page }
     }
 

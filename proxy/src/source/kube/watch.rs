@@ -8,13 +8,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nodeway_core::model::Kind;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use super::access::{Access, Status, Stream, Trouble};
 use super::backoff::Backoff;
 use super::resource::Resource;
+use super::wire::{Bookmark, Line, Page, encode};
 
 /// A watch is asked to end after so many seconds, and up to a quarter less: no herd.
 const WATCH_SECONDS: u64 = 300;
@@ -22,6 +21,10 @@ const WATCH_SECONDS: u64 = 300;
 const SILENCE: Duration = Duration::from_secs(150);
 /// A server that streams a listing does so without a pause; one that does not know how never ends it.
 const LISTING_SILENCE: Duration = Duration::from_secs(10);
+/// What happened before a watch began comes at once: after a pause of so long it has been read.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Of a kind that never pauses it is believed after so long.
+const BACKLOG: Duration = Duration::from_secs(10);
 /// A watch that ends sooner is not asked for again at once, and if it said nothing, it is a failure.
 const SHORT: Duration = Duration::from_secs(1);
 /// What is kept of a buffer that had to grow for a big object.
@@ -72,10 +75,12 @@ pub(crate) trait Reader {
 /// How a kind is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
-    /// A listing is under way: there may be more.
+    /// A listing, or what has happened since, is under way: there may be more.
     Listing,
     /// All is known, and news will come.
     Current,
+    /// What is known is no longer all; a listing is due.
+    Behind,
     /// The server does not serve the kind: there are no objects.
     Absent,
     /// The server does not allow it.
@@ -117,44 +122,6 @@ enum End {
     /// A watch has ended in order, but too soon.
     Soon,
     Unheard,
-}
-
-#[derive(Deserialize)]
-struct Page<'a> {
-    metadata: PageMetadata,
-    #[serde(borrow, default)]
-    items: Option<Vec<&'a RawValue>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PageMetadata {
-    #[serde(default)]
-    resource_version: String,
-    #[serde(default)]
-    r#continue: String,
-}
-
-#[derive(Deserialize)]
-struct Line<'a> {
-    #[serde(borrow)]
-    r#type: Cow<'a, str>,
-    #[serde(borrow)]
-    object: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct Bookmark {
-    metadata: BookmarkMetadata,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct BookmarkMetadata {
-    #[serde(default)]
-    resource_version: String,
-    #[serde(default)]
-    annotations: Option<std::collections::BTreeMap<String, String>>,
 }
 
 // === impl Wait ===
@@ -236,10 +203,10 @@ impl<R: Reader> Watch<R> {
         let mut said = R::Said::default();
         let state = match trouble {
             Trouble::Gone => {
-                // A listing is due. The first one goes at once; a server that says so again and again
-                // is not asked again and again.
+                // A listing is due, and soon; a server that says so again and again is asked less and
+                // less often.
                 self.position = None;
-                return Ok(Wait::of(wait));
+                State::Behind
             }
             Trouble::Absent => {
                 let versions = self.resource.versions.len();
@@ -269,7 +236,7 @@ impl<R: Reader> Watch<R> {
                 wait = wait.max(least.min(MOST_WAIT));
                 State::Away(message)
             }
-            Trouble::Refused(message) => State::Away(message),
+            Trouble::Refused(message) | Trouble::Failed(message) => State::Away(message),
             Trouble::Conflict => State::Away("a conflict (409)".to_owned()),
             Trouble::Away(_) | Trouble::Silent(_) => {
                 let why = match trouble {
@@ -294,6 +261,10 @@ impl<R: Reader> Watch<R> {
                         if self.streaming.replace(false) {
                             tracing::debug!(why, "the server does not stream listings: in pages");
                         }
+                    }
+                    // It may the next time.
+                    Err(End::Trouble(Trouble::Failed(why))) => {
+                        tracing::debug!(why, "a listing is not streamed: in pages this time");
                     }
                     ended => return ended,
                 }
@@ -356,9 +327,6 @@ impl<R: Reader> Watch<R> {
         let query: Vec<_> = query.iter().map(|(key, value)| (*key, value.as_str())).collect();
         let stream = self.access.stream(&self.path(), &query).await?;
         self.missing = 0;
-        if !listing {
-            self.tell(R::Said::default(), State::Current).await?;
-        }
         let (began, mut any) = (Instant::now(), false);
         let ended = self.read(stream, &mut listing, &mut any).await;
         let soon = began.elapsed() < SHORT;
@@ -379,21 +347,39 @@ impl<R: Reader> Watch<R> {
         listing: &mut bool,
         any: &mut bool,
     ) -> Result<(), End> {
+        let began = Instant::now();
+        // Until when more may come of what happened before; none once that has been read.
+        let mut behind = (!*listing).then(|| began + PAUSE);
         // A line that is not complete yet.
         let mut begun = Vec::new();
         loop {
-            let patience = if *listing { LISTING_SILENCE } else { SILENCE };
+            let patience = match behind {
+                Some(until) => until.saturating_duration_since(Instant::now()),
+                None if *listing => LISTING_SILENCE,
+                None => SILENCE,
+            };
             let chunk = match stream.next(patience).await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) if *listing => {
-                    return Err(Trouble::Refused("it ended before its end".to_owned()).into());
+                    return Err(Trouble::Failed("it ended before its end".to_owned()).into());
                 }
-                Ok(None) => return Ok(()),
+                Ok(None) => {
+                    if behind.is_some() && *any {
+                        self.tell(R::Said::default(), State::Current).await?;
+                    }
+                    return Ok(());
+                }
                 Err(Trouble::Silent(patience)) if *listing => {
-                    return Err(Trouble::Refused(format!("it pauses for {patience:?}")).into());
+                    return Err(Trouble::Failed(format!("it pauses for {patience:?}")).into());
+                }
+                Err(Trouble::Silent(_)) if behind.is_some() => {
+                    behind = None;
+                    self.tell(R::Said::default(), State::Current).await?;
+                    continue;
                 }
                 Err(trouble) => return Err(trouble.into()),
             };
+            behind = behind.map(|_| (Instant::now() + PAUSE).min(began + BACKLOG));
             let Some(end) = chunk.iter().rposition(|octet| *octet == b'\n') else {
                 begun.extend_from_slice(&chunk);
                 continue;
@@ -404,7 +390,10 @@ impl<R: Reader> Watch<R> {
             let mut trouble = None;
             for line in begun.split(|octet| *octet == b'\n').filter(|line| !line.is_empty()) {
                 match self.line(line, listing, &mut said) {
-                    Ok(()) => *any = true,
+                    Ok(bookmark) => {
+                        *any = true;
+                        behind = behind.filter(|_| !bookmark);
+                    }
                     Err(found) => {
                         trouble = Some(found);
                         break;
@@ -414,7 +403,8 @@ impl<R: Reader> Watch<R> {
             begun.clear();
             begun.shrink_to(BUFFER);
             begun.extend_from_slice(rest);
-            let state = if *listing { State::Listing } else { State::Current };
+            let all = !*listing && behind.is_none();
+            let state = if all { State::Current } else { State::Listing };
             self.tell(said, state).await?;
             if let Some(trouble) = trouble {
                 return Err(trouble.into());
@@ -422,7 +412,13 @@ impl<R: Reader> Watch<R> {
         }
     }
 
-    fn line(&mut self, line: &[u8], listing: &mut bool, said: &mut R::Said) -> Result<(), Trouble> {
+    /// Whether it is a bookmark: all that has happened so far has been said.
+    fn line(
+        &mut self,
+        line: &[u8],
+        listing: &mut bool,
+        said: &mut R::Said,
+    ) -> Result<bool, Trouble> {
         let broken = |error: &dyn std::fmt::Display| {
             Trouble::Away(format!("an event that cannot be read: {error}"))
         };
@@ -448,7 +444,7 @@ impl<R: Reader> Watch<R> {
             "ERROR" => {
                 let status: Status = serde_json::from_str(object).unwrap_or_default();
                 return Err(match status.trouble() {
-                    Trouble::Away(why) if *listing => Trouble::Refused(why),
+                    Trouble::Away(why) if *listing => Trouble::Failed(why),
                     trouble => trouble,
                 });
             }
@@ -458,7 +454,7 @@ impl<R: Reader> Watch<R> {
         if let Some(version) = version.filter(|version| !*listing && !version.is_empty()) {
             self.position = Some(version.into_owned());
         }
-        Ok(())
+        Ok(line.r#type == "BOOKMARK")
     }
 
     /// Tells; nothing that is known already.
@@ -488,17 +484,4 @@ impl<R: Reader> Watch<R> {
         query.push(("timeoutSeconds", seconds.to_string()));
         query
     }
-}
-
-/// Percent-encodes all but unreserved characters (RFC 3986, 2.3).
-fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for octet in text.bytes() {
-        if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
-            encoded.push(char::from(octet));
-        } else {
-            encoded.push_str(&format!("%{octet:02X}"));
-        }
-    }
-    encoded
 }
