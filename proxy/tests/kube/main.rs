@@ -8,4 +8,5 @@ mod listing;
 mod objects;
 mod outage;
 mod position;
+mod silence;
 mod slices;

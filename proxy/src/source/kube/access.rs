@@ -18,6 +18,7 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
+use super::client::client;
 use crate::errors::chain;
 
 /// A server that is there takes a connection at once; one that has gone without a word never does.
@@ -94,9 +95,7 @@ pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Config> {
 impl Access {
     pub(crate) fn new(mut config: Config) -> Result<Self, kube::Error> {
         config.connect_timeout = Some(CONNECT_TIMEOUT);
-        // A refusal is for the watch to see: it knows how long to wait, and who must be told.
-        config.default_retry = false;
-        let client = RefCell::new(Client::try_from(config.clone())?);
+        let client = RefCell::new(client(config.clone())?);
         Ok(Self { config, client, reached: Cell::new(true), back: Notify::new() })
     }
 
@@ -123,7 +122,7 @@ impl Access {
 
     /// Reads the token again from where it is.
     pub(crate) fn renew(&self) {
-        match Client::try_from(self.config.clone()) {
+        match client(self.config.clone()) {
             Ok(client) => *self.client.borrow_mut() = client,
             Err(error) => {
                 tracing::debug!(error = %chain(&error), "the API's client stays as it was")

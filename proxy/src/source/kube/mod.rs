@@ -4,6 +4,7 @@
 
 pub(crate) mod access;
 pub(crate) mod backoff;
+mod client;
 mod hub;
 mod objects;
 pub(crate) mod resource;
