@@ -3,5 +3,6 @@
 
 mod events;
 mod leader;
+mod rights;
 mod routes;
 mod world;
