@@ -135,3 +135,12 @@ fn the_notes_say_how_to_opt_in_only_where_one_has_to() {
     assert!(notes(label).contains(command));
     assert!(!notes(all).contains(command));
 }
+
+#[test]
+fn the_notes_warn_of_an_image_that_no_registry_has() {
+    let notes = |values: Value| helm(&values, TODAY).map(|rendered| rendered.ok().unwrap().notes);
+    let Some(default) = notes(json!({})) else { return };
+    assert!(default.contains("WARNING: image.repository is localhost/nodeway"), "{default}");
+    let pushed = notes(json!({"image": {"repository": "r.example/nodeway"}})).unwrap();
+    assert!(!pushed.contains("WARNING"), "{pushed}");
+}

@@ -28,12 +28,14 @@ fn it_has_the_rights_it_needs_and_no_more() {
     assert_eq!(security["capabilities"]["drop"], json!(["ALL"]));
     // The end-to-end test `capabilities` proves each of them needed, and all of them enough.
     assert_eq!(security["capabilities"]["add"], json!(["NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"]));
-    let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
-    for mount in mounts {
-        // The API refuses Bidirectional without `privileged`.
-        assert_eq!(mount["mountPropagation"], "HostToContainer", "{mount}");
-    }
-    assert_eq!(mounts[0]["readOnly"], true, "the node's cgroups");
+    let mount = |volume: &str| {
+        let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+        mounts.iter().find(|mount| mount["name"] == volume).unwrap().clone()
+    };
+    assert_eq!(mount("cgroup")["readOnly"], true);
+    assert!(mount("cgroup")["mountPropagation"].is_null(), "its root is mounted before any pod");
+    // The API refuses Bidirectional without `privileged`.
+    assert_eq!(mount("bpffs")["mountPropagation"], "HostToContainer");
 }
 
 #[test]
@@ -41,6 +43,8 @@ fn an_upgrade_starts_the_new_one_before_it_ends_the_old_one() {
     let spec = spec();
     let rolling = json!({"maxSurge": 1, "maxUnavailable": 0});
     assert_eq!(spec["updateStrategy"], json!({"type": "RollingUpdate", "rollingUpdate": rolling}));
+    // A successor that dies gives back within 5 s, and only to an old one that lives.
+    assert!(spec["minReadySeconds"].as_u64().unwrap() > 5);
     let pod = &spec["template"]["spec"];
     let container = &pod["containers"][0];
     assert!(args(container).contains(&"--takeover"), "the second on a node would be refused");
@@ -69,6 +73,8 @@ fn what_it_is_told_to_use_is_mounted() {
     let metrics = args(container).into_iter().find_map(|arg| arg.strip_prefix("--metrics="));
     let port: u64 = metrics.unwrap().rsplit(':').next().unwrap().parse().unwrap();
     assert_eq!(container["ports"][0]["containerPort"], port);
+    // docs/install.md patches it by its place.
+    assert_eq!(args(container)[4], "--metrics=0.0.0.0:15020");
     for probe in ["livenessProbe", "readinessProbe"] {
         assert_eq!(container[probe]["httpGet"]["port"], container["ports"][0]["name"], "{probe}");
     }

@@ -89,6 +89,14 @@ fn a_wrong_value_is_refused_by_its_name() {
         (json!({"metricsBind": "::"}), "/metricsBind"),
         (json!({"tolerations": {"operator": "Exists"}}), "/tolerations"),
         (json!({"updateStrategy": {"rollingUpdate": {"partition": 1}}}), "partition"),
+        // The API takes one of both: the chart's own maxSurge is 1.
+        (json!({"updateStrategy": {"rollingUpdate": {"maxUnavailable": 1}}}), "/rollingUpdate"),
+        (json!({"updateStrategy": {"rollingUpdate": {"maxSurge": 0}}}), "/rollingUpdate"),
+        (json!({"seccompProfile": {"type": "Localhost"}}), "localhostProfile"),
+        // Twice the same key, or a pod that its DaemonSet does not know.
+        (json!({"podLabels": {"nodeway.dev/mesh": "enabled"}}), "/podLabels/nodeway.dev~1mesh"),
+        (json!({"podLabels": {"app.kubernetes.io/name": "x"}}), "/podLabels/app.kubernetes"),
+        (json!({"podAnnotations": {"checksum/config": "x"}}), "/podAnnotations/checksum"),
         (json!({"podMonitor": {"enabled": "yes"}}), "/podMonitor/enabled"),
         (json!({"networkPolicy": {"apiServerPorts": [0]}}), "/networkPolicy/apiServerPorts/0"),
     ] {
@@ -96,6 +104,20 @@ fn a_wrong_value_is_refused_by_its_name() {
         match refused {
             Ok(_) => panic!("{wrong} is taken"),
             Err(error) => assert!(error.contains(told), "{wrong}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_strategy_and_a_profile_of_ones_own_are_taken() {
+    for right in [
+        json!({"updateStrategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "10%"}}}),
+        json!({"updateStrategy": {"type": "OnDelete", "rollingUpdate": null}}),
+        json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "mine"}}),
+    ] {
+        let Some(taken) = helm(&right, TODAY) else { return };
+        if let Err(error) = taken {
+            panic!("{right}: {error}");
         }
     }
 }
