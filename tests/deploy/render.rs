@@ -74,7 +74,7 @@ pub(crate) fn run_helm(command: &str, arguments: &[&str]) -> Option<Result<Strin
         if cfg!(target_arch = "x86_64") {
             skip::skipped("Helm's library (`cargo xtask test` fetches it)");
         } else {
-            eprintln!("SKIPPED: there is no Helm for this processor");
+            skip::not_here("there is no Helm for this processor");
         }
         return None;
     };

@@ -92,7 +92,7 @@ fn another_sandbox_of_the_same_pod_is_caught_anew() {
     scene.client.sandbox.kill();
     let sandbox = scene.cluster.kubelet.run(&pod, &scene.client.uid);
     let status = nodeway_tests::cluster::objects::pod_status(&pod);
-    scene.cluster.api.patch_status("pods", "client", &status);
+    scene.cluster.api.put_pod_status("client", &status);
     eventually(SOON, "the new sandbox is caught", || {
         Mesh::who_answers(&sandbox.pod, &scene.web.to_string()) == "web-1"
     });

@@ -1,7 +1,9 @@
 //! The API that a test talks to: a server of our own, or a real cluster's, through kubectl.
 
+use std::fs::File;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -41,8 +43,8 @@ impl Api {
     pub fn for_test(world: &World) -> Self {
         let namespace = world.name().to_owned();
         let api = if std::env::var("NODEWAY_E2E_CLUSTER").is_ok_and(|value| value == "1") {
-            let kubeconfig = std::env::var_os("KUBECONFIG").expect("KUBECONFIG names the cluster");
-            Self { server: Server::Real, namespace, kubeconfig: kubeconfig.into() }
+            let kubeconfig = kubeconfig_for(&namespace, world.scratch());
+            Self { server: Server::Real, namespace, kubeconfig }
         } else {
             let server = Box::new(ApiServer::start(Options::default()));
             let kubeconfig = server.write_kubeconfig(world.scratch());
@@ -66,13 +68,19 @@ impl Api {
         &self.kubeconfig
     }
 
+    /// Whether it is a real cluster's: slower, and not for wearing out.
+    #[must_use]
+    pub fn is_real(&self) -> bool {
+        matches!(self.server, Server::Real)
+    }
+
     /// The server of our own, for what only that can do; none (and SKIPPED) with a real cluster.
     #[must_use]
     pub fn ours(&self) -> Option<&ApiServer> {
         match &self.server {
             Server::Ours { server, .. } => Some(server),
             Server::Real => {
-                skip::not_on_a_real_cluster("it does not fail on demand");
+                skip::not_here("a real cluster does not fail on demand");
                 None
             }
         }
@@ -160,37 +168,33 @@ impl Api {
         }
     }
 
-    /// Changes the status of an object of the test's namespace.
+    /// Changes the status of a pod of the test's namespace.
     ///
     /// # Panics
-    /// When there is no such object, or the API refuses.
-    pub fn patch_status(&self, resource: &str, name: &str, status: &Value) {
-        match &self.server {
-            Server::Ours { server, .. } => {
-                let mut object = self.get(resource, name).expect("an object to patch");
-                object["status"] = status.clone();
-                server.put(&object);
+    /// When there is no such pod, or the API refuses.
+    pub fn put_pod_status(&self, name: &str, status: &Value) {
+        let put = || {
+            let mut pod = self.get("pods", name).expect("a pod");
+            pod["status"] = status.clone();
+            match &self.server {
+                Server::Ours { server, .. } => {
+                    server.put(&pod);
+                    Ok(String::new())
+                }
+                // Not `patch --subresource`, which kubectl has since 1.24.
+                Server::Real => {
+                    let path = format!("/api/v1/namespaces/{}/pods/{name}/status", self.namespace);
+                    self.kubectl(&["replace", "--raw", &path, "-f", "-"], &pod)
+                }
             }
-            Server::Real => {
-                let patch = json!({ "status": status }).to_string();
-                let args = ["patch", resource, name, "-n", &self.namespace, "--subresource=status"];
-                let args = [&args[..], &["--type=merge", "-p", &patch]].concat();
-                self.kubectl(&args, &Value::Null).expect("kubectl patch");
-            }
-        }
+        };
+        // A controller may write between reading and writing.
+        let done = within(Duration::from_secs(10), || put().is_ok());
+        assert!(done, "{:?}", put());
     }
 
     fn kubectl(&self, args: &[&str], input: &Value) -> Result<String, String> {
-        let mut kubectl = Command::new("kubectl");
-        kubectl.arg("--kubeconfig").arg(&self.kubeconfig).args(args);
-        kubectl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = kubectl.spawn().map_err(|error| format!("kubectl: {error}"))?;
-        let mut stdin = child.stdin.take().expect("a pipe");
-        stdin.write_all(input.to_string().as_bytes()).map_err(|error| error.to_string())?;
-        drop(stdin);
-        let done = child.wait_with_output().map_err(|error| error.to_string())?;
-        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if done.status.success() { Ok(said(&done.stdout)) } else { Err(said(&done.stderr)) }
+        kubectl(&self.kubeconfig, args, input)
     }
 }
 
@@ -204,4 +208,38 @@ impl Drop for Api {
             }
         }
     }
+}
+
+/// The current context of KUBECONFIG's file, in a file of the test's own: with the test's namespace, in which Nodeway
+/// elects its leader. Tests do not wait for each other, and nothing is left in another namespace.
+fn kubeconfig_for(namespace: &str, folder: &Path) -> PathBuf {
+    let file = PathBuf::from(std::env::var_os("KUBECONFIG").unwrap_or_default());
+    // cargo starts tests in another folder than the user's.
+    assert!(
+        file.is_absolute() && file.is_file(),
+        "NODEWAY_E2E_CLUSTER=1: KUBECONFIG has to be the absolute path of one file, no list: {}",
+        file.display()
+    );
+    let view = ["config", "view", "--raw", "--flatten", "--minify", "-o", "json"];
+    let text = kubectl(&file, &view, &Value::Null).expect("kubectl config view");
+    let mut config: Value = serde_json::from_str(&text).expect("a kubeconfig in JSON");
+    config["contexts"][0]["context"]["namespace"] = json!(namespace);
+    let own = folder.join("kubeconfig");
+    // It holds credentials.
+    let mut options = File::options();
+    let mut made = options.write(true).create_new(true).mode(0o600).open(&own).expect("a file");
+    made.write_all(config.to_string().as_bytes()).expect("a kubeconfig");
+    own
+}
+
+fn kubectl(kubeconfig: &Path, args: &[&str], input: &Value) -> Result<String, String> {
+    let mut kubectl = Command::new("kubectl");
+    kubectl.arg("--kubeconfig").arg(kubeconfig).args(args);
+    kubectl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = kubectl.spawn().map_err(|error| format!("kubectl: {error}"))?;
+    // It need not read it.
+    let _unread = child.stdin.take().expect("a pipe").write_all(input.to_string().as_bytes());
+    let done = child.wait_with_output().map_err(|error| error.to_string())?;
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if done.status.success() { Ok(said(&done.stdout)) } else { Err(said(&done.stderr)) }
 }

@@ -80,7 +80,7 @@ impl Cluster {
         let uid = self.api.create(object);
         let pod = self.world.pod(name);
         let sandbox = self.kubelet.run(&pod, &uid);
-        self.api.patch_status("pods", name, &objects::pod_status(&pod));
+        self.api.put_pod_status(name, &objects::pod_status(&pod));
         Running { sandbox, uid }
     }
 

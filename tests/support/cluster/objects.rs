@@ -36,16 +36,18 @@ impl Endpoint {
 #[must_use]
 pub fn node(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Node",
-        "metadata": {"name": name, "labels": {"topology.kubernetes.io/zone": "zone-a"}}})
+        "metadata": {"name": name, "labels": {"topology.kubernetes.io/zone": "zone-a"}},
+        "spec": {"unschedulable": true}})
 }
 
-/// A Pod bound to `node`, in an image that nobody pulls.
+/// A Pod bound to `node`, in an image that nobody pulls. A real cluster does not evict it from a node that no kubelet
+/// speaks for.
 #[must_use]
 pub fn pod(namespace: &str, name: &str, node: &str, mesh: Mesh) -> Value {
     let mut pod = json!({"apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}},
         "spec": {"nodeName": node, "automountServiceAccountToken": false,
-            "terminationGracePeriodSeconds": 0,
+            "terminationGracePeriodSeconds": 0, "tolerations": [{"operator": "Exists"}],
             "containers": [{"name": "main", "image": "example.invalid/none"}]}});
     pod["metadata"]["labels"]["nodeway.dev/mesh"] = label(mesh);
     if mesh == Mesh::Unlabelled {
