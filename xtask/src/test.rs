@@ -30,7 +30,7 @@ const E2E_PACKAGE: &str = "nodeway-tests";
 pub(crate) struct Args {
     /// Only tests whose name contains this.
     filter: Option<String>,
-    /// Only unit, integration and documentation tests: neither root nor an eBPF toolchain needed.
+    /// Only tests that need neither root nor an eBPF toolchain: unit, integration, documentation, deploy/.
     #[arg(long, conflicts_with = "e2e")]
     unit: bool,
     /// Only the end-to-end tests: network namespaces and eBPF in this kernel, as root.
@@ -39,24 +39,29 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn main(args: &Args) -> Result<ExitCode> {
-    let mut total = Tally::default();
     if args.unit {
-        packages::ensure(&[packages::CC], "building Nodeway")?;
-        total += run(&mut unit(args), "Unit, integration and documentation tests")?;
-        return Ok(total.report());
+        packages::ensure(&[packages::CC, packages::KUBECTL], "testing")?;
+        return Ok(unprivileged(args)?.report());
     }
     packages::ensure(&NEEDED, "testing")?;
     // What cannot be had should be known before the long part.
     toolchain::compiler()?;
     toolchain::linker()?;
+    let mut total = Tally::default();
     if !args.e2e {
         ebpf::build()?;
-        total += run(&mut unit(args), "Unit, integration and documentation tests")?;
+        total += unprivileged(args)?;
     }
     build::nodeway(Profile::TestRelease)?;
     build::test_programs()?;
     total += run(&mut e2e(args)?, "End-to-end tests")?;
     Ok(total.report())
+}
+
+fn unprivileged(args: &Args) -> Result<Tally> {
+    let mut total = run(&mut unit(args), "Unit, integration and documentation tests")?;
+    total += run(&mut deploy(args)?, "Tests of deploy/")?;
+    Ok(total)
 }
 
 fn unit(args: &Args) -> Command {
@@ -71,17 +76,25 @@ fn unit(args: &Args) -> Command {
     command
 }
 
+/// The chart and the manifests, as Helm and kubectl render them.
+fn deploy(args: &Args) -> Result<Command> {
+    let mut command = shell::cargo();
+    command.args(["test", "--package", E2E_PACKAGE, "--test", "deploy"]);
+    if let Some(library) = helm::library()? {
+        command.env(helm::LIBRARY_VARIABLE, library);
+    }
+    pass_on(&mut command, args);
+    Ok(command)
+}
+
 fn e2e(args: &Args) -> Result<Command> {
     let mut command = shell::cargo();
     command
         .args(["test", "--package", E2E_PACKAGE, "--profile", Profile::TestRelease.name()])
-        .arg("--no-fail-fast")
+        .args(["--lib", "--test", "e2e", "--no-fail-fast"])
         .env("NODEWAY_BIN", build::binary(Profile::TestRelease, "nodeway")?)
         .env("TESTSERVER_BIN", build::binary(Profile::TestRelease, "testserver")?)
         .env("RUST_TEST_THREADS", E2E_THREADS);
-    if let Some(library) = helm::library()? {
-        command.env(helm::LIBRARY_VARIABLE, library);
-    }
     if shell::is_root() || shell::in_ci() {
         // A skipped test would be a promise nobody checked.
         command.env("NODEWAY_REQUIRE_PRIVILEGED", "1");
@@ -91,8 +104,9 @@ fn e2e(args: &Args) -> Result<Command> {
         let keep = [
             "NODEWAY_BIN",
             "TESTSERVER_BIN",
-            helm::LIBRARY_VARIABLE,
+            "NODEWAY_E2E_CLUSTER",
             "NODEWAY_REQUIRE_PRIVILEGED",
+            "KUBECONFIG",
             "RUST_TEST_THREADS",
             "RUST_BACKTRACE",
             "CI",

@@ -36,10 +36,11 @@ impl World {
     fn make() -> Option<Self> {
         let version = Command::new("kubectl").args(["version", "--client", "-o", "json"]).output();
         let Ok(version) = version else {
-            let must =
-                ["CI", "NODEWAY_REQUIRE_PRIVILEGED"].iter().any(|v| std::env::var(v).is_ok());
-            assert!(!must, "kubectl is needed (kubernetes-client)");
-            eprintln!("SKIPPED: needs kubectl (kubernetes-client)");
+            let set = |name: &str, value: &str| std::env::var(name).is_ok_and(|v| v == value);
+            let must = set("CI", "true") || set("NODEWAY_REQUIRE_PRIVILEGED", "1");
+            assert!(!must, "SKIPPED: needs `kubectl`, and this run allows no skips");
+            // Past the capture of the test harness: a skip is news even when nothing fails.
+            let _said = writeln!(std::io::stderr(), "SKIPPED: needs `kubectl`");
             return None;
         };
         let version: Value = serde_json::from_slice(&version.stdout).unwrap();
