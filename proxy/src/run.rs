@@ -154,7 +154,7 @@ async fn control_flow(
                 rested = Instant::now() + REST;
             }
             () = tokio::time::sleep_until(rested.into()), if resting => {}
-            () = until(again) => if let Some(catching) = &mut control.catching {
+            () = runtime::until(again) => if let Some(catching) = &mut control.catching {
                 catching.proceed(&mut control.workers);
             },
             _ = terminate.recv() => break,
@@ -323,13 +323,5 @@ fn why_it_ended(source: Option<JoinHandle<anyhow::Result<()>>>) -> anyhow::Error
         Some(Ok(Err(error))) => error,
         Some(Err(_)) => anyhow::anyhow!("the source has panicked"),
         Some(Ok(Ok(()))) | None => anyhow::anyhow!("the source has ended"),
-    }
-}
-
-/// At this moment, or never.
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment.into()).await,
-        None => std::future::pending().await,
     }
 }

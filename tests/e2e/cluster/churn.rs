@@ -91,7 +91,9 @@ fn pods_that_come_and_go_cost_the_others_no_request_and_leave_nothing() {
             && now.threads <= before.threads
             && now.descriptors <= before.descriptors
     });
-    eventually(SOON, "no pod is left in the map", || map_entries(&scene.cluster, "NETNS") <= enrolled);
+    eventually(SOON, "no pod is left in the map", || {
+        map_entries(&scene.cluster, "NETNS") <= enrolled
+    });
     let reports = loads.map(Load::stop);
     eventually(SOON, "no connection is left", || {
         let metrics = scene.cluster.node().metrics();
