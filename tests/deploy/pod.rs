@@ -43,7 +43,7 @@ fn an_upgrade_starts_the_new_one_before_it_ends_the_old_one() {
     let spec = spec();
     let rolling = json!({"maxSurge": 1, "maxUnavailable": 0});
     assert_eq!(spec["updateStrategy"], json!({"type": "RollingUpdate", "rollingUpdate": rolling}));
-    // A successor that dies gives back within 5 s, and only to an old one that lives.
+    // A successor that dies gives back within a second, and only to an old one that lives.
     assert!(spec["minReadySeconds"].as_u64().unwrap() > 5);
     let pod = &spec["template"]["spec"];
     let container = &pod["containers"][0];

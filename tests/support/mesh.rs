@@ -61,16 +61,8 @@ impl Mesh {
     /// What `nodeway run` needs to know of this world.
     #[must_use]
     pub fn args(&self) -> Vec<OsString> {
-        vec![
-            "--manifests".into(),
-            self.manifests.dir().into(),
-            "--cgroup".into(),
-            self.world.cgroup().into(),
-            "--bpffs".into(),
-            self.world.bpffs().into(),
-            "--drain-timeout".into(),
-            "5s".into(),
-        ]
+        let source = ["--manifests".into(), self.manifests.dir().into()];
+        source.into_iter().chain(self.world.args()).collect()
     }
 
     /// The same, but for a cluster whose API cannot be reached: it never gets ready.

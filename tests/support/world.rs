@@ -4,7 +4,7 @@
 //! unless a test puts it on the switch (`World::direct`).
 
 use std::collections::BTreeSet;
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -165,6 +165,14 @@ impl World {
     #[must_use]
     pub fn bpffs(&self) -> PathBuf {
         self.scratch.join("bpf")
+    }
+
+    /// What a `nodeway run` that serves this world needs to know, wherever it learns of objects.
+    #[must_use]
+    pub fn args(&self) -> Vec<OsString> {
+        let (cgroup, bpffs) = (self.cgroup().into(), self.bpffs().into());
+        let drain = ["--drain-timeout", "5s"].map(OsString::from);
+        ["--cgroup".into(), cgroup, "--bpffs".into(), bpffs].into_iter().chain(drain).collect()
     }
 
     /// The folder where Nodeway pins for this world's cgroup.

@@ -33,8 +33,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the node's proxy.
     ///
-    /// Needs root, or CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_ADMIN and CAP_SYS_PTRACE; with
-    /// --no-ebpf and plain listeners only, no privileges at all.
+    /// Needs root, or CAP_SYS_ADMIN (which includes CAP_BPF and CAP_PERFMON), CAP_NET_ADMIN and
+    /// CAP_SYS_PTRACE; with --no-ebpf and plain listeners only, no privileges at all.
     #[command(after_long_help = RUN_EXAMPLES)]
     Run(Box<RunArgs>),
     /// Read a folder of manifests and tell what is wrong with it.

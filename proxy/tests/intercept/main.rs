@@ -265,7 +265,7 @@ fn a_killed_owner_is_replaced_without_a_trace_and_traffic_flows_in_between() {
     let old_maps = maps_of(&old);
 
     let mut interceptor = world.intercept(FailPolicy::Open);
-    // At once, or the old ones with their policy would still refuse.
+    // At once, for it does not refuse; one that does leaves that to the old ones until it serves.
     let new = attached(&world.cgroup);
     assert_eq!(new.len(), ONE_SET);
     assert!(!new.iter().any(|id| old.contains(id)));

@@ -119,6 +119,7 @@ impl World {
         let netns = self.netns();
         let listeners = PodListeners::open(&netns, 2, interceptor.listener_mark()).unwrap();
         interceptor.enroll(&netns, listeners.port4, listeners.port6).unwrap();
+        interceptor.take_over();
         Server::proxy(listeners, netns.cookie(), interceptor.original_destinations())
     }
 

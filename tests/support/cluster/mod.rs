@@ -110,18 +110,9 @@ impl Cluster {
     /// What `nodeway run` needs to know of this cluster.
     #[must_use]
     pub fn args(&self) -> Vec<OsString> {
-        vec![
-            "--kubeconfig".into(),
-            self.api.kubeconfig().into(),
-            "--node-name".into(),
-            self.node_name.clone().into(),
-            "--cgroup".into(),
-            self.world.cgroup().into(),
-            "--bpffs".into(),
-            self.world.bpffs().into(),
-            "--drain-timeout".into(),
-            "5s".into(),
-        ]
+        let source = ["--kubeconfig".into(), self.api.kubeconfig().into()];
+        let node = ["--node-name".into(), self.node_name.clone().into()];
+        source.into_iter().chain(node).chain(self.world.args()).collect()
     }
 
     /// Starts Nodeway and waits until it is ready.
