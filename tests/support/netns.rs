@@ -16,8 +16,18 @@ pub const DIR: &str = "/var/run/netns";
 /// When `ip` refuses.
 #[must_use]
 pub fn add(name: &str) -> PathBuf {
-    batch(None, &format!("netns add {name}\n"));
+    let path = add_dark(name);
     batch(Some(name), "link set lo up\n");
+    path
+}
+
+/// Makes a namespace in which nothing is up yet, and gives its path.
+///
+/// # Panics
+/// When `ip` refuses.
+#[must_use]
+pub fn add_dark(name: &str) -> PathBuf {
+    batch(None, &format!("netns add {name}\n"));
     Path::new(DIR).join(name)
 }
 

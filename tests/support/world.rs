@@ -88,7 +88,7 @@ impl World {
         let ipv6 = Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, number);
         let (namespace, cgroup) = (self.netns(name), self.cgroup.join("pods").join(name));
         fs::create_dir_all(&cgroup).expect("a cgroup for the pod");
-        let path = netns::add(&namespace);
+        let path = netns::add_dark(&namespace);
         netns::batch(
             Some(&self.netns("switch")),
             &format!(
@@ -99,7 +99,8 @@ impl World {
         netns::batch(
             Some(&namespace),
             &format!(
-                "link set eth0 up\n\
+                "link set lo up\n\
+                 link set eth0 up\n\
                  addr add {ipv4}/16 dev eth0\n\
                  addr add {ipv6}/64 dev eth0 nodad\n\
                  route add default via 10.77.0.1\n\

@@ -50,7 +50,7 @@ fn pods_that_come_and_go_cost_the_others_no_request_and_leave_nothing() {
     scene.cluster.endpoints("flapping", &[]);
     scene.cluster.start();
     let place = &scene.client.pod().place;
-    let loads = [Load::start(place, "h1", 2, scene.web), Load::start(place, "new", 1, scene.web)];
+    let loads = [Load::start(place, "h1", 1, scene.web), Load::start(place, "new", 1, scene.web)];
     loads.iter().for_each(|load| load.goes_on(200));
     let before = Holds::of(scene.cluster.node());
     let enrolled = map_entries(&scene.cluster, "NETNS");
