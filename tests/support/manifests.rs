@@ -51,6 +51,18 @@ struct Port {
     target: u16,
 }
 
+impl Mesh {
+    /// The label's value; none if there is no label.
+    #[must_use]
+    pub fn value(self) -> Option<&'static str> {
+        match self {
+            Self::Enabled => Some("enabled"),
+            Self::Disabled => Some("disabled"),
+            Self::Unlabelled => None,
+        }
+    }
+}
+
 impl Service {
     /// A Service with no address yet.
     #[must_use]
@@ -203,11 +215,8 @@ impl Manifests {
 
     /// Writes a Pod to `pod-<name>.yaml`.
     pub fn pod(&self, pod: &Pod, mesh: Mesh) {
-        let label = match mesh {
-            Mesh::Enabled => ", nodeway.dev/mesh: enabled",
-            Mesh::Disabled => ", nodeway.dev/mesh: disabled",
-            Mesh::Unlabelled => "",
-        };
+        let label = mesh.value().map(|value| format!(", nodeway.dev/mesh: {value}"));
+        let label = label.unwrap_or_default();
         let yaml = format!(
             "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {0}\n  namespace: default\n  uid: uid-of-{0}\n  \
              labels: {{app: {0}{label}}}\n  annotations: {{nodeway.dev/netns: {1}}}\n\

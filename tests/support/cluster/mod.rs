@@ -10,7 +10,7 @@ pub mod objects;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub use self::api::Api;
 pub use self::objects::Endpoint;
@@ -147,15 +147,5 @@ impl Running {
     #[must_use]
     pub fn pod(&self) -> &Pod {
         &self.sandbox.pod
-    }
-}
-
-/// A label that says what is in the mesh.
-#[must_use]
-pub fn label(mesh: Label) -> Value {
-    match mesh {
-        Label::Enabled => json!("enabled"),
-        Label::Disabled => json!("disabled"),
-        Label::Unlabelled => Value::Null,
     }
 }

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use super::label;
 use crate::manifests::Mesh;
 use crate::world::Pod;
 
@@ -49,9 +48,8 @@ pub fn pod(namespace: &str, name: &str, node: &str, mesh: Mesh) -> Value {
         "spec": {"nodeName": node, "automountServiceAccountToken": false,
             "terminationGracePeriodSeconds": 0, "tolerations": [{"operator": "Exists"}],
             "containers": [{"name": "main", "image": "example.invalid/none"}]}});
-    pod["metadata"]["labels"]["nodeway.dev/mesh"] = label(mesh);
-    if mesh == Mesh::Unlabelled {
-        pod["metadata"]["labels"] = json!({"app": name});
+    if let Some(value) = mesh.value() {
+        pod["metadata"]["labels"]["nodeway.dev/mesh"] = json!(value);
     }
     pod
 }
