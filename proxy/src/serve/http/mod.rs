@@ -163,10 +163,11 @@ impl Conn {
 
     /// Whether nothing is under way, and nobody asks for so long.
     async fn is_quiet_for(self: &Rc<Self>, time: Duration) -> bool {
-        let asked = self.requests.get();
+        // Each request under way holds the connection. One that ends meanwhile is followed by the whole time.
+        let idle = || Rc::strong_count(self) == 1;
+        let (asked, was_idle) = (self.requests.get(), idle());
         tokio::time::sleep(time).await;
-        // Each request under way holds the connection.
-        self.requests.get() == asked && Rc::strong_count(self) == 1
+        was_idle && idle() && self.requests.get() == asked
     }
 }
 
