@@ -13,7 +13,7 @@ use nodeway_core::detect::HeadWatch;
 use nodeway_core::model::{
     AppProtocol, BackendRef, BackendTarget, Change, EndpointAddress, EndpointPort, EndpointSlice,
     HeaderMatch, HttpMatch, HttpRule, Kind, Object, ObjectName, ParentRef, PathMatch, Route,
-    Service, ServicePort, TextMatch,
+    Service, ServicePort, TextMatch, Timeouts,
 };
 use nodeway_core::snapshot::{
     CompileOptions, Compiler, Frontend, RequestHead, Routed, Snapshot, Store,
@@ -44,6 +44,9 @@ fn route(parent: &ObjectName, rules: usize) -> Route {
             target: BackendTarget::Service { service: parent.clone(), port: 80 },
             filters: vec![],
         }],
+        timeouts: Timeouts::default(),
+        retry: None,
+        persistence: None,
     };
     Route {
         kind: Kind::HttpRoute,

@@ -1,11 +1,11 @@
 //! GRPCRoutes with parents of kind Service (Gateway API v1, GEP-1016): a method is the path
 //! `/SERVICE/METHOD` of a POST (gRPC over HTTP/2).
 
-use gateway_api::grpcroutes::{
+use gateway_api::experimental::grpcroutes::{
     GrpcRoute, GrpcRouteRules, GrpcRouteRulesBackendRefsFiltersType, GrpcRouteRulesFiltersType,
     GrpcRouteRulesMatches, GrpcRouteRulesMatchesHeadersType, GrpcRouteRulesMatchesMethodType,
 };
-use nodeway_core::model::{HttpMatch, HttpRule, PathMatch};
+use nodeway_core::model::{HttpMatch, HttpRule, PathMatch, Timeouts};
 
 use super::http_match::{HeaderSpec, header_matches, whole};
 use super::route::{backends, filters, finish, parents};
@@ -37,7 +37,15 @@ fn rule(identity: &Identity, spec: &GrpcRouteRules, field: &str, faults: &mut Fa
     let filters = filters!(spec.filters, GrpcRouteRulesFiltersType, field, faults);
     let backends =
         backends!(identity, spec.backend_refs, GrpcRouteRulesBackendRefsFiltersType, field, faults);
-    HttpRule { name: spec.name.as_deref().map(Into::into), matches, filters, backends }
+    HttpRule {
+        name: spec.name.as_deref().map(Into::into),
+        matches,
+        filters,
+        backends,
+        timeouts: Timeouts::default(),
+        retry: None,
+        persistence: None,
+    }
 }
 
 fn grpc_match(spec: &GrpcRouteRulesMatches, field: &str, faults: &mut Faults) -> Option<HttpMatch> {

@@ -1,9 +1,9 @@
 //! HTTPRoutes with parents of kind Service (Gateway API v1, GEP-1294).
 
-use gateway_api::httproutes::{
+use gateway_api::experimental::httproutes::{
     HttpRoute, HttpRouteRules, HttpRouteRulesBackendRefsFiltersType, HttpRouteRulesFiltersType,
 };
-use nodeway_core::model::{HttpMatch, HttpRule, PathMatch};
+use nodeway_core::model::{HttpMatch, HttpRule, PathMatch, Timeouts};
 
 use super::http_match::http_match;
 use super::route::{backends, filters, finish, parents};
@@ -43,5 +43,13 @@ fn rule(identity: &Identity, spec: &HttpRouteRules, field: &str, faults: &mut Fa
     let filters = filters!(spec.filters, HttpRouteRulesFiltersType, field, faults);
     let backends =
         backends!(identity, spec.backend_refs, HttpRouteRulesBackendRefsFiltersType, field, faults);
-    HttpRule { name: spec.name.as_deref().map(Into::into), matches, filters, backends }
+    HttpRule {
+        name: spec.name.as_deref().map(Into::into),
+        matches,
+        filters,
+        backends,
+        timeouts: Timeouts::default(),
+        retry: None,
+        persistence: None,
+    }
 }

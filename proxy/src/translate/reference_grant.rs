@@ -1,6 +1,6 @@
 //! ReferenceGrants.
 
-use gateway_api::referencegrants::ReferenceGrant;
+use gateway_api::experimental::referencegrants::ReferenceGrant;
 use nodeway_core::model::{self, Kind, Object};
 
 use super::{Identity, Translated};

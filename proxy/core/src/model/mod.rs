@@ -4,6 +4,7 @@
 //! value here ([`BackendTarget::Invalid`], [`Filter::Invalid`]) that keeps its share of the traffic.
 
 mod endpoint;
+mod filter;
 mod grant;
 mod name;
 mod node;
@@ -12,13 +13,16 @@ mod route;
 mod service;
 
 pub use endpoint::{EndpointAddress, EndpointPort, EndpointSlice};
+pub use filter::{
+    Allowed, AllowedOrigin, Cors, Filter, HeaderModifier, Mirror, PathModifier, Redirect, Rewrite,
+};
 pub use grant::ReferenceGrant;
 pub use name::ObjectName;
 pub use node::Node;
 pub use pod::{Mesh, Namespace, Pod};
 pub use route::{
-    BackendRef, BackendTarget, Filter, HeaderMatch, HeaderModifier, HttpMatch, HttpRule, ParentRef,
-    PathMatch, QueryMatch, RefFault, RefusedRoute, Route, TextMatch,
+    BackendRef, BackendTarget, HeaderMatch, HttpMatch, HttpRule, ParentRef, PathMatch, QueryMatch,
+    RefFault, RefusedRoute, Retry, Route, SessionCarrier, SessionPersistence, TextMatch, Timeouts,
 };
 pub use service::{AppProtocol, Service, ServiceKind, ServicePort};
 

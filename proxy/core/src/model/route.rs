@@ -1,11 +1,12 @@
 //! HTTPRoutes and GRPCRoutes (Gateway API v1) with parents of kind Service.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, Method, StatusCode};
 use regex::Regex;
 
-use super::{Kind, ObjectName};
+use super::{Filter, Kind, ObjectName};
 
 /// An HTTPRoute or GRPCRoute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +66,56 @@ pub struct HttpRule {
     pub filters: Vec<Filter>,
     /// Chosen among by weight. Empty: the rule answers 500.
     pub backends: Vec<BackendRef>,
+    /// `timeouts`.
+    pub timeouts: Timeouts,
+    /// `retry`, if given.
+    pub retry: Option<Retry>,
+    /// `sessionPersistence`, if given.
+    pub persistence: Option<SessionPersistence>,
+}
+
+/// How long a rule's requests may take (GEP-1742). Absent, or 0 in a manifest: as long as they like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the request's head to the end of its response, retries and all.
+    pub request: Option<Duration>,
+    /// From the moment that one attempt is sent to its response's end.
+    pub backend_request: Option<Duration>,
+}
+
+/// When a request is sent again (GEP-1731).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Retry {
+    /// Statuses of responses after which it is, besides connection errors.
+    pub codes: Vec<StatusCode>,
+    /// How often at most, not counting the first time. Absent: left to us.
+    pub attempts: Option<u32>,
+    /// How long to wait at least before each time. Absent: left to us.
+    pub backoff: Option<Duration>,
+}
+
+/// How a client's requests stay with one endpoint (GEP-1619).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionPersistence {
+    /// The cookie's or header's name, if given.
+    pub name: Option<Arc<str>>,
+    /// What carries the session.
+    pub carrier: SessionCarrier,
+    /// The session ends so long after it began.
+    pub absolute_timeout: Option<Duration>,
+    /// The session ends when nothing was asked for so long.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// What carries a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionCarrier {
+    /// A cookie that lives as long as the client's own session.
+    SessionCookie,
+    /// A cookie with `Max-Age`: the absolute timeout, which is given then.
+    PermanentCookie,
+    /// A header, in responses and, if the client repeats it, in requests.
+    Header,
 }
 
 /// All of these must hold.
@@ -116,31 +167,6 @@ pub struct QueryMatch {
     pub name: Arc<str>,
     /// Its value; of several parameters of one name the first counts.
     pub value: TextMatch,
-}
-
-/// What happens to a request or response on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Filter {
-    /// `RequestHeaderModifier`.
-    RequestHeaders(HeaderModifier),
-    /// `ResponseHeaderModifier`.
-    ResponseHeaders(HeaderModifier),
-    /// A filter that is not understood: requests of its rule (or backend) are answered with 500.
-    Invalid {
-        /// What is wrong, for people.
-        message: Arc<str>,
-    },
-}
-
-/// Changes to a set of headers: first `set`, then `add`, then `remove`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HeaderModifier {
-    /// Overwrites.
-    pub set: Vec<(HeaderName, HeaderValue)>,
-    /// Appends.
-    pub add: Vec<(HeaderName, HeaderValue)>,
-    /// Takes away.
-    pub remove: Vec<HeaderName>,
 }
 
 /// A backend with its share of the traffic.

@@ -10,6 +10,7 @@ use super::router::RouterBuilder;
 use super::{RequestHead, Rule};
 use crate::model::{
     HeaderMatch, HttpMatch, HttpRule, Kind, ObjectName, PathMatch, QueryMatch, Route, TextMatch,
+    Timeouts,
 };
 
 type Winner = (usize, usize);
@@ -146,6 +147,9 @@ fn route() -> impl Strategy<Value = Route> {
         matches,
         filters: Vec::new(),
         backends: Vec::new(),
+        timeouts: Timeouts::default(),
+        retry: None,
+        persistence: None,
     });
     (proptest::option::of(0i64..3), proptest::collection::vec(rule, 1..4)).prop_map(
         |(created, rules)| Route {
@@ -176,7 +180,7 @@ proptest! {
             for (u, rule) in route.rules.iter().enumerate() {
                 let id = winners.len() as u64;
                 winners.push((r, u));
-                let compiled = Arc::new(Rule::new(id, route.name.clone(), None, &[]));
+                let compiled = Arc::new(Rule::new(id, route.name.clone(), rule));
                 builder.rule(route.created, &route.name, u, &rule.matches, &compiled);
             }
         }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::balance::Backend;
-use crate::model::{Filter, HeaderModifier, ObjectName};
+use crate::model::{
+    Filter, HeaderModifier, HttpRule, ObjectName, Retry, SessionPersistence, Timeouts,
+};
 
 /// One rule of an HTTPRoute.
 #[derive(Debug)]
@@ -22,6 +24,12 @@ pub struct Rule {
     pub response_headers: Box<[HeaderModifier]>,
     /// Why every request of this rule is answered with 500, if one of its filters is not understood.
     pub invalid: Option<Arc<str>>,
+    /// How long its requests may take.
+    pub timeouts: Timeouts,
+    /// When they are sent again, if the rule says so.
+    pub retry: Option<Retry>,
+    /// How they stay with one endpoint, if the rule says so.
+    pub persistence: Option<SessionPersistence>,
     split: Split,
 }
 
@@ -68,16 +76,19 @@ struct Plan {
 // === impl Rule ===
 
 impl Rule {
-    /// A rule with these filters; its backends come by [`Rule::with_backend`].
-    pub fn new(id: u64, route: ObjectName, name: Option<Arc<str>>, filters: &[Filter]) -> Self {
-        let Plan { request, response, invalid } = Plan::new(filters);
+    /// The rule `spec`; its backends come by [`Rule::with_backend`].
+    pub fn new(id: u64, route: ObjectName, spec: &HttpRule) -> Self {
+        let Plan { request, response, invalid } = Plan::new(&spec.filters);
         Self {
             id,
             route,
-            name,
+            name: spec.name.clone(),
             request_headers: request.into(),
             response_headers: response.into(),
             invalid,
+            timeouts: spec.timeouts,
+            retry: spec.retry.clone(),
+            persistence: spec.persistence.clone(),
             split: Split::default(),
         }
     }
@@ -169,6 +180,7 @@ impl Plan {
                 Filter::Invalid { message } => {
                     plan.invalid.get_or_insert_with(|| Arc::clone(message));
                 }
+                Filter::Redirect(_) | Filter::Rewrite(_) | Filter::Mirror(_) | Filter::Cors(_) => {}
             }
         }
         plan

@@ -163,7 +163,7 @@ impl Compilation<'_> {
                 .filter(|former| former.name == rule.name)
                 .map_or_else(|| registry.next_id(), |former| former.id);
             self.filters(&rule.filters, &format!("spec.rules[{place}]"), "the rule");
-            let mut compiled = Rule::new(id, route.name.clone(), rule.name.clone(), &rule.filters);
+            let mut compiled = Rule::new(id, route.name.clone(), rule);
             for (i, backend) in rule.backends.iter().enumerate() {
                 let field = format!("spec.rules[{place}].backendRefs[{i}]");
                 self.filters(&backend.filters, &field, "its share");

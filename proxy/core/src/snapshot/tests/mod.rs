@@ -58,7 +58,15 @@ fn route(parent: &str, backends: Vec<BackendRef>) -> Change {
         generation: 1,
         created: None,
         parents: vec![ParentRef::new(name(parent))],
-        rules: vec![HttpRule { name: None, matches: vec![everything], filters: vec![], backends }],
+        rules: vec![HttpRule {
+            name: None,
+            matches: vec![everything],
+            filters: vec![],
+            backends,
+            timeouts: Timeouts::default(),
+            retry: None,
+            persistence: None,
+        }],
     }))
 }
 
