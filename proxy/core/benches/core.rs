@@ -112,7 +112,7 @@ fn requests(c: &mut Criterion) {
                     headers: &headers,
                     client: Some("shop"),
                 };
-                let Routed::Rule(rule) = frontend.route(&head) else { return false };
+                let Routed::Rule(rule, _) = frontend.route(&head) else { return false };
                 black_box(rule.backend(black_box(1 << 60)));
                 true
             });

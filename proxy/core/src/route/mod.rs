@@ -12,5 +12,5 @@ mod router;
 mod rule;
 
 pub use request::RequestHead;
-pub use router::{Router, RouterBuilder};
+pub use router::{Matched, Router, RouterBuilder};
 pub use rule::{Choice, Rule, WeightedBackend};

@@ -61,4 +61,9 @@ impl Rank {
             place,
         }
     }
+
+    /// Which of its rule's matches it is.
+    pub(super) fn place_in_rule(&self) -> usize {
+        self.place.1
+    }
 }

@@ -191,7 +191,7 @@ proptest! {
                 headers.append(name, HeaderValue::from_str(value).unwrap());
             }
             let head = RequestHead { method, path, query: query.as_deref(), headers: &headers, client: None };
-            let routed = router.route(&head).map(|rule| winners[usize::try_from(rule.id).unwrap()]);
+            let routed = router.route(&head).map(|(rule, _)| winners[usize::try_from(rule.id).unwrap()]);
             prop_assert_eq!(routed, naive(&routes, &head), "{:?}", head);
         }
     }

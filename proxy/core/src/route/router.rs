@@ -32,11 +32,22 @@ pub struct RouterBuilder {
     matches: Vec<(Rank, HttpMatch, Arc<Rule>)>,
 }
 
+/// How a request met a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Matched {
+    /// Which of the rule's matches it was, counted from 0.
+    pub place: usize,
+    /// How many octets of the path a prefix match names, without a trailing slash: 0 for `/`. None if
+    /// the match is of another kind.
+    pub prefix_len: Option<usize>,
+}
+
 /// Within its path, asked in order of rank.
 #[derive(Debug)]
 struct Candidate {
     conditions: Conditions,
     rule: Arc<Rule>,
+    matched: Matched,
 }
 
 // === impl RouterBuilder ===
@@ -62,10 +73,15 @@ impl RouterBuilder {
     pub fn build(mut self) -> Router {
         self.matches.sort_by(|(a, ..), (b, ..)| a.cmp(b));
         let mut router = Router::default();
-        for (_, HttpMatch { path, headers, queries, method }, rule) in self.matches {
+        for (rank, HttpMatch { path, headers, queries, method }, rule) in self.matches {
             let conditions =
                 Conditions { method, headers: headers.into(), queries: queries.into() };
-            let candidate = Candidate { conditions, rule };
+            let prefix_len = match &path {
+                PathMatch::Prefix(path) => Some(path.len()),
+                PathMatch::Exact(_) | PathMatch::Regex(_) => None,
+            };
+            let matched = Matched { place: rank.place_in_rule(), prefix_len };
+            let candidate = Candidate { conditions, rule, matched };
             match path {
                 PathMatch::Exact(path) => router.exact.entry(path).or_default().push(candidate),
                 PathMatch::Regex(pattern) => router.regex.push((pattern, candidate)),
@@ -109,27 +125,27 @@ fn tidy(wanted: &HttpMatch) -> HttpMatch {
 // === impl Router ===
 
 impl Router {
-    /// The rule that this request meets.
+    /// The rule that this request meets, and how.
     #[inline]
-    pub fn route(&self, head: &RequestHead<'_>) -> Option<&Rule> {
+    pub fn route(&self, head: &RequestHead<'_>) -> Option<(&Rule, Matched)> {
         self.exact(head).or_else(|| self.regex(head)).or_else(|| self.prefix(head))
     }
 
-    fn exact(&self, head: &RequestHead<'_>) -> Option<&Rule> {
+    fn exact(&self, head: &RequestHead<'_>) -> Option<(&Rule, Matched)> {
         if self.exact.is_empty() {
             return None;
         }
         first(self.exact.get(head.path)?, head)
     }
 
-    fn regex(&self, head: &RequestHead<'_>) -> Option<&Rule> {
+    fn regex(&self, head: &RequestHead<'_>) -> Option<(&Rule, Matched)> {
         let mut candidates = self.regex.iter();
         candidates
             .find(|(pattern, c)| c.conditions.hold(head) && pattern.is_match(head.path))
-            .map(|(_, c)| &*c.rule)
+            .map(|(_, c)| (&*c.rule, c.matched))
     }
 
-    fn prefix(&self, head: &RequestHead<'_>) -> Option<&Rule> {
+    fn prefix(&self, head: &RequestHead<'_>) -> Option<(&Rule, Matched)> {
         self.prefix_lengths.iter().find_map(|&length| {
             let whole_elements =
                 matches!(head.path.as_bytes().get(length..), Some([] | [b'/', ..]));
@@ -141,6 +157,6 @@ impl Router {
     }
 }
 
-fn first<'a>(candidates: &'a [Candidate], head: &RequestHead<'_>) -> Option<&'a Rule> {
-    candidates.iter().find(|c| c.conditions.hold(head)).map(|c| &*c.rule)
+fn first<'a>(candidates: &'a [Candidate], head: &RequestHead<'_>) -> Option<(&'a Rule, Matched)> {
+    candidates.iter().find(|c| c.conditions.hold(head)).map(|c| (&*c.rule, c.matched))
 }

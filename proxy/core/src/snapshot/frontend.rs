@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 
 use crate::balance::Backend;
 use crate::model::{AppProtocol, ObjectName};
-use crate::route::{RequestHead, Router, RouterBuilder, Rule};
+use crate::route::{Matched, RequestHead, Router, RouterBuilder, Rule};
 
 /// A Service's port as clients see it.
 #[derive(Debug)]
@@ -41,8 +41,8 @@ pub(super) struct Routes {
 pub enum Routed<'a> {
     /// To the Service's own endpoints: no route is attached.
     Service(&'a Arc<Backend>),
-    /// To this rule.
-    Rule(&'a Rule),
+    /// To this rule, met in this way.
+    Rule(&'a Rule, Matched),
     /// Nowhere: routes are attached and none matches. Answer 404 (Gateway API, `HTTPRouteRule`).
     NotFound,
 }
@@ -56,7 +56,7 @@ impl Frontend {
         let Some(router) = self.routes.for_client(head.client) else {
             return Routed::Service(&self.backend);
         };
-        router.route(head).map_or(Routed::NotFound, Routed::Rule)
+        router.route(head).map_or(Routed::NotFound, |(rule, matched)| Routed::Rule(rule, matched))
     }
 
     /// Whether any route is attached, for whichever client.

@@ -28,7 +28,7 @@ pub use store::Store;
 pub use view::Snapshot;
 
 pub use crate::balance::{Backend, Caller, Family};
-pub use crate::route::{Choice, RequestHead, Rule, WeightedBackend};
+pub use crate::route::{Choice, Matched, RequestHead, Rule, WeightedBackend};
 
 /// A Service's port.
 type PortKey = (crate::model::ObjectName, u16);

@@ -111,7 +111,7 @@ fn decide<'a>(
     };
     let rule = match frontend.route(&head) {
         Routed::Service(backend) => return Ok(Decision { backend, rule: None, weighted: None }),
-        Routed::Rule(rule) => rule,
+        Routed::Rule(rule, _) => rule,
         Routed::NotFound => {
             return Err((StatusCode::NOT_FOUND, "no route matches\n", Flag::NoRoute, None));
         }

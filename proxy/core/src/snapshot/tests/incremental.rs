@@ -30,7 +30,7 @@ fn what_a_change_does_not_touch_stays_the_same() {
         assert_eq!(same, i != 1 && i != 2, "s{i}");
     }
     assert_eq!(addresses(&after, "s2"), ["10.0.1.1"]);
-    let Routed::Rule(rule) = routed(after.service_port(&name("s1"), 80).unwrap(), "/x") else {
+    let Routed::Rule(rule, _) = routed(after.service_port(&name("s1"), 80).unwrap(), "/x") else {
         panic!("no rule")
     };
     let Choice::Backend(chosen) = rule.backend(0) else { panic!("no backend") };
@@ -179,7 +179,7 @@ fn told(snapshot: &Snapshot) -> BTreeMap<String, String> {
         match frontend.route(&head) {
             Routed::Service(own) => format!("service {}", backend(own)),
             Routed::NotFound => "nowhere".to_owned(),
-            Routed::Rule(rule) => match rule.backend(0) {
+            Routed::Rule(rule, _) => match rule.backend(0) {
                 Choice::Backend(chosen) => format!("{} {}", rule.route, backend(&chosen.backend)),
                 Choice::Invalid(why) => format!("{} {why}", rule.route),
             },

@@ -162,7 +162,7 @@ fn weights_are_kept_and_an_invalid_backend_keeps_its_share() {
         route("web", vec![backend(70, "v1"), backend(0, "web"), backend(30, "nobody")]),
     ]));
     let frontend = snapshot.service_port(&name("web"), 80).unwrap();
-    let Routed::Rule(rule) = routed(frontend, "/x/y") else { panic!("no rule") };
+    let Routed::Rule(rule, _) = routed(frontend, "/x/y") else { panic!("no rule") };
     let mut random = fastrand::Rng::with_seed(7);
     let valid = (0..10_000)
         .filter(|_| match rule.backend(random.u64(..)) {
@@ -189,7 +189,7 @@ fn without_routes_the_service_answers_and_with_routes_only_they_do() {
     ]));
     let web = snapshot.service_port(&name("web"), 80).unwrap();
     assert!(matches!(routed(web, "/y"), Routed::NotFound));
-    let Routed::Rule(rule) = routed(web, "/x") else { panic!("no rule") };
+    let Routed::Rule(rule, _) = routed(web, "/x") else { panic!("no rule") };
     assert!(matches!(rule.backend(0), Choice::Invalid(_)), "all weights are 0");
     let other = snapshot.service_port(&name("other"), 80).unwrap();
     assert!(matches!(routed(other, "/y"), Routed::Service(_)));
@@ -330,7 +330,7 @@ fn ids_stay_over_a_change_and_are_never_given_again() {
     let mut ids = |store: &mut Store| {
         let snapshot = next(&mut compiler, store);
         let frontend = Arc::clone(snapshot.service_port(&name("web"), 80)?);
-        let Routed::Rule(rule) = routed(&frontend, "/x") else { panic!("no rule") };
+        let Routed::Rule(rule, _) = routed(&frontend, "/x") else { panic!("no rule") };
         Some([frontend.id, frontend.backend.id, rule.id])
     };
     let first = ids(&mut store).unwrap();
@@ -380,7 +380,7 @@ fn a_route_of_another_namespace_is_for_that_namespaces_clients_alone() {
             RequestHead { method: &Method::GET, path: "/", query: None, headers: &headers, client };
         match frontend.route(&head) {
             Routed::Service(_) => "service".to_owned(),
-            Routed::Rule(rule) => rule.route.namespace.to_string(),
+            Routed::Rule(rule, _) => rule.route.namespace.to_string(),
             Routed::NotFound => "nowhere".to_owned(),
         }
     };

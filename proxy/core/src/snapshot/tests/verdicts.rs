@@ -78,7 +78,8 @@ fn another_namespaces_service_needs_a_grant_there() {
     assert!(objects.apply(grant(Kind::HttpRoute, "shop", Some("account"))));
     let granted = next(&mut compiler, &mut objects);
     assert_eq!(resolved(&granted), Ok(()));
-    let Routed::Rule(rule) = routed(granted.service_port(&name("web"), 80).unwrap(), "/x") else {
+    let Routed::Rule(rule, _) = routed(granted.service_port(&name("web"), 80).unwrap(), "/x")
+    else {
         panic!("no rule")
     };
     assert!(matches!(rule.backend(0), Choice::Backend(_)));
@@ -120,7 +121,7 @@ fn what_is_refused_leaves_the_last_good_version_in_force() {
     let (reason, message) = status.parents[0].accepted.clone().unwrap_err();
     assert_eq!((reason, &*message), (NotAccepted::UnsupportedValue, "spec.rules[0]: bad"));
     let frontend = bad.service_port(&name("web"), 80).unwrap();
-    assert!(matches!(routed(frontend, "/x"), Routed::Rule(_)));
+    assert!(matches!(routed(frontend, "/x"), Routed::Rule(..)));
     assert!(objects.apply(with(vec![backend(1, "web")], |route| route.generation = 3)));
     let mended = next(&mut compiler, &mut objects);
     assert!(mended.route_status(&KEY()).unwrap().parents[0].accepted.is_ok());
