@@ -17,6 +17,8 @@ pub enum Flag {
     NoHealthyUpstream,
     /// No connection to an endpoint could be made (503).
     UpstreamConnectFailure,
+    /// The endpoint does not satisfy the BackendTLSPolicy, or nobody can (503).
+    UpstreamTls,
     /// The endpoint ended the connection before its response did (502, or a cut body).
     UpstreamReset,
     /// The request broke the protocol (400 and its like).
@@ -92,6 +94,8 @@ impl Flag {
             Self::InvalidRoute => "IR",
             Self::NoHealthyUpstream => "UH",
             Self::UpstreamConnectFailure => "UF",
+            // No letters of Envoy's: there it is a connect failure like any other.
+            Self::UpstreamTls => "UTLS",
             Self::UpstreamReset => "UC",
             Self::DownstreamProtocol => "DPE",
             Self::DownstreamGone => "DC",

@@ -2,17 +2,20 @@
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::Scheme;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::TokioIo;
-use nodeway_core::balance::{Endpoint, EndpointId};
+use nodeway_core::balance::{BackendTls, Endpoint};
 use tokio::net::TcpStream;
 
-use super::pool::IDLE_LIFE_MILLIS;
-use super::{Client, RequestBody, connect};
+use super::pool::{IDLE_LIFE_MILLIS, PoolKey};
+use super::tls::{Offer, secure};
+use super::{Client, RequestBody, Transport, connect};
 use crate::runtime::Worker;
 
 /// What is spoken to an endpoint.
@@ -22,6 +25,19 @@ pub enum Version {
     Http1,
     /// HTTP/2 with prior knowledge.
     Http2,
+}
+
+/// To whom a request is sent, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct To<'a> {
+    /// To whom.
+    pub endpoint: &'a Endpoint,
+    /// Under which policy; in the clear without.
+    pub tls: Option<&'a Arc<BackendTls>>,
+    /// What is spoken.
+    pub version: Version,
+    /// Whether a server that can choose (over TLS) may choose the other version.
+    pub choice: bool,
 }
 
 /// A request that got no response.
@@ -39,6 +55,13 @@ pub enum SendError {
         /// The request, whole.
         request: Box<Request<RequestBody>>,
     },
+    /// The server has chosen to speak another version than the one that was meant; nothing was sent.
+    OtherVersion {
+        /// The request, whole.
+        request: Box<Request<RequestBody>>,
+        /// What it speaks.
+        version: Version,
+    },
     /// The connection ended, or made no sense, before the response's head.
     Lost {
         /// Why.
@@ -51,7 +74,7 @@ pub enum SendError {
 #[derive(Debug)]
 pub struct Lease {
     http1: Option<http1::SendRequest<RequestBody>>,
-    endpoint: EndpointId,
+    key: PoolKey,
 }
 
 /// Runs tasks of this thread on this thread.
@@ -68,75 +91,133 @@ where
     }
 }
 
-/// Sends `request` to `endpoint` over an idle connection of `client`, or a new one.
+/// Sends `request` over an idle connection of `client` to the endpoint, or a new one.
 ///
 /// # Errors
 /// See [`SendError`]: those that hand the request back have sent none of it.
 pub async fn send(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
-    endpoint: &Endpoint,
-    version: Version,
+    to: To<'_>,
     request: Request<RequestBody>,
 ) -> Result<(Response<Incoming>, Lease), SendError> {
-    match version {
-        Version::Http1 => send_http1(worker, client, endpoint, request).await,
-        Version::Http2 => send_http2(worker, client, endpoint, request).await,
+    if to.tls.is_some()
+        && to.choice
+        && let Some(version) = client.pool.borrow().chosen(to.key())
+        && version != to.version
+    {
+        return Err(SendError::OtherVersion { request: Box::new(request), version });
+    }
+    match to.version {
+        Version::Http1 => send_http1(worker, client, to, request).await,
+        Version::Http2 => send_http2(worker, client, to, request).await,
     }
 }
 
 async fn send_http1(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
-    endpoint: &Endpoint,
+    to: To<'_>,
     request: Request<RequestBody>,
 ) -> Result<(Response<Incoming>, Lease), SendError> {
-    let pooled = client.pool.borrow_mut().take_http1(endpoint.id);
+    let pooled = client.pool.borrow_mut().take_http1(to.key());
     let mut sender = match pooled {
         Some(sender) => sender,
-        None => match connect(worker, client, endpoint.address).await {
-            Ok(stream) => match handshake_http1(stream).await {
+        None => match dial(worker, client, to).await {
+            Ok((transport, Version::Http1)) => match handshake_http1(transport).await {
                 Ok(sender) => sender,
                 Err(error) => return Err(SendError::Lost { error }),
             },
+            Ok((transport, version)) => {
+                keep(worker, client, to.key(), version, transport).await;
+                return Err(SendError::OtherVersion { request: Box::new(request), version });
+            }
             Err(error) => return Err(SendError::Connect { request: Box::new(request), error }),
         },
     };
     match sender.try_send_request(request).await {
-        Ok(response) => Ok((response, Lease { http1: Some(sender), endpoint: endpoint.id })),
+        Ok(response) => Ok((response, Lease { http1: Some(sender), key: to.key() })),
         Err(error) => Err(lost(error)),
     }
+}
+
+/// Why there is no HTTP/2 connection.
+enum NoHttp2 {
+    Failed(io::Error),
+    /// The server speaks something else.
+    Other(Transport, Version),
 }
 
 async fn send_http2(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
-    endpoint: &Endpoint,
-    request: Request<RequestBody>,
+    to: To<'_>,
+    mut request: Request<RequestBody>,
 ) -> Result<(Response<Incoming>, Lease), SendError> {
-    let slot = client.pool.borrow_mut().http2(endpoint.id, worker.clock.now());
+    let slot = client.pool.borrow_mut().http2(to.key(), worker.clock.now());
     let made = slot
         .get_or_try_init(|| async {
-            let stream = connect(worker, client, endpoint.address).await?;
-            let sender = handshake_http2(stream).await.map_err(io::Error::other)?;
+            let (transport, version) = dial(worker, client, to).await.map_err(NoHttp2::Failed)?;
+            if version != Version::Http2 {
+                return Err(NoHttp2::Other(transport, version));
+            }
+            let sender = handshake_http2(transport).await;
+            let sender = sender.map_err(|error| NoHttp2::Failed(io::Error::other(error)))?;
             keep_swept(worker, client);
-            Ok::<_, io::Error>(sender)
+            Ok(sender)
         })
         .await;
     let mut sender = match made {
         Ok(sender) => sender.clone(),
-        Err(error) => return Err(SendError::Connect { request: Box::new(request), error }),
+        Err(NoHttp2::Failed(error)) => {
+            return Err(SendError::Connect { request: Box::new(request), error });
+        }
+        Err(NoHttp2::Other(transport, version)) => {
+            keep(worker, client, to.key(), version, transport).await;
+            return Err(SendError::OtherVersion { request: Box::new(request), version });
+        }
     };
     if sender.ready().await.is_err() {
         return Err(SendError::Unsent { request: Box::new(request) });
     }
+    if to.tls.is_some() {
+        secured(&mut request);
+    }
     match sender.try_send_request(request).await {
-        Ok(response) => Ok((response, Lease { http1: None, endpoint: endpoint.id })),
+        Ok(response) => Ok((response, Lease { http1: None, key: to.key() })),
         Err(error) => Err(lost(error)),
     }
 }
 
-/// Keeps `stream`, connected to `endpoint` but not used yet, for `client`'s next request to it.
+/// A new connection, and what is spoken over it.
+async fn dial(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    to: To<'_>,
+) -> io::Result<(Transport, Version)> {
+    let stream = connect(worker, client, to.endpoint.address).await?;
+    let Some(tls) = to.tls else { return Ok((Transport::Plain(stream), to.version)) };
+    let offer = if to.choice { Offer::Either } else { Offer::Only(to.version) };
+    let (stream, agreed) = secure(worker, tls, offer, stream).await?;
+    let version = agreed.unwrap_or(to.version);
+    if to.choice {
+        client.pool.borrow_mut().choose(to.key(), version);
+    }
+    Ok((Transport::Tls(stream), version))
+}
+
+/// RFC 9113, 8.3.1: the scheme is the one of this connection.
+fn secured(request: &mut Request<RequestBody>) {
+    if request.uri().scheme() == Some(&Scheme::HTTP) {
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        parts.scheme = Some(Scheme::HTTPS);
+        if let Ok(uri) = http::Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+}
+
+/// Keeps `stream`, connected to `endpoint` in the clear but not used yet, for `client`'s next request to it.
 pub async fn adopt(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
@@ -144,17 +225,27 @@ pub async fn adopt(
     version: Version,
     stream: TcpStream,
 ) {
+    let key = PoolKey { endpoint: endpoint.id, tls: 0 };
+    keep(worker, client, key, version, Transport::Plain(stream)).await;
+}
+
+async fn keep(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    key: PoolKey,
+    version: Version,
+    transport: Transport,
+) {
     match version {
         Version::Http1 => {
-            if let Ok(sender) = handshake_http1(stream).await {
-                let lease = Lease { http1: Some(sender), endpoint: endpoint.id };
-                lease.give_back(worker, client);
+            if let Ok(sender) = handshake_http1(transport).await {
+                Lease { http1: Some(sender), key }.give_back(worker, client);
             }
         }
         Version::Http2 => {
-            let slot = client.pool.borrow_mut().http2(endpoint.id, worker.clock.now());
+            let slot = client.pool.borrow_mut().http2(key, worker.clock.now());
             if slot.get().is_none()
-                && let Ok(sender) = handshake_http2(stream).await
+                && let Ok(sender) = handshake_http2(transport).await
                 && slot.set(sender).is_ok()
             {
                 keep_swept(worker, client);
@@ -164,9 +255,9 @@ pub async fn adopt(
 }
 
 async fn handshake_http1(
-    stream: TcpStream,
+    transport: Transport,
 ) -> Result<http1::SendRequest<RequestBody>, hyper::Error> {
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let (sender, connection) = http1::handshake(TokioIo::new(transport)).await?;
     // Ends when the sender is dropped or the endpoint closes; the errors that matter reach the
     // request that met them.
     tokio::task::spawn_local(connection.with_upgrades());
@@ -174,13 +265,13 @@ async fn handshake_http1(
 }
 
 async fn handshake_http2(
-    stream: TcpStream,
+    transport: Transport,
 ) -> Result<http2::SendRequest<RequestBody>, hyper::Error> {
     let (sender, connection) = http2::Builder::new(LocalExecutor)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
         .max_header_list_size(64 << 10)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(transport))
         .await?;
     tokio::task::spawn_local(connection);
     Ok(sender)
@@ -193,6 +284,14 @@ fn lost(mut failed: TrySendError<Request<RequestBody>>) -> SendError {
     }
 }
 
+// === impl To ===
+
+impl To<'_> {
+    fn key(&self) -> PoolKey {
+        PoolKey { endpoint: self.endpoint.id, tls: self.tls.map_or(0, |tls| tls.id) }
+    }
+}
+
 // === impl Lease ===
 
 impl Lease {
@@ -200,7 +299,7 @@ impl Lease {
     pub fn give_back(self, worker: &Rc<Worker>, client: &Rc<Client>) {
         let Some(sender) = self.http1 else { return };
         let now = worker.clock.now();
-        if client.pool.borrow_mut().put_http1(self.endpoint, sender, now) {
+        if client.pool.borrow_mut().put_http1(self.key, sender, now) {
             keep_swept(worker, client);
         }
     }

@@ -3,12 +3,17 @@
 //! Not which endpoint: that is `nodeway_core::balance`.
 
 mod body;
+mod certificate;
 mod client;
 mod connect;
 mod http;
 mod pool;
+mod tls;
+mod transport;
 
 pub use body::{ContinueGate, RequestBody};
 pub use client::{Client, ClientId};
 pub use connect::{CONNECT_TIMEOUT, connect, set_options};
-pub use http::{Lease, LocalExecutor, SendError, Version, adopt, send};
+pub use http::{Lease, LocalExecutor, SendError, To, Version, adopt, send};
+pub use tls::{Distrust, Offer, distrusted, secure};
+pub use transport::Transport;

@@ -8,7 +8,7 @@ use hyper::client::conn::{http1, http2};
 use nodeway_core::balance::{EndpointId, Millis};
 use tokio::sync::OnceCell;
 
-use super::RequestBody;
+use super::{RequestBody, Version};
 
 /// An idle HTTP/1 connection is closed after so long. Shorter than the idle limits of the servers
 /// that people run most (nginx 75 s, Apache 5 s is the exception), so that we close first.
@@ -19,11 +19,22 @@ const MAX_IDLE: usize = 256;
 /// A sender for one HTTP/2 connection, made once by whoever comes first; the others wait.
 pub(super) type Http2Slot = Rc<OnceCell<http2::SendRequest<RequestBody>>>;
 
+/// To whom a connection leads, and how. A policy that has become another has another number: what was
+/// agreed under the former one is not used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct PoolKey {
+    pub(super) endpoint: EndpointId,
+    /// The number of the policy; 0 in the clear.
+    pub(super) tls: u64,
+}
+
 /// The connections of one client that wait for a request.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    http1: HashMap<EndpointId, Vec<Idle>, FixedState>,
-    http2: HashMap<EndpointId, Http2Entry, FixedState>,
+    http1: HashMap<PoolKey, Vec<Idle>, FixedState>,
+    http2: HashMap<PoolKey, Http2Entry, FixedState>,
+    /// What servers chose to speak that had the choice; kept as long as there are connections.
+    chosen: HashMap<PoolKey, Version, FixedState>,
     /// Whether a task sweeps this pool.
     pub(super) swept: bool,
 }
@@ -44,11 +55,8 @@ struct Http2Entry {
 
 impl Pool {
     /// The connection that was used last and is ready: the oldest ones get to expire.
-    pub(super) fn take_http1(
-        &mut self,
-        endpoint: EndpointId,
-    ) -> Option<http1::SendRequest<RequestBody>> {
-        let idle = self.http1.get_mut(&endpoint)?;
+    pub(super) fn take_http1(&mut self, key: PoolKey) -> Option<http1::SendRequest<RequestBody>> {
+        let idle = self.http1.get_mut(&key)?;
         let mut at = idle.len();
         while at > 0 {
             at -= 1;
@@ -65,11 +73,11 @@ impl Pool {
     /// Keeps a connection whose response has ended; `false` if there are enough.
     pub(super) fn put_http1(
         &mut self,
-        endpoint: EndpointId,
+        key: PoolKey,
         sender: http1::SendRequest<RequestBody>,
         now: Millis,
     ) -> bool {
-        let idle = self.http1.entry(endpoint).or_default();
+        let idle = self.http1.entry(key).or_default();
         if sender.is_closed() || idle.len() >= MAX_IDLE {
             return false;
         }
@@ -78,16 +86,26 @@ impl Pool {
     }
 
     /// The place of the endpoint's HTTP/2 connection: empty, being filled, or full and open.
-    pub(super) fn http2(&mut self, endpoint: EndpointId, now: Millis) -> Http2Slot {
+    pub(super) fn http2(&mut self, key: PoolKey, now: Millis) -> Http2Slot {
         let entry = self
             .http2
-            .entry(endpoint)
+            .entry(key)
             .or_insert_with(|| Http2Entry { slot: Http2Slot::default(), used: now });
         entry.used = now;
         if entry.slot.get().is_some_and(http2::SendRequest::is_closed) {
             entry.slot = Http2Slot::default();
         }
         Rc::clone(&entry.slot)
+    }
+
+    /// What the server chose to speak when it had the choice.
+    pub(super) fn chosen(&self, key: PoolKey) -> Option<Version> {
+        self.chosen.get(&key).copied()
+    }
+
+    /// The server has chosen to speak this.
+    pub(super) fn choose(&mut self, key: PoolKey, version: Version) {
+        self.chosen.insert(key, version);
     }
 
     /// Drops what is closed or has been idle for too long; says how many connections are left.
@@ -99,6 +117,8 @@ impl Pool {
         });
         // A slot that streams still use is held by them too; dropping it here only forgets it.
         self.http2.retain(|_, entry| young(entry.used) || Rc::strong_count(&entry.slot) > 1);
+        let (http1, http2) = (&self.http1, &self.http2);
+        self.chosen.retain(|key, _| http1.contains_key(key) || http2.contains_key(key));
         self.http1.values().map(Vec::len).sum::<usize>() + self.http2.len()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::affinity::Affinity;
-use super::{Endpoint, Millis, least_request, round_robin};
+use super::{BackendTls, Endpoint, Millis, least_request, round_robin};
 use crate::model::{AppProtocol, ObjectName};
 
 /// How an endpoint is chosen.
@@ -65,6 +65,8 @@ pub struct Backend {
     endpoints: Box<[Arc<Endpoint>]>,
     /// How many of them are IPv4.
     v4: usize,
+    /// How they are spoken to, if not in the clear.
+    tls: Option<Arc<BackendTls>>,
     lasting: Arc<Lasting>,
 }
 
@@ -115,7 +117,18 @@ impl Backend {
         endpoints.sort_by_key(|endpoint| endpoint.address);
         let v4 = endpoints.partition_point(|endpoint| endpoint.address.is_ipv4());
         let (id, algorithm) = (lasting.id, Algorithm::for_protocol(protocol));
-        Self { id, service, port, protocol, algorithm, affinity, endpoints, v4, lasting }
+        Self { id, service, port, protocol, algorithm, affinity, endpoints, v4, tls: None, lasting }
+    }
+
+    /// The same, spoken to like this.
+    pub fn with_tls(self, tls: Option<Arc<BackendTls>>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// How its endpoints are spoken to, if not in the clear.
+    #[inline]
+    pub fn tls(&self) -> Option<&Arc<BackendTls>> {
+        self.tls.as_ref()
     }
 
     /// What it keeps while its endpoints come and go.

@@ -11,10 +11,12 @@ mod least_request;
 mod round_robin;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use backend::{Algorithm, Backend, Caller, Family, Lasting};
 pub use ejection::{Ejection, FAILURES_TO_EJECT};
 pub use endpoint::{Endpoint, EndpointId};
+pub use tls::{BackendTls, TlsRoots, TlsTerms};
 
 /// Monotonic milliseconds, counted from any origin that does not change while the process lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -11,6 +11,7 @@ mod node;
 mod pod;
 mod route;
 mod service;
+mod tls_policy;
 
 pub use endpoint::{EndpointAddress, EndpointPort, EndpointSlice};
 pub use filter::{
@@ -25,6 +26,7 @@ pub use route::{
     RefFault, RefusedRoute, Retry, Route, SessionCarrier, SessionPersistence, TextMatch, Timeouts,
 };
 pub use service::{AppProtocol, Service, ServiceKind, ServicePort};
+pub use tls_policy::{CaBundle, Certificate, TlsName, TlsPolicy, TlsTarget, TlsValidation, Trust};
 
 /// One object of any kind, as a source says it.
 #[derive(Debug, Clone, PartialEq, Eq)]

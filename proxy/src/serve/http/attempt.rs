@@ -8,14 +8,17 @@ use hyper::body::Incoming;
 use nodeway_core::balance::Endpoint;
 use nodeway_core::snapshot::Backend;
 
-use super::Conn;
+use super::{Conn, secured};
 use crate::serve::tcp::{Active, note_failure};
 use crate::telemetry::Flag;
-use crate::upstream::{self, Lease, RequestBody, SendError, Version};
+use crate::upstream::{self, Lease, RequestBody, SendError, To, Version, distrusted};
 
 /// Connections found closed at the moment of sending: not the endpoint's fault, tried again at once,
 /// but not for ever.
 const MAX_STALE: usize = 4;
+
+/// How often a server may choose another version than the one before, for one request.
+const MAX_OTHER: usize = 4;
 
 /// An endpoint's answer.
 #[derive(Debug)]
@@ -39,16 +42,22 @@ pub(super) async fn send(
 ) -> Result<Answer, Flag> {
     let (worker, caller) = (&conn.worker, conn.target.caller);
     let mut spare = spare(&request);
-    let mut request = request;
+    let (mut request, mut version) = (request, version);
+    if let Some(flag) = secured::refused(backend) {
+        return Err(flag);
+    }
     let mut failed: Option<Arc<Endpoint>> = None;
-    let mut stale = 0;
+    let (mut stale, mut other) = (0, 0);
     loop {
         let now = worker.clock.now();
         let picked = worker
             .with_random(|random| backend.pick(now, random, caller, failed.as_deref()).cloned());
         let Some(endpoint) = picked else { return Err(Flag::NoHealthyUpstream) };
         let active = Active::begin(endpoint);
-        let sent = upstream::send(worker, &conn.client, active.endpoint(), version, request).await;
+        let (endpoint, tls) = (&**active.endpoint(), backend.tls());
+        let choice = secured::choice(backend, version, &request);
+        let to = To { endpoint, tls, version, choice };
+        let sent = upstream::send(worker, &conn.client, to, request).await;
         let (replay, flag) = match sent {
             Ok((response, lease)) => {
                 active.endpoint().succeeded();
@@ -59,7 +68,23 @@ pub(super) async fn send(
                 request = *unsent;
                 continue;
             }
+            // By TLS it can only be known when the connection is there.
+            Err(SendError::OtherVersion { request: unsent, version: spoken })
+                if other < MAX_OTHER =>
+            {
+                other += 1;
+                request = *unsent;
+                secured::say_in(&mut request, spare.as_mut(), version, spoken);
+                version = spoken;
+                continue;
+            }
+            Err(SendError::OtherVersion { request, .. }) => {
+                (Some(*request), Flag::UpstreamConnectFailure)
+            }
             Err(SendError::Unsent { request }) => (Some(*request), Flag::UpstreamReset),
+            Err(SendError::Connect { request, error }) if distrusted(&error) => {
+                (Some(*request), Flag::UpstreamTls)
+            }
             Err(SendError::Connect { request, error }) => {
                 note_failure(worker, backend, active.endpoint(), &error);
                 (Some(*request), Flag::UpstreamConnectFailure)

@@ -74,6 +74,9 @@ pub(super) async fn handle(conn: Rc<Conn>, request: Request<Incoming>) -> Respon
                 Flag::NoHealthyUpstream => {
                     (StatusCode::SERVICE_UNAVAILABLE, "no endpoint is ready\n")
                 }
+                Flag::UpstreamTls => {
+                    (StatusCode::SERVICE_UNAVAILABLE, "no endpoint could be trusted\n")
+                }
                 _ => (StatusCode::SERVICE_UNAVAILABLE, "no endpoint could be reached\n"),
             };
             let record = Record::new(&conn, start, path, status, flag, detail);

@@ -12,6 +12,7 @@ mod headers;
 mod io;
 mod record;
 mod reply;
+mod secured;
 mod upgrade;
 
 use std::cell::Cell;
