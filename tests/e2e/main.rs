@@ -6,6 +6,7 @@
     reason = "tests: the first surprise ends the test, with a message"
 )]
 
+mod attacks;
 mod bad_input;
 mod bodies;
 mod capabilities;

@@ -33,6 +33,7 @@ pub mod place;
 pub mod plain;
 pub mod process;
 pub mod skip;
+pub mod strict;
 pub mod wait;
 pub mod world;
 

@@ -10,7 +10,7 @@ pub enum Fault {
     TwoFramings,
     /// `Content-Length` is no number, or several differ (RFC 9112, 6.3).
     ContentLength,
-    /// `Transfer-Encoding` does not end with its only `chunked`, or comes in HTTP/1.0 (RFC 9112, 6.1).
+    /// `Transfer-Encoding` is not `chunked` and nothing else, or comes in HTTP/1.0 (RFC 9112, 6.1).
     TransferEncoding,
     /// More than one `Host` (RFC 9112, 3.2).
     TwoHosts,
@@ -39,8 +39,6 @@ pub(super) struct Head {
     old: bool,
     length: Option<u64>,
     transfer_encoding: bool,
-    /// Whether the last coding so far is `chunked`.
-    chunked: bool,
     hosts: u32,
 }
 
@@ -92,13 +90,12 @@ impl Head {
     }
 
     fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Fault> {
-        self.transfer_encoding = true;
-        for coding in value.split(|b| *b == b',') {
-            if self.chunked {
-                return Err(Fault::TransferEncoding);
-            }
-            self.chunked = trim(coding).eq_ignore_ascii_case(b"chunked");
+        // Another coding would have to be undone here, or be passed on, and nobody does either.
+        if self.transfer_encoding || !trim(value).eq_ignore_ascii_case(b"chunked") {
+            self.transfer_encoding = true;
+            return Err(Fault::TransferEncoding);
         }
+        self.transfer_encoding = true;
         Ok(())
     }
 
@@ -112,7 +109,7 @@ impl Head {
         };
         let verdict = if self.transfer_encoding && self.length.is_some() {
             Err(Fault::TwoFramings)
-        } else if self.transfer_encoding && (self.old || !self.chunked) {
+        } else if self.transfer_encoding && self.old {
             Err(Fault::TransferEncoding)
         } else if self.hosts > 1 {
             Err(Fault::TwoHosts)
@@ -158,7 +155,7 @@ impl fmt::Display for Fault {
         f.write_str(match self {
             Self::TwoFramings => "both Transfer-Encoding and Content-Length",
             Self::ContentLength => "Content-Length is no number, or several differ",
-            Self::TransferEncoding => "Transfer-Encoding does not end with its only \"chunked\"",
+            Self::TransferEncoding => "Transfer-Encoding is not \"chunked\" alone",
             Self::TwoHosts => "more than one Host",
             Self::Whitespace => "a folded line, or a space before a colon",
             Self::ControlCharacter => "a bare CR or a NUL",

@@ -59,9 +59,9 @@ fn read(mut rest: &str) -> Reading {
                     && name.starts_with(['c', 'C', 't', 'T', 'h', 'H'])
             })
             || lengths.iter().any(|l| number(l).is_none() || number(l) != number(lengths[0]))
-            || codings.iter().rev().skip(1).any(chunked);
+            || codings.len() > 1
+            || !codings.iter().all(chunked);
         let bad_head = (!lengths.is_empty() && !codings.is_empty())
-            || codings.last().is_some_and(|last| !chunked(last))
             || (!codings.is_empty() && lines[0].ends_with("HTTP/1.0"))
             || named("host").count() > 1;
         if bad_line || (end.is_some() && bad_head) {
@@ -132,7 +132,7 @@ fn what_two_readers_could_read_differently_is_a_fault() {
         ("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", Fault::TwoFramings),
         ("TRANSFER-ENCODING: chunked\r\ncontent-length: 3\r\n", Fault::TwoFramings),
         ("transfer-encoding : chunked\r\n", Fault::Whitespace),
-        ("transfer-encoding:\r\n chunked\r\n", Fault::Whitespace),
+        ("transfer-encoding:\r\n chunked\r\n", Fault::TransferEncoding),
         ("content-length\t: 3\r\n", Fault::Whitespace),
         ("content-length: 3\r\ncontent-length: 4\r\n", Fault::ContentLength),
         ("content-length: 3, 4\r\n", Fault::ContentLength),
@@ -143,6 +143,8 @@ fn what_two_readers_could_read_differently_is_a_fault() {
         ("transfer-encoding: chunked, identity\r\n", Fault::TransferEncoding),
         ("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", Fault::TransferEncoding),
         ("transfer-encoding: gzip\r\n", Fault::TransferEncoding),
+        ("transfer-encoding: gzip, chunked\r\n", Fault::TransferEncoding),
+        ("transfer-encoding: , chunked\r\n", Fault::TransferEncoding),
         ("transfer-encoding: xchunked\r\n", Fault::TransferEncoding),
         ("host: a\r\nHost: b\r\n", Fault::TwoHosts),
         ("x: a\rb\r\n", Fault::ControlCharacter),
@@ -162,7 +164,7 @@ fn what_is_only_unusual_is_none() {
         "\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n",
         "GET / HTTP/1.1\nhost: a\n\n",
         "POST / HTTP/1.1\r\nContent-Length: 0\r\ncontent-length:0\r\n\r\n",
-        "POST / HTTP/1.1\r\ntransfer-encoding: gzip, Chunked \r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\ntransfer-encoding:\t Chunked \r\n\r\n0\r\n\r\n",
         "GET / HTTP/1.1\r\nhost: a\r\nhosts: b\r\nx-host: c\r\n\r\n",
     ] {
         let watch = watch(head.as_bytes());

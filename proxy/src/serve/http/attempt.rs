@@ -89,6 +89,10 @@ pub(super) async fn send(
                 note_failure(worker, backend, active.endpoint(), &error);
                 (Some(*request), Flag::UpstreamConnectFailure)
             }
+            // The client's body broke off or broke the protocol: the endpoint is not to blame.
+            Err(SendError::Lost { error }) if error.is_user() => {
+                return Err(Flag::DownstreamProtocol);
+            }
             Err(SendError::Lost { error }) => {
                 note_failure(worker, backend, active.endpoint(), &error);
                 (spare.take(), Flag::UpstreamReset)

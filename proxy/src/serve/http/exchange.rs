@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::header::{EXPECT, HOST};
+use http::header::EXPECT;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -16,7 +16,7 @@ use super::attempt::{self, Answer};
 use super::body::ResponseBody;
 use super::headers::{strip_hop_by_hop, translate, wants_upgrade};
 use super::record::{Detail, Path, Record};
-use super::{Conn, reply, upgrade};
+use super::{Conn, reply, upgrade, wellformed};
 use crate::telemetry::Flag;
 use crate::upstream::{ContinueGate, RequestBody, Version};
 
@@ -41,7 +41,11 @@ pub(super) async fn handle(conn: Rc<Conn>, request: Request<Incoming>) -> Respon
     conn.requests.set(index + 1);
     if let Some(reason) = malformed(&conn, index, &request) {
         conn.worker.metrics.counters.protocol_errors.add(1);
-        return reply::last_text(StatusCode::BAD_REQUEST, reason);
+        return match conn.version {
+            Version::Http1 => reply::last_text(StatusCode::BAD_REQUEST, reason),
+            // RFC 9113, 8.1.1: the stream's error, not the connection's.
+            Version::Http2 => reply::text(StatusCode::BAD_REQUEST, reason, None),
+        };
     }
     // One snapshot from here to the last choice: a change in between concerns the next request.
     let view = conn.worker.view();
@@ -68,6 +72,9 @@ pub(super) async fn handle(conn: Rc<Conn>, request: Request<Incoming>) -> Respon
         }
         Err(flag) => {
             let (status, text) = match flag {
+                Flag::DownstreamProtocol => {
+                    (StatusCode::BAD_REQUEST, "the request's body did not come whole\n")
+                }
                 Flag::UpstreamReset => {
                     (StatusCode::BAD_GATEWAY, "the endpoint ended the connection\n")
                 }
@@ -85,17 +92,12 @@ pub(super) async fn handle(conn: Rc<Conn>, request: Request<Incoming>) -> Respon
     }
 }
 
-/// Why a request must be refused before anybody looks at what it wants (RFC 9112, 3.2 and 6.3).
+/// Why a request must be refused before anybody looks at what it wants (RFC 9112, 6.3; see `wellformed`).
 fn malformed(conn: &Conn, index: u64, request: &Request<Incoming>) -> Option<&'static str> {
-    let faults = conn.faults.as_ref()?;
-    if faults.spoil(index) {
+    if conn.faults.as_ref().is_some_and(|faults| faults.spoil(index)) {
         return Some("the request's framing is ambiguous\n");
     }
-    let hosts = request.headers().get_all(HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && request.version() == http::Version::HTTP_11) {
-        return Some("exactly one Host field is required\n");
-    }
-    None
+    wellformed::fault(request, conn.version)
 }
 
 type Refusal<'a> = (StatusCode, &'static str, Flag, Option<&'a Rule>);

@@ -12,10 +12,20 @@ use crate::upstream::Version;
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// Whether a request asks to change protocols on this connection (RFC 9110, 7.8).
+/// Whether a request asks to change protocols on this connection (RFC 9110, 7.8). Asking for another HTTP or for
+/// TLS does not count, as if it were not said: behind it requests would reach the endpoint that no rule has seen.
 pub(super) fn wants_upgrade(headers: &HeaderMap) -> bool {
     headers.contains_key(UPGRADE)
         && connection_options(headers).any(|o| o.eq_ignore_ascii_case("upgrade"))
+        && !headers.get_all(UPGRADE).iter().any(leads_past_the_rules)
+}
+
+fn leads_past_the_rules(upgrade: &HeaderValue) -> bool {
+    const THEIR_NAMES: [&str; 4] = ["h2", "h2c", "http", "tls"];
+    let Ok(protocols) = upgrade.to_str() else { return true };
+    protocols
+        .split([',', '/'])
+        .any(|word| THEIR_NAMES.iter().any(|name| word.trim().eq_ignore_ascii_case(name)))
 }
 
 /// Takes away what is meant for this hop only (RFC 9110, 7.6.1): the fields that `Connection`
@@ -54,6 +64,11 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
 pub(super) fn translate<B>(request: &mut Request<B>, from: Version, to: Version) {
     match (from, to) {
         (Version::Http1, Version::Http1) => {
+            if request.version() == http::Version::HTTP_10 {
+                // RFC 9112, 3.2: HTTP/1.1 always has the field, if empty.
+                let host = request.headers_mut().entry(HOST);
+                host.or_insert(HeaderValue::from_static(""));
+            }
             *request.version_mut() = http::Version::HTTP_11;
             host_of_target(request);
         }
@@ -193,6 +208,10 @@ mod tests {
         strip_hop_by_hop(&mut map, true);
         assert_eq!(map, headers(&[("connection", "upgrade"), ("upgrade", "websocket")]));
         assert!(!wants_upgrade(&headers(&[("upgrade", "websocket")])));
+        for past_the_rules in ["h2c", "H2C", "websocket, h2c", "HTTP/2.0", "TLS/1.2", "tls"] {
+            let map = headers(&[("connection", "upgrade"), ("upgrade", past_the_rules)]);
+            assert!(!wants_upgrade(&map), "{past_the_rules}");
+        }
     }
 
     #[test]

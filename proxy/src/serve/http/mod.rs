@@ -1,6 +1,6 @@
 //! HTTP/1 and HTTP/2 from clients.
 //!
-//! The phases of a request, in order: its head is checked (`exchange`), matched to a rule
+//! The phases of a request, in order: its head is checked (`wellformed`), matched to a rule
 //! (`nodeway_core::route`), freed of what ends at this hop (`headers`) and changed by the rule's
 //! filters; an endpoint is picked and the request sent (`attempt`); the response's head takes the
 //! same way back; bodies stream (`body`); when the response has ended it is counted (`record`).
@@ -14,6 +14,7 @@ mod record;
 mod reply;
 mod secured;
 mod upgrade;
+mod wellformed;
 
 use std::cell::Cell;
 use std::convert::Infallible;
