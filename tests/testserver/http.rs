@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -21,10 +21,13 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::Identity;
+use crate::told::{self, Answer as Instead, Told};
+use crate::{Identity, grpc};
 
 /// How every HTTP/2 connection starts.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+/// What a gRPC request and its answer are made of.
+const GRPC: &str = "application/grpc";
 
 type Answer = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
 
@@ -65,9 +68,25 @@ async fn answer(
     from: SocketAddr,
     me: &Identity,
 ) -> Result<Answer, std::io::Error> {
+    let told = told::told(request.headers());
     let path = request.uri().path().to_owned();
     let (what, argument) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
+    let is_grpc = request.headers().get(CONTENT_TYPE).is_some_and(|value| value == GRPC);
     let mut response = match what {
+        _ if told.is_some() || is_grpc => {
+            // On record before anything else: who waits for the answer may lose patience.
+            let said = describe(request, from, me).await;
+            let Told { delay, answer } = told.unwrap_or_default();
+            if let Some(delay) = delay {
+                tokio::time::sleep(delay).await;
+            }
+            match answer {
+                Some(Instead::Status(code)) => status(code.as_u16()),
+                Some(Instead::Reset) => return Err(std::io::ErrorKind::ConnectionReset.into()),
+                None if is_grpc => in_grpc(&said),
+                None => body(Full::from(said + "\n")),
+            }
+        }
         "bytes" => body(Stream(Pattern::new(argument.parse().unwrap_or(0)))),
         "sink" => body(Full::from(sink(request.into_body()).await + "\n")),
         "echo" => Response::new(request.into_body().boxed_unsync()),
@@ -106,7 +125,7 @@ async fn describe(request: Request<Incoming>, from: SocketAddr, me: &Identity) -
     };
     let (request, body) = request.into_parts();
     let body = body.collect().await.unwrap_or_default();
-    json!({
+    let said = json!({
         "pod": me.name,
         "version": me.version,
         "source": from.to_string(),
@@ -118,8 +137,20 @@ async fn describe(request: Request<Incoming>, from: SocketAddr, me: &Identity) -
         "headers": pairs(&request.headers),
         "trailers": body.trailers().map(pairs),
         "body": body.to_bytes().len(),
-    })
-    .to_string()
+    });
+    let said = said.to_string();
+    told::record(&request.headers, &said);
+    said
+}
+
+/// A message, and a good end in the trailers.
+fn in_grpc(said: &str) -> Answer {
+    let mut fields = HeaderMap::new();
+    fields.insert("grpc-status", HeaderValue::from_static("0"));
+    let frames = [Frame::data(grpc::message(said)), Frame::trailers(fields)];
+    let mut response = body(Frames(frames.into_iter()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(GRPC));
+    response
 }
 
 /// Reads everything; count and checksum.

@@ -6,11 +6,15 @@
 //! `hold N ADDR`: N connections with one request each, then kept open.
 //! `load h1|h2|new N ADDR`: N clients that ask without a pause.
 //! `probe ADDR`: who answers there, and from when on.
+//! `ask`: asks what it is told on standard input, and tells what came of it.
 
+mod ask;
+mod grpc;
 mod http;
 mod load;
 mod probe;
 mod tcp;
+mod told;
 mod tools;
 
 use std::net::SocketAddr;
@@ -43,6 +47,7 @@ fn run() -> anyhow::Result<()> {
     match mode.as_str() {
         "generate" => return tools::generate(args.next().context("how many bytes?")?.parse()?),
         "checksum" => return tools::checksum(),
+        "ask" => return ask::ask(),
         "load" => return load::load(args),
         "probe" => return probe::probe(args.next().context("where?")?.parse()?),
         "hold" => {

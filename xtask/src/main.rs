@@ -1,4 +1,4 @@
-//! Everyday commands: `cargo xtask build`, `run`, `demo`, `test`, `lint`, `bench`, `dist`.
+//! Everyday commands: `cargo xtask build`, `run`, `demo`, `test`, `conformance`, `lint`, `bench`, `dist`.
 //!
 //! Not for what only a pipeline needs: `.ci/run` calls these same commands.
 
@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 mod arch;
 mod bench;
 mod build;
+mod conformance;
 mod demo;
 mod dist;
 mod ebpf;
@@ -42,6 +43,8 @@ enum Command {
     Demo(demo::Args),
     /// Run unit, integration, documentation and end-to-end tests.
     Test(test::Args),
+    /// Run the Gateway API's conformance cases, and write docs/conformance.md by what they give.
+    Conformance(conformance::Args),
     /// Format, clippy, documentation and the rules of this house.
     Lint,
     /// Measure Nodeway and HAProxy side by side on this machine.
@@ -66,6 +69,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::main(&args),
         Command::Demo(args) => demo::main(&args),
         Command::Test(args) => test::main(&args),
+        Command::Conformance(args) => conformance::main(&args),
         Command::Lint => lint::main(),
         Command::Bench(args) => bench::main(&args),
         Command::Dist(args) => dist::main(&args),

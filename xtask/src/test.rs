@@ -52,10 +52,18 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode> {
         ebpf::build()?;
         total += unprivileged(args)?;
     }
-    build::nodeway(Profile::TestRelease)?;
-    build::test_programs()?;
-    total += run(&mut e2e(args)?, "End-to-end tests")?;
+    prepare()?;
+    let mut e2e = privileged(&["--lib", "--test", "e2e", "--test", "conformance"])?;
+    pass_on(&mut e2e, args);
+    total += run(&mut e2e, "End-to-end tests")?;
     Ok(total.report())
+}
+
+/// What tests that go through eBPF stand on: packages, and programs that are built.
+pub(crate) fn prepare() -> Result<()> {
+    packages::ensure(&NEEDED, "testing")?;
+    build::nodeway(Profile::TestRelease)?;
+    build::test_programs()
 }
 
 fn unprivileged(args: &Args) -> Result<Tally> {
@@ -87,11 +95,13 @@ fn deploy(args: &Args) -> Result<Command> {
     Ok(command)
 }
 
-fn e2e(args: &Args) -> Result<Command> {
+/// These tests, as root.
+pub(crate) fn privileged(tests: &[&str]) -> Result<Command> {
     let mut command = shell::cargo();
     command
         .args(["test", "--package", E2E_PACKAGE, "--profile", Profile::TestRelease.name()])
-        .args(["--lib", "--test", "e2e", "--no-fail-fast"])
+        .args(tests)
+        .arg("--no-fail-fast")
         .env("NODEWAY_BIN", build::binary(Profile::TestRelease, "nodeway")?)
         .env("TESTSERVER_BIN", build::binary(Profile::TestRelease, "testserver")?)
         .env("RUST_TEST_THREADS", E2E_THREADS);
@@ -104,6 +114,7 @@ fn e2e(args: &Args) -> Result<Command> {
         let keep = [
             "NODEWAY_BIN",
             "TESTSERVER_BIN",
+            "NODEWAY_CONFORMANCE",
             "NODEWAY_E2E_CLUSTER",
             "NODEWAY_REQUIRE_PRIVILEGED",
             "KUBECONFIG",
@@ -115,7 +126,6 @@ fn e2e(args: &Args) -> Result<Command> {
         eprintln!("==> The end-to-end tests run through sudo: namespaces and eBPF need root");
         command.env(runner_variable(), shell::line(&runner));
     }
-    pass_on(&mut command, args);
     Ok(command)
 }
 
@@ -133,7 +143,7 @@ fn pass_on(command: &mut Command, args: &Args) {
 }
 
 /// Runs one cargo test, its output passed through as it comes, and counts.
-fn run(command: &mut Command, what: &str) -> Result<Tally> {
+pub(crate) fn run(command: &mut Command, what: &str) -> Result<Tally> {
     let step = Step::of(what, command);
     let mut child = command
         .stdin(Stdio::null())
@@ -168,7 +178,7 @@ fn pass_through(mut from: impl BufRead, to: &mut impl Write) -> Result<Tally> {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Tally {
+pub(crate) struct Tally {
     passed: u64,
     failed: u64,
 }
@@ -194,7 +204,7 @@ impl Tally {
         Some(Self { passed: count("passed")?, failed: count("failed")? })
     }
 
-    fn report(self) -> ExitCode {
+    pub(crate) fn report(self) -> ExitCode {
         println!("{} passed, {} failed", self.passed, self.failed);
         if self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }

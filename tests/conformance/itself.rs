@@ -1,0 +1,89 @@
+//! The cases are worth what their judges are: each kind of expectation is held against an answer that meets
+//! it and one that does not.
+
+use serde_json::{Value, json};
+
+use crate::case::{Case, Conditions};
+use crate::{judge, status};
+
+/// Expectations, each with what an answer is changed to so that it is no longer met.
+const EXPECTATIONS: [(&str, &str, &str); 15] = [
+    ("status: 200", "/status", "404"),
+    ("status: [200, 204]", "/status", "500"),
+    ("pod: echo-v1", "/said/pod", "\"echo-v2\""),
+    ("saw: {method: GET}", "/said/method", "\"POST\""),
+    ("saw: {path: /a}", "/said/path", "\"/b\""),
+    ("saw: {query: b=c}", "/said/query", "null"),
+    ("saw: {host: echo}", "/said/headers/0/1", "\"other\""),
+    ("saw: {headers: {x-a: '1,2'}}", "/said/headers/2/1", "\"3\""),
+    ("saw: {absent: [x-b]}", "/said/headers/2/0", "\"X-B\""),
+    ("headers: {x-set: [one, two]}", "/headers/0/1", "\"three\""),
+    ("absent: [x-other]", "/headers/0/0", "\"x-other\""),
+    ("seconds: [0.1, 0.5]", "/seconds", "0.6"),
+    ("shares: {echo-v1: 1}", "/said/pod", "\"echo-v2\""),
+    ("one_pod: true", "/said/pod", "\"\""),
+    ("pod: echo-v1", "/error", "\"reset\""),
+];
+
+/// What is wrong with them.
+pub(crate) fn faults() -> Vec<String> {
+    let mut faults = Vec::new();
+    let good = json!({"status": 200, "seconds": 0.2, "headers": [["x-set", "two"]], "error": null,
+        "said": {"pod": "echo-v1", "method": "GET", "path": "/a", "query": "b=c",
+            "headers": [["host", "echo"], ["x-a", "1"], ["x-a", "2"]]}});
+    for (expectation, place, value) in EXPECTATIONS {
+        let mut bad = good.clone();
+        *bad.pointer_mut(place).expect("a place in the answer") =
+            serde_json::from_str(value).expect("a value");
+        faults.extend(differ(expectation, "http", &good, &bad));
+    }
+    let cut = json!({"error": "reset"});
+    faults.extend(differ("cut: true", "http", &cut, &good));
+    faults.extend(differ("shares: {cut: 1}", "tcp", &cut, &json!({"pod": "echo-v1"})));
+    let grpc = |code: &str| json!({"status": 200, "trailers": [["grpc-status", code]]});
+    faults.extend(differ("grpc: 12", "grpc", &grpc("12"), &grpc("0")));
+    faults.extend(differ("", "grpc", &grpc("0"), &json!({"status": 200})));
+    faults.extend(conditions());
+    faults
+}
+
+/// Whether the good one is judged good, and the bad one bad.
+fn differ(expectation: &str, by: &str, good: &Value, bad: &Value) -> Vec<String> {
+    let text = format!(
+        "[{{case: a, features: [], requests: [{{to: echo, as: {by}, expect: {{{expectation}}}}}]}}]"
+    );
+    let request = &Case::all(&text, &text)[0].requests[0];
+    let mut faults = Vec::new();
+    if let Err(wrong) = judge::answers(request, std::slice::from_ref(good)) {
+        faults.push(format!("{expectation}: a good answer is judged bad: {wrong}"));
+    }
+    if judge::answers(request, std::slice::from_ref(bad)).is_ok() {
+        faults.push(format!("{expectation}: a bad answer is judged good: {bad}"));
+    }
+    faults
+}
+
+fn conditions() -> Vec<String> {
+    let said = |status: &str, reason: &str, generation: u64| {
+        json!({"kind": "HTTPRoute", "metadata": {"name": "a", "generation": 2},
+            "spec": {"parentRefs": [{"name": "echo"}]},
+            "status": {"parents": [{"controllerName": "nodeway.dev/mesh-controller", "parentRef": {"name": "echo"},
+                "conditions": [{"type": "Accepted", "status": status, "reason": reason,
+                        "observedGeneration": generation},
+                    {"type": "ResolvedRefs", "status": "True", "reason": "ResolvedRefs",
+                        "observedGeneration": 2}]}]}})
+    };
+    let usual = Conditions::new();
+    let mut nobody = said("True", "Accepted", 2);
+    nobody["status"]["parents"][0]["controllerName"] = json!("example.org/other");
+    let judged = [
+        (said("True", "Accepted", 2), true),
+        (said("False", "Accepted", 2), false),
+        (said("True", "Other", 2), false),
+        (said("True", "Accepted", 1), false),
+        (nobody, false),
+    ];
+    let wrong =
+        judged.iter().filter(|(object, good)| status::judge(object, &usual).is_ok() != *good);
+    wrong.map(|(object, good)| format!("status is not judged {good}: {object}")).collect()
+}
