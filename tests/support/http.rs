@@ -4,7 +4,9 @@
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::script::Asked;
 
 /// How long a read waits.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -112,6 +114,31 @@ impl Conn {
         self.answer(false)
     }
 
+    /// Reads a whole request.
+    ///
+    /// # Errors
+    /// As `response`.
+    pub fn request(&mut self) -> io::Result<Asked> {
+        let mut head = self.line()?;
+        let fields = self.fields()?;
+        let value =
+            |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, v)| v.as_str());
+        let mut body = Vec::new();
+        if value("transfer-encoding") == Some("chunked") {
+            while let Some(chunk) = self.chunk()? {
+                body.extend(chunk);
+            }
+            self.fields()?;
+        } else if let Some(length) = value("content-length") {
+            let length = length.parse().map_err(|_| bad(length))?;
+            body = self.exactly(length)?;
+        }
+        for (name, value) in &fields {
+            head.push_str(&format!("\n{name}: {value}"));
+        }
+        Ok(Asked { head: head.to_ascii_lowercase(), body, at: Instant::now() })
+    }
+
     fn answer(&mut self, with_body: bool) -> io::Result<Response> {
         let line = self.line()?;
         let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
@@ -212,6 +239,13 @@ impl Conn {
         }
         self.ahead.extend_from_slice(&buffer[..count]);
         Ok(())
+    }
+}
+
+impl From<TcpStream> for Conn {
+    /// The other end's view: for a backend inside the test. It waits for ever.
+    fn from(stream: TcpStream) -> Self {
+        Self { stream, ahead: Vec::new() }
     }
 }
 

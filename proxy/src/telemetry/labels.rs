@@ -21,6 +21,10 @@ pub enum Flag {
     UpstreamTls,
     /// The endpoint ended the connection before its response did (502, or a cut body).
     UpstreamReset,
+    /// The request's or the attempt's time was over (504, or a cut body).
+    TimedOut,
+    /// The endpoint's own response, after as many retries as the rule has.
+    RetriesExhausted,
     /// The request broke the protocol (400 and its like).
     DownstreamProtocol,
     /// The client went away before the response ended.
@@ -97,6 +101,8 @@ impl Flag {
             // No letters of Envoy's: there it is a connect failure like any other.
             Self::UpstreamTls => "UTLS",
             Self::UpstreamReset => "UC",
+            Self::TimedOut => "UT",
+            Self::RetriesExhausted => "URX",
             Self::DownstreamProtocol => "DPE",
             Self::DownstreamGone => "DC",
         }

@@ -4,9 +4,11 @@
 use gateway_api::experimental::grpcroutes::{
     GrpcRoute, GrpcRouteRules, GrpcRouteRulesBackendRefsFiltersType, GrpcRouteRulesFiltersType,
     GrpcRouteRulesMatches, GrpcRouteRulesMatchesHeadersType, GrpcRouteRulesMatchesMethodType,
+    GrpcRouteRulesSessionPersistenceCookieConfigLifetimeType, GrpcRouteRulesSessionPersistenceType,
 };
 use nodeway_core::model::{HttpMatch, HttpRule, PathMatch, Timeouts};
 
+use super::attempts::session;
 use super::http_match::{HeaderSpec, header_matches, whole};
 use super::route::{backends, filters, finish, parents};
 use super::{Faults, Identity, Translated};
@@ -44,7 +46,13 @@ fn rule(identity: &Identity, spec: &GrpcRouteRules, field: &str, faults: &mut Fa
         backends,
         timeouts: Timeouts::default(),
         retry: None,
-        persistence: None,
+        persistence: session!(
+            spec.session_persistence,
+            GrpcRouteRulesSessionPersistenceType,
+            GrpcRouteRulesSessionPersistenceCookieConfigLifetimeType,
+            field,
+            faults
+        ),
     }
 }
 

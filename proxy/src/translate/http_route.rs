@@ -2,9 +2,11 @@
 
 use gateway_api::experimental::httproutes::{
     HttpRoute, HttpRouteRules, HttpRouteRulesBackendRefsFiltersType, HttpRouteRulesFiltersType,
+    HttpRouteRulesSessionPersistenceCookieConfigLifetimeType, HttpRouteRulesSessionPersistenceType,
 };
-use nodeway_core::model::{HttpMatch, HttpRule, PathMatch, Timeouts};
+use nodeway_core::model::{HttpMatch, HttpRule, PathMatch};
 
+use super::attempts::{retry, session, timeouts};
 use super::http_match::http_match;
 use super::route::{backends, filters, finish, parents};
 use super::{Faults, Identity, Translated};
@@ -37,9 +39,6 @@ fn rule(identity: &Identity, spec: &HttpRouteRules, field: &str, faults: &mut Fa
         let path = PathMatch::Prefix("/".into());
         matches.push(HttpMatch { path, headers: Vec::new(), queries: Vec::new(), method: None });
     }
-    if spec.timeouts.is_some() {
-        faults.note(format!("{field}.timeouts"), "not supported: no timeout is in force");
-    }
     let filters = filters!(spec.filters, HttpRouteRulesFiltersType, field, faults);
     let backends =
         backends!(identity, spec.backend_refs, HttpRouteRulesBackendRefsFiltersType, field, faults);
@@ -48,8 +47,14 @@ fn rule(identity: &Identity, spec: &HttpRouteRules, field: &str, faults: &mut Fa
         matches,
         filters,
         backends,
-        timeouts: Timeouts::default(),
-        retry: None,
-        persistence: None,
+        timeouts: timeouts(spec.timeouts.as_ref(), field, faults),
+        retry: retry(spec.retry.as_ref(), field, faults),
+        persistence: session!(
+            spec.session_persistence,
+            HttpRouteRulesSessionPersistenceType,
+            HttpRouteRulesSessionPersistenceCookieConfigLifetimeType,
+            field,
+            faults
+        ),
     }
 }

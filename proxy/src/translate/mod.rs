@@ -4,6 +4,8 @@
 //! version stays in force) where the object's meaning is in doubt; what concerns one endpoint, one
 //! backend or one filter only is left out or marked invalid there, and the rest is taken.
 
+mod attempts;
+mod duration;
 mod endpoint_slice;
 mod fault;
 mod grpc_route;

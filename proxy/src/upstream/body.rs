@@ -13,6 +13,8 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 use tokio::time::Sleep;
 
+use super::replay::{Replay, Replayed};
+
 /// How long an endpoint may leave `Expect: 100-continue` unanswered before the body is sent all the
 /// same (RFC 9110, 10.1.1, asks clients not to wait for ever; curl waits as long).
 const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
@@ -20,8 +22,26 @@ const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 /// A request's body, streamed as it comes.
 #[derive(Debug)]
 pub struct RequestBody {
-    incoming: Option<Incoming>,
+    source: Source,
     gate: Option<Gate>,
+}
+
+#[derive(Debug)]
+enum Source {
+    None,
+    Client(Incoming),
+    Replayed(Replayed),
+}
+
+/// Why a body ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The client's own did.
+    #[error(transparent)]
+    Client(hyper::Error),
+    /// The request is being sent again, and this attempt is over.
+    #[error("the request is sent again")]
+    Superseded,
 }
 
 /// Holds a body back until the endpoint asks for it; cloned into hyper's callback.
@@ -43,12 +63,28 @@ struct Gate {
 impl RequestBody {
     /// No body.
     pub fn empty() -> Self {
-        Self { incoming: None, gate: None }
+        Self { source: Source::None, gate: None }
     }
 
     /// The client's body.
     pub fn new(incoming: Incoming) -> Self {
-        Self { incoming: Some(incoming), gate: None }
+        Self { source: Source::Client(incoming), gate: None }
+    }
+
+    /// The same body, and a hold on it by which it may be sent again; none if there is nothing to keep.
+    pub fn replayable(self) -> (Self, Option<Replay>) {
+        match self.source {
+            Source::Client(incoming) if !incoming.is_end_stream() => {
+                let (replay, first) = Replay::new(incoming);
+                (Self { source: Source::Replayed(first), gate: self.gate }, Some(replay))
+            }
+            source => (Self { source, gate: self.gate }, None),
+        }
+    }
+
+    /// The body that `replay` has a hold on, from its beginning, if it can be sent again.
+    pub fn again(replay: &Replay) -> Option<Self> {
+        Some(Self { source: Source::Replayed(replay.again()?), gate: None })
     }
 
     /// Holds the body back until `gate` opens, for at most a second.
@@ -61,28 +97,39 @@ impl RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(gate) = &mut self.gate {
             ready!(gate.poll_open(cx));
             self.gate = None;
         }
-        match &mut self.incoming {
-            None => Poll::Ready(None),
-            Some(incoming) => Pin::new(incoming).poll_frame(cx),
+        match &mut self.source {
+            Source::None => Poll::Ready(None),
+            Source::Client(incoming) => {
+                Pin::new(incoming).poll_frame(cx).map_err(BodyError::Client)
+            }
+            Source::Replayed(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        match &self.source {
+            Source::None => true,
+            Source::Client(incoming) => incoming.is_end_stream(),
+            Source::Replayed(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        match &self.source {
+            Source::None => SizeHint::with_exact(0),
+            Source::Client(incoming) => incoming.size_hint(),
+            Source::Replayed(body) => body.size_hint(),
+        }
     }
 }
 

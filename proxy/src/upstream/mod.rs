@@ -8,12 +8,14 @@ mod client;
 mod connect;
 mod http;
 mod pool;
+mod replay;
 mod tls;
 mod transport;
 
-pub use body::{ContinueGate, RequestBody};
+pub use body::{BodyError, ContinueGate, RequestBody};
 pub use client::{Client, ClientId};
 pub use connect::{CONNECT_TIMEOUT, connect, set_options};
 pub use http::{Lease, LocalExecutor, SendError, To, Version, adopt, send};
+pub use replay::{MOST_KEPT, Replay};
 pub use tls::{Distrust, Offer, distrusted, secure};
 pub use transport::Transport;

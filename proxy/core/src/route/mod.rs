@@ -8,9 +8,11 @@ mod rank;
 #[cfg(test)]
 mod reference;
 mod request;
+mod retry;
 mod router;
 mod rule;
 
 pub use request::RequestHead;
+pub use retry::{Again, Outcome, Retries};
 pub use router::{Matched, Router, RouterBuilder};
 pub use rule::{Choice, Rule, WeightedBackend};

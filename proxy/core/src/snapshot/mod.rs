@@ -28,7 +28,9 @@ pub use store::Store;
 pub use view::Snapshot;
 
 pub use crate::balance::{Backend, Caller, Family};
-pub use crate::route::{Choice, Matched, RequestHead, Rule, WeightedBackend};
+pub use crate::route::{
+    Again, Choice, Matched, Outcome, RequestHead, Retries, Rule, WeightedBackend,
+};
 
 /// A Service's port.
 type PortKey = (crate::model::ObjectName, u16);

@@ -1,13 +1,20 @@
-//! Sends one request to an endpoint, to a second one if the first fails before it answers.
+//! Sends one request to an endpoint, and once more, mostly to another one, if that was in vain.
+//!
+//! How often and after how long is `nodeway_core::route`'s to say; what was sent is kept here.
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use nodeway_core::balance::Endpoint;
-use nodeway_core::snapshot::Backend;
+use nodeway_core::model::Timeouts;
+use nodeway_core::snapshot::{Again, Backend, Outcome, Retries, Rule};
 
+use super::deadline::{Deadline, Expired, within};
+use super::spare::Spare;
 use super::{Conn, secured};
 use crate::serve::tcp::{Active, note_failure};
 use crate::telemetry::Flag;
@@ -16,9 +23,21 @@ use crate::upstream::{self, Lease, RequestBody, SendError, To, Version, distrust
 /// Connections found closed at the moment of sending: not the endpoint's fault, tried again at once,
 /// but not for ever.
 const MAX_STALE: usize = 4;
-
 /// How often a server may choose another version than the one before, for one request.
 const MAX_OTHER: usize = 4;
+/// Of an answer that nobody wants, so much is read that its connection may be used again.
+const MOST_DRAINED: usize = 64 << 10;
+
+/// What is to be done with a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Order<'a> {
+    /// When its head came.
+    pub start: Instant,
+    pub backend: &'a Backend,
+    /// The rule that it met, if there are routes.
+    pub rule: Option<&'a Rule>,
+    pub version: Version,
+}
 
 /// An endpoint's answer.
 #[derive(Debug)]
@@ -26,26 +45,43 @@ pub(super) struct Answer {
     pub response: Response<Incoming>,
     pub lease: Lease,
     pub active: Active,
+    /// Until when the response may take.
+    pub deadline: Option<Deadline>,
+    /// [`Flag::None`], or what is to be told of an answer that is the endpoint's own.
+    pub flag: Flag,
 }
 
-/// Sends `request` to an endpoint of `backend`. It is sent a second time, to another endpoint, if
-/// none of it had been sent, or if it can be replayed (RFC 9110, 9.2.2: an idempotent method, here
-/// without a body) and the response's first octet had not come.
+/// What an attempt came to.
+struct Ended {
+    outcome: Outcome,
+    /// What is to be told if it was the last.
+    flag: Flag,
+    answer: Option<(Response<Incoming>, Lease)>,
+    /// The request, if none of it was sent.
+    unsent: Option<Request<RequestBody>>,
+}
+
+/// Sends `request`, as often as its rule wants and its time lets.
 ///
 /// # Errors
 /// Why there is no answer.
 pub(super) async fn send(
     conn: &Rc<Conn>,
-    backend: &Backend,
-    version: Version,
-    request: Request<RequestBody>,
+    order: Order<'_>,
+    mut request: Request<RequestBody>,
 ) -> Result<Answer, Flag> {
+    let Order { start, backend, rule, mut version } = order;
     let (worker, caller) = (&conn.worker, conn.target.caller);
-    let mut spare = spare(&request);
-    let (mut request, mut version) = (request, version);
     if let Some(flag) = secured::refused(backend) {
         return Err(flag);
     }
+    let timeouts = rule.map_or_else(Timeouts::default, |rule| rule.timeouts);
+    let mut deadline = Deadline::of(timeouts, start);
+    let policy = rule.and_then(|rule| rule.retry.as_ref());
+    let idempotent = idempotent(request.method());
+    let mut retries = Retries::new(policy, idempotent);
+    let spare;
+    (request, spare) = Spare::of(request, version, policy, idempotent);
     let mut failed: Option<Arc<Endpoint>> = None;
     let (mut stale, mut other) = (0, 0);
     loop {
@@ -54,74 +90,140 @@ pub(super) async fn send(
             .with_random(|random| backend.pick(now, random, caller, failed.as_deref()).cloned());
         let Some(endpoint) = picked else { return Err(Flag::NoHealthyUpstream) };
         let active = Active::begin(endpoint);
+        if let Some(deadline) = &mut deadline {
+            deadline.begin_attempt();
+        }
         let (endpoint, tls) = (&**active.endpoint(), backend.tls());
         let choice = secured::choice(backend, version, &request);
         let to = To { endpoint, tls, version, choice };
-        let sent = upstream::send(worker, &conn.client, to, request).await;
-        let (replay, flag) = match sent {
-            Ok((response, lease)) => {
-                active.endpoint().succeeded();
-                return Ok(Answer { response, lease, active });
-            }
-            Err(SendError::Unsent { request: unsent }) if stale < MAX_STALE => {
+        let sending = upstream::send(worker, &conn.client, to, request);
+        let ended = match within(&mut deadline, sending).await {
+            Ok(Err(SendError::Unsent { request: unsent })) if stale < MAX_STALE => {
                 stale += 1;
                 request = *unsent;
                 continue;
             }
             // By TLS it can only be known when the connection is there.
-            Err(SendError::OtherVersion { request: unsent, version: spoken })
+            Ok(Err(SendError::OtherVersion { request: unsent, version: spoken }))
                 if other < MAX_OTHER =>
             {
                 other += 1;
                 request = *unsent;
-                secured::say_in(&mut request, spare.as_mut(), version, spoken);
+                secured::say_in(&mut request, version, spoken);
                 version = spoken;
                 continue;
             }
-            Err(SendError::OtherVersion { request, .. }) => {
-                (Some(*request), Flag::UpstreamConnectFailure)
-            }
-            Err(SendError::Unsent { request }) => (Some(*request), Flag::UpstreamReset),
-            Err(SendError::Connect { request, error }) if distrusted(&error) => {
-                (Some(*request), Flag::UpstreamTls)
-            }
-            Err(SendError::Connect { request, error }) => {
-                note_failure(worker, backend, active.endpoint(), &error);
-                (Some(*request), Flag::UpstreamConnectFailure)
-            }
             // The client's body broke off or broke the protocol: the endpoint is not to blame.
-            Err(SendError::Lost { error }) if error.is_user() => {
+            Ok(Err(SendError::Lost { error })) if error.is_user() => {
                 return Err(Flag::DownstreamProtocol);
             }
-            Err(SendError::Lost { error }) => {
-                note_failure(worker, backend, active.endpoint(), &error);
-                (spare.take(), Flag::UpstreamReset)
-            }
+            Ok(sent) => Ended::of(sent, conn, backend, endpoint),
+            // Not counted against the endpoint: how long is too long is this route's own idea.
+            Err(Expired::Attempt) => Ended::without_answer(Outcome::TimedOut, Flag::TimedOut, None),
+            Err(Expired::Request) => return Err(Flag::TimedOut),
         };
-        match replay {
-            Some(replay) if failed.is_none() => {
-                worker.metrics.counters.retries.add(1);
-                failed = Some(Arc::clone(active.endpoint()));
-                request = replay;
-            }
-            Some(_) | None => return Err(flag),
+        let Ended { outcome, flag, answer, unsent } = ended;
+        let possible = unsent.is_some() || spare.as_ref().is_some_and(Spare::is_whole);
+        let random = worker.with_random(|random| random.u64(..));
+        let Some(Again { wait, elsewhere }) =
+            possible.then(|| retries.after(outcome, random)).flatten()
+        else {
+            let Some((response, lease)) = answer else { return Err(flag) };
+            let flag = if retries.exhausted(outcome) { Flag::RetriesExhausted } else { flag };
+            return Ok(Answer { response, lease, active, deadline, flag });
+        };
+        if deadline.as_ref().is_some_and(|deadline| deadline.forbids(wait)) {
+            // Waiting for the end of its time would help nobody.
+            return Err(Flag::TimedOut);
         }
+        let copy = unsent.or_else(|| spare.as_ref().and_then(|spare| spare.copy(version)));
+        let Some(copy) = copy else { return Err(flag) };
+        worker.metrics.counters.retries.add(1);
+        if elsewhere {
+            failed = Some(Arc::clone(active.endpoint()));
+        }
+        drop(active);
+        pause(conn, wait, answer).await;
+        request = copy;
     }
 }
 
-/// A copy of a request that may be sent twice.
-fn spare(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let idempotent = matches!(
-        *request.method(),
+/// RFC 9110, 9.2.2.
+fn idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    );
-    if !idempotent || !http_body::Body::is_end_stream(request.body()) {
-        return None;
+    )
+}
+
+/// Waits for so long. Meanwhile the rest of an answer that nobody wants is read, so that its connection
+/// can be used again; if it does not end, the connection is closed.
+async fn pause(conn: &Conn, wait: Duration, answer: Option<(Response<Incoming>, Lease)>) {
+    let until = tokio::time::Instant::now() + wait;
+    if let Some((response, lease)) = answer {
+        let drained = tokio::time::timeout_at(until, drain(response.into_body())).await;
+        if drained == Ok(true) {
+            lease.give_back(&conn.worker, &conn.client);
+        }
     }
-    let mut copy = Request::new(RequestBody::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
+    if !wait.is_zero() {
+        tokio::time::sleep_until(until).await;
+    }
+}
+
+/// Whether the body has ended, and soon.
+async fn drain(mut body: Incoming) -> bool {
+    let mut left = MOST_DRAINED;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return false };
+        let length = frame.data_ref().map_or(0, bytes::Bytes::len);
+        let Some(rest) = left.checked_sub(length) else { return false };
+        left = rest;
+    }
+    true
+}
+
+// === impl Ended ===
+
+impl Ended {
+    fn of(
+        sent: Result<(Response<Incoming>, Lease), SendError>,
+        conn: &Conn,
+        backend: &Backend,
+        endpoint: &Endpoint,
+    ) -> Self {
+        let failed = |error: &dyn std::error::Error| {
+            note_failure(&conn.worker, backend, endpoint, error);
+        };
+        match sent {
+            Ok((response, lease)) => {
+                endpoint.succeeded();
+                let outcome = Outcome::Answered(response.status());
+                Self { outcome, flag: Flag::None, answer: Some((response, lease)), unsent: None }
+            }
+            Err(SendError::Unsent { request }) => {
+                Self::without_answer(Outcome::Unsent, Flag::UpstreamReset, Some(*request))
+            }
+            Err(SendError::OtherVersion { request, .. }) => {
+                let flag = Flag::UpstreamConnectFailure;
+                Self::without_answer(Outcome::Unsent, flag, Some(*request))
+            }
+            Err(SendError::Connect { request, error }) if distrusted(&error) => {
+                Self::without_answer(Outcome::Unsent, Flag::UpstreamTls, Some(*request))
+            }
+            Err(SendError::Connect { request, error }) => {
+                failed(&error);
+                let flag = Flag::UpstreamConnectFailure;
+                Self::without_answer(Outcome::Unsent, flag, Some(*request))
+            }
+            Err(SendError::Lost { error }) => {
+                failed(&error);
+                Self::without_answer(Outcome::Lost, Flag::UpstreamReset, None)
+            }
+        }
+    }
+
+    fn without_answer(outcome: Outcome, flag: Flag, unsent: Option<Request<RequestBody>>) -> Self {
+        Self { outcome, flag, answer: None, unsent }
+    }
 }

@@ -9,6 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::Conn;
+use super::deadline::Deadline;
 use super::record::Record;
 use crate::serve::tcp::Active;
 use crate::telemetry::Flag;
@@ -34,6 +35,16 @@ struct Relayed {
     conn: Rc<Conn>,
     lease: Option<Lease>,
     active: Option<Active>,
+    deadline: Option<Deadline>,
+}
+
+/// Why a body ended before its time: the client's connection is closed, or its stream reset.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    #[error(transparent)]
+    Endpoint(hyper::Error),
+    #[error("the request's time was over before its response was")]
+    TimedOut,
 }
 
 // === impl ResponseBody ===
@@ -50,16 +61,18 @@ impl ResponseBody {
         conn: &Rc<Conn>,
         lease: Lease,
         active: Active,
+        deadline: Option<Deadline>,
         record: Record,
     ) -> Self {
         let conn = Rc::clone(conn);
-        let relayed = Relayed { incoming, conn, lease: Some(lease), active: Some(active) };
+        let (lease, active) = (Some(lease), Some(active));
+        let relayed = Relayed { incoming, conn, lease, active, deadline };
         Self { kind: Kind::Relayed(relayed), record: Some(record) }
     }
 
     fn end(&mut self, cut: Option<Flag>) {
         if let Kind::Relayed(relayed) = &mut self.kind {
-            relayed.active = None;
+            (relayed.active, relayed.deadline) = (None, None);
             if let Some(lease) = relayed.lease.take()
                 && cut.is_none()
             {
@@ -72,25 +85,43 @@ impl ResponseBody {
     }
 }
 
+// === impl Relayed ===
+
+impl Relayed {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // First, for the endpoint may have always something to say.
+        if let Some(deadline) = &mut self.deadline
+            && deadline.poll_expired(cx).is_ready()
+        {
+            return Poll::Ready(Some(Err(BodyError::TimedOut)));
+        }
+        Pin::new(&mut self.incoming).poll_frame(cx).map_err(BodyError::Endpoint)
+    }
+}
+
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         let frame = match &mut this.kind {
             Kind::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 return Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))));
             }
-            Kind::Relayed(relayed) => Pin::new(&mut relayed.incoming).poll_frame(cx),
+            Kind::Relayed(relayed) => relayed.poll_frame(cx),
         };
         match &frame {
             Poll::Ready(None) => this.end(None),
-            Poll::Ready(Some(Err(_))) => this.end(Some(Flag::UpstreamReset)),
+            Poll::Ready(Some(Err(BodyError::Endpoint(_)))) => this.end(Some(Flag::UpstreamReset)),
+            Poll::Ready(Some(Err(BodyError::TimedOut))) => this.end(Some(Flag::TimedOut)),
             Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
         }
         frame

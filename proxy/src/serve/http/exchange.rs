@@ -12,7 +12,7 @@ use nodeway_core::snapshot::{
     Backend, Choice, Frontend, RequestHead, Routed, Rule, WeightedBackend,
 };
 
-use super::attempt::{self, Answer};
+use super::attempt::{self, Answer, Order};
 use super::body::ResponseBody;
 use super::headers::{strip_hop_by_hop, translate, wants_upgrade};
 use super::record::{Detail, Path, Record};
@@ -64,10 +64,11 @@ pub(super) async fn handle(conn: Rc<Conn>, request: Request<Incoming>) -> Respon
     };
     let path = Path { rule: decision.rule, backend: Some(decision.backend), ..path };
     let (request, tunnel, version) = prepare(&conn, decision, request);
-    match attempt::send(&conn, decision.backend, version, request).await {
+    let Decision { backend, rule, .. } = decision;
+    match attempt::send(&conn, Order { start, backend, rule, version }, request).await {
         Ok(answer) => {
             let status = answer.response.status();
-            let record = Record::new(&conn, start, path, status, Flag::None, detail);
+            let record = Record::new(&conn, start, path, status, answer.flag, detail);
             respond(&conn, decision, answer, tunnel, record)
         }
         Err(flag) => {
@@ -78,6 +79,7 @@ pub(super) async fn handle(conn: Rc<Conn>, request: Request<Incoming>) -> Respon
                 Flag::UpstreamReset => {
                     (StatusCode::BAD_GATEWAY, "the endpoint ended the connection\n")
                 }
+                Flag::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "the request took too long\n"),
                 Flag::NoHealthyUpstream => {
                     (StatusCode::SERVICE_UNAVAILABLE, "no endpoint is ready\n")
                 }
@@ -186,7 +188,7 @@ fn respond(
     tunnel: Option<Tunnel>,
     record: Record,
 ) -> Response<ResponseBody> {
-    let Answer { mut response, lease, active } = answer;
+    let Answer { mut response, lease, active, deadline, .. } = answer;
     if let Some(Tunnel { client, connect }) = tunnel
         && upgrade::granted(connect, response.status())
     {
@@ -203,7 +205,7 @@ fn respond(
         Version::Http1 => http::Version::HTTP_11,
         Version::Http2 => http::Version::HTTP_2,
     };
-    response.map(|incoming| ResponseBody::relayed(incoming, conn, lease, active, record))
+    response.map(|incoming| ResponseBody::relayed(incoming, conn, lease, active, deadline, record))
 }
 
 fn request_modifiers<'a>(decision: Decision<'a>) -> impl Iterator<Item = &'a HeaderModifier> {

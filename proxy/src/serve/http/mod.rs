@@ -7,12 +7,14 @@
 
 mod attempt;
 mod body;
+mod deadline;
 mod exchange;
 mod headers;
 mod io;
 mod record;
 mod reply;
 mod secured;
+mod spare;
 mod upgrade;
 mod wellformed;
 

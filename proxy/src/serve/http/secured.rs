@@ -35,14 +35,7 @@ pub(super) fn choice(backend: &Backend, version: Version, request: &Request<Requ
 }
 
 /// Says in version `to` what was said in `from`.
-pub(super) fn say_in(
-    request: &mut Request<RequestBody>,
-    spare: Option<&mut Request<RequestBody>>,
-    from: Version,
-    to: Version,
-) {
-    for request in std::iter::once(request).chain(spare) {
-        request.headers_mut().remove(http::header::CONNECTION);
-        translate(request, from, to);
-    }
+pub(super) fn say_in(request: &mut Request<RequestBody>, from: Version, to: Version) {
+    request.headers_mut().remove(http::header::CONNECTION);
+    translate(request, from, to);
 }

@@ -1,5 +1,6 @@
 //! What becomes of an object and how its faults are told.
 
+mod attempts;
 mod documents;
 mod objects;
 mod routes;

@@ -1,0 +1,198 @@
+//! What a rule's `retry` asks for is done, within its time and no more.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use nodeway_tests::http::{Conn, Response};
+use nodeway_tests::script::{Act, status};
+use nodeway_tests::{Plain, Script, eventually};
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// `web` with these endpoints and one rule; its listener.
+fn web(rule: &str, endpoints: &[SocketAddr]) -> (Plain, SocketAddr) {
+    let mut plain = Plain::new();
+    let service = Plain::service("web", "kubernetes.io/ws");
+    let service = endpoints.iter().fold(service, |service, at| service.to(*at));
+    plain.manifests.service(&service);
+    plain.manifests.route(
+        "web",
+        "web",
+        &format!("- {rule}\n  backendRefs: [{{name: web, port: 80}}]"),
+    );
+    let web = plain.listen("web");
+    plain.start();
+    (plain, web)
+}
+
+fn get(web: SocketAddr) -> Response {
+    get_over(&mut Plain::connect(web))
+}
+
+fn get_over(conn: &mut Conn) -> Response {
+    conn.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n").unwrap();
+    conn.response().unwrap()
+}
+
+fn post(conn: &mut Conn, body: &str) -> Response {
+    let length = body.len();
+    let head = format!("POST / HTTP/1.1\r\nHost: web\r\nContent-Length: {length}\r\n\r\n");
+    conn.send(head + body).unwrap();
+    conn.response().unwrap()
+}
+
+fn counted(plain: &mut Plain, metric: &str, labels: &[(&str, &str)]) -> u64 {
+    plain.node().metrics().sum(metric, labels) as u64
+}
+
+#[test]
+fn a_listed_status_is_tried_again_up_to_the_attempts() {
+    let at = Plain::backend();
+    let script = Script::statuses(at, &[503, 503, 200, 503, 503, 503, 503, 500, 200]);
+    let (mut plain, web) = web("retry: {codes: [503], attempts: 2, backoff: 20ms}", &[at]);
+    let mut conn = Plain::connect(web);
+    assert_eq!((get_over(&mut conn).status, script.asked().len()), (200, 3));
+    assert_eq!(counted(&mut plain, "nodeway_retries_total", &[]), 2);
+    // The last response is the client's, as it is.
+    let response = get_over(&mut conn);
+    assert_eq!((response.status, response.text(), script.asked().len()), (503, "body\n".into(), 6));
+    assert_eq!(counted(&mut plain, "nodeway_requests_total", &[("response_flags", "URX")]), 1);
+    let waits: Vec<Duration> = script.asked().windows(2).map(|two| two[1].at - two[0].at).collect();
+    assert!(
+        waits[0] >= Duration::from_millis(20) && waits[1] >= Duration::from_millis(40),
+        "{waits:?}"
+    );
+    // Others are the endpoint's answer.
+    assert_eq!((get_over(&mut conn).status, script.asked().len()), (500, 8));
+    // Answers that nobody wanted were read to their end: one connection did for all of it.
+    assert_eq!(script.connections(), 1);
+}
+
+#[test]
+fn a_body_is_sent_again_whole() {
+    let at = Plain::backend();
+    let script = Script::statuses(at, &[503, 503, 200]);
+    let (_plain, web) = web("retry: {codes: [503], backoff: 1ms}", &[at]);
+    let body = "0123456789".repeat(6_000);
+    assert_eq!(post(&mut Plain::connect(web), &body).status, 200);
+    let bodies: Vec<bool> = script.asked().iter().map(|a| a.body == body.as_bytes()).collect();
+    assert_eq!(bodies, [true; 3], "each attempt had the whole body");
+}
+
+#[test]
+fn a_chunked_body_is_sent_again_whole_over_either_version() {
+    let at = Plain::backend();
+    let script = Script::start(at, |nth, _| Act::Say(status(if nth % 2 == 0 { 503 } else { 200 })));
+    let (plain, web) = web("retry: {codes: [503], attempts: 1, backoff: 1ms}", &[at]);
+    let url = format!("http://{web}/");
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        let upload = format!(
+            "head -c 50000 /dev/zero | curl -sS -o /dev/null -w '%{{http_code}}' {version} -T - {url}"
+        );
+        assert_eq!(plain.place().ok("sh", &["-c", &upload]), "200", "{version}");
+    }
+    let lengths: Vec<usize> = script.asked().iter().map(|asked| asked.body.len()).collect();
+    assert_eq!(lengths, [50_000; 4]);
+}
+
+#[test]
+fn a_body_that_is_too_large_to_keep_is_sent_once() {
+    let at = Plain::backend();
+    let script = Script::statuses(at, &[503, 200]);
+    let (plain, web) = web("retry: {codes: [503], backoff: 1ms}", &[at]);
+    assert_eq!(post(&mut Plain::connect(web), &"x".repeat(70_000)).status, 503);
+    assert_eq!(script.asked().len(), 1);
+    let script = format!(
+        "head -c 70000 /dev/zero | curl -sS -o /dev/null -w '%{{http_code}}' -H 'x-late: 503' -T - http://{web}/"
+    );
+    assert_eq!(
+        plain.place().ok("sh", &["-c", &script]),
+        "200",
+        "nothing is wrong with a large body"
+    );
+}
+
+#[test]
+fn the_time_of_an_attempt_is_tried_again_and_ends_in_504() {
+    let at = Plain::backend();
+    let script = Script::start(at, |nth, _| match nth {
+        0 | 1 => Act::SayAndHang(String::new()),
+        2 => Act::Say(status(200)),
+        _ => Act::SayAndHang(String::new()),
+    });
+    let rule = "retry: {attempts: 2, backoff: 10ms}\n  timeouts: {backendRequest: 200ms}";
+    let (mut plain, web) = web(rule, &[at]);
+    assert_eq!((get(web).status, script.asked().len()), (200, 3));
+    let start = Instant::now();
+    assert_eq!((get(web).status, script.asked().len()), (504, 6));
+    assert!((Duration::from_millis(600)..SOON).contains(&start.elapsed()), "{:?}", start.elapsed());
+    eventually(SOON, "no endpoint is kept waiting", || script.left() == 5);
+    assert_eq!(counted(&mut plain, "nodeway_requests_total", &[("response_flags", "UT")]), 1);
+}
+
+#[test]
+fn retries_end_with_the_request_s_time() {
+    let at = Plain::backend();
+    let script = Script::statuses(at, &[500]);
+    let rule = "retry: {codes: [500], attempts: 100, backoff: 50ms}\n  timeouts: {request: 400ms}";
+    let (_plain, web) = web(rule, &[at]);
+    let start = Instant::now();
+    assert_eq!(get(web).status, 504);
+    assert!(start.elapsed() <= Duration::from_millis(400) + SOON / 2, "{:?}", start.elapsed());
+    let asked = script.asked().len();
+    assert!((2..=5).contains(&asked), "{asked} times");
+}
+
+#[test]
+fn an_endpoint_that_refuses_is_followed_by_another() {
+    let (good, refusing) = (Plain::backend(), Plain::backend());
+    let script = Script::statuses(good, &[200]);
+    let (_plain, web) = web("retry: {attempts: 1}", &[good, refusing]);
+    for _ in 0..20 {
+        assert_eq!(get(web).status, 200);
+    }
+    assert_eq!(script.asked().len(), 20);
+}
+
+#[test]
+fn what_broke_off_is_sent_again_only_where_that_does_no_harm() {
+    let at = Plain::backend();
+    let script = Script::start(at, |nth, _| match nth {
+        0 | 2 => Act::HangUp,
+        _ => Act::Say(status(200)),
+    });
+    let (_plain, web) = web("retry: {attempts: 1, backoff: 1ms}", &[at]);
+    assert_eq!((get(web).status, script.asked().len()), (200, 2));
+    assert_eq!(post(&mut Plain::connect(web), "an order").status, 502);
+    assert_eq!(script.asked().len(), 3, "an order was placed twice");
+}
+
+#[test]
+fn no_attempts_are_no_retries() {
+    let at = Plain::backend();
+    let script = Script::statuses(at, &[503]);
+    let (mut plain, web) = web("retry: {codes: [503], attempts: 0}", &[at]);
+    assert_eq!((get(web).status, script.asked().len()), (503, 1));
+    assert_eq!(counted(&mut plain, "nodeway_retries_total", &[]), 0);
+}
+
+#[test]
+fn a_client_that_leaves_leaves_nothing_behind() {
+    let at = Plain::backend();
+    let script = Script::start(at, |nth, _| match nth {
+        0 => Act::SayAndHang(String::new()),
+        _ => Act::Say(status(503)),
+    });
+    let rule = "retry: {codes: [503], attempts: 9, backoff: 60s}\n  timeouts: {request: 600s, backendRequest: 1s}";
+    let (mut plain, web) = web(rule, &[at]);
+    // During an attempt, then during the wait after one.
+    for (asked, left) in [(1, 1), (2, 1)] {
+        let mut conn = Plain::connect(web);
+        conn.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n").unwrap();
+        eventually(SOON, "it is asked", || script.asked().len() == asked);
+        drop(conn);
+        eventually(SOON, "the endpoint is let go", || script.left() == left);
+    }
+    let open = "nodeway_downstream_connections_active";
+    eventually(SOON, "the clients are forgotten", || counted(&mut plain, open, &[]) == 0);
+}
