@@ -7,6 +7,7 @@
 )]
 
 mod attacks;
+mod backend_tls;
 mod bad_input;
 mod bodies;
 mod capabilities;

@@ -35,6 +35,7 @@ pub mod process;
 pub mod script;
 pub mod skip;
 pub mod strict;
+pub mod tls;
 pub mod wait;
 pub mod world;
 

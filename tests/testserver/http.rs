@@ -18,7 +18,7 @@ use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use nodeway_tests::pattern::{Checksum, Pattern};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::told::{self, Answer as Instead, Told};
@@ -33,12 +33,21 @@ type Answer = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(stream: TcpStream, from: SocketAddr, me: Arc<Identity>) {
+    let http2 = speaks_http2(&stream).await;
+    serve_on(stream, http2, from, me).await;
+}
+
+/// Serves one connection, of which it is known what is spoken.
+pub(crate) async fn serve_on<S>(stream: S, http2: bool, from: SocketAddr, me: Arc<Identity>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(move |request| {
         let me = Arc::clone(&me);
         async move { answer(request, from, &me).await }
     });
     // A connection that ends badly is its client's story.
-    if speaks_http2(&stream).await {
+    if http2 {
         let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         server.serve_connection(TokioIo::new(stream), service).await.ok();
     } else {
@@ -105,7 +114,8 @@ async fn answer(
         }
     };
     let headers = response.headers_mut();
-    for (name, value) in [("x-pod", &me.name), ("x-version", &me.version)] {
+    let tls = me.tls.as_ref().map(|tls| ("x-tls", tls));
+    for (name, value) in [("x-pod", &me.name), ("x-version", &me.version)].into_iter().chain(tls) {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(name, value);
         }

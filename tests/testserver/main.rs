@@ -1,7 +1,8 @@
 //! What runs inside test pods: servers that say who they are and what reached them, and the few
 //! clients that no tool of the machine is.
 //!
-//! `http`, `banner`, `tcp-echo`: servers, each with `--listen ADDR` (repeatable), `--name`, `--version`.
+//! `http`, `banner`, `tcp-echo`: servers, each with `--listen ADDR` (repeatable), `--name`, `--version`;
+//! `http` and `tcp-echo` over TLS with `--tls FILE` (certificate and key), `--alpn h2,http/1.1`.
 //! `generate N`, `checksum`: the test pattern to standard output; a checksum of standard input.
 //! `hold N ADDR`: N connections with one request each, then kept open.
 //! `load h1|h2|new N ADDR`: N clients that ask without a pause.
@@ -14,21 +15,27 @@ mod http;
 mod load;
 mod probe;
 mod tcp;
+mod tls;
 mod told;
 mod tools;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::tls::Tls;
+
 /// Who answers.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) version: String,
+    /// What there is to say of the connection's TLS.
+    pub(crate) tls: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -57,21 +64,30 @@ fn run() -> anyhow::Result<()> {
         _ => {}
     }
     let (mut identity, mut listen) = (Identity::default(), Vec::<SocketAddr>::new());
+    let (mut tls, mut alpn) = (None, String::new());
     while let Some(flag) = args.next() {
         let value = args.next().with_context(|| format!("{flag} needs a value"))?;
         match flag.as_str() {
             "--name" => identity.name = value,
             "--version" => identity.version = value,
+            "--tls" => tls = Some(PathBuf::from(value)),
+            "--alpn" => alpn = value,
             "--listen" => listen.push(value.parse().with_context(|| value.clone())?),
             _ => bail!("unknown flag {flag}"),
         }
     }
+    let tls = tls.map(|file| Tls::new(&file, &alpn)).transpose()?;
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(&mode, Arc::new(identity), listen))
+    runtime.block_on(serve(&mode, Arc::new(identity), listen, tls))
 }
 
-async fn serve(mode: &str, me: Arc<Identity>, at: Vec<SocketAddr>) -> anyhow::Result<()> {
+async fn serve(
+    mode: &str,
+    me: Arc<Identity>,
+    at: Vec<SocketAddr>,
+    tls: Option<Tls>,
+) -> anyhow::Result<()> {
     for address in at {
         let listener = TcpListener::bind(address).await.with_context(|| address.to_string())?;
         let serve_one: fn(TcpStream, SocketAddr, Arc<Identity>) = match mode {
@@ -80,18 +96,36 @@ async fn serve(mode: &str, me: Arc<Identity>, at: Vec<SocketAddr>) -> anyhow::Re
             "tcp-echo" => |stream, _, _| drop(tokio::spawn(tcp::echo(stream))),
             _ => bail!("unknown mode {mode}"),
         };
-        let me = Arc::clone(&me);
+        let echo = mode == "tcp-echo";
+        let (me, tls) = (Arc::clone(&me), tls.clone());
         tokio::spawn(async move {
             loop {
                 // Out of descriptors is the only error here, and it passes.
                 let Ok((stream, from)) = listener.accept().await else { continue };
                 stream.set_nodelay(true).ok();
-                serve_one(stream, from, Arc::clone(&me));
+                match tls.clone() {
+                    None => serve_one(stream, from, Arc::clone(&me)),
+                    Some(tls) => {
+                        tokio::spawn(serve_tls(tls, stream, from, Arc::clone(&me), echo));
+                    }
+                }
             }
         });
     }
     println!("listening");
     std::future::pending().await
+}
+
+async fn serve_tls(tls: Tls, stream: TcpStream, from: SocketAddr, me: Arc<Identity>, echo: bool) {
+    match tls.accept(stream).await {
+        Err(error) => println!("no TLS: {error}"),
+        Ok((stream, _)) if echo => tcp::echo(stream).await,
+        Ok((stream, said)) => {
+            let http2 = said.contains(" h2 ");
+            let me = Arc::new(Identity { tls: Some(said), ..(*me).clone() });
+            http::serve_on(stream, http2, from, me).await;
+        }
+    }
 }
 
 /// A thousand held connections do not fit into the usual soft limit.

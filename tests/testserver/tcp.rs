@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
 use crate::Identity;
@@ -24,8 +24,8 @@ pub(crate) async fn banner(stream: TcpStream, me: Arc<Identity>) {
 }
 
 /// Gives every byte back.
-pub(crate) async fn echo(stream: TcpStream) {
-    let (mut read, mut write) = stream.into_split();
+pub(crate) async fn echo(stream: impl AsyncRead + AsyncWrite) {
+    let (mut read, mut write) = tokio::io::split(stream);
     tokio::io::copy(&mut read, &mut write).await.ok();
     write.shutdown().await.ok();
 }

@@ -48,6 +48,10 @@ pub async fn connection(
     };
     let first = match frontend.protocol {
         AppProtocol::Tcp | AppProtocol::Tls => First::opaque(),
+        // Over TLS it is the client who speaks first, to us and to endpoints.
+        AppProtocol::Detect if frontend.backend.tls().is_some() => {
+            first::client(&worker, &client, &mut stream).await
+        }
         AppProtocol::Detect => {
             first::either(&worker, &client, &frontend.backend, target.caller, &mut stream).await
         }

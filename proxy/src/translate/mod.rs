@@ -5,6 +5,7 @@
 //! backend or one filter only is left out or marked invalid there, and the rest is taken.
 
 mod attempts;
+mod config_map;
 mod duration;
 mod endpoint_slice;
 mod fault;
@@ -21,11 +22,12 @@ mod route;
 mod service;
 #[cfg(test)]
 mod tests;
+mod tls_policy;
 
 use gateway_api::experimental::grpcroutes::GrpcRoute;
 use gateway_api::experimental::httproutes::HttpRoute;
 use gateway_api::experimental::referencegrants::ReferenceGrant;
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use nodeway_core::model::{Kind, Object, ObjectName, RefusedRoute};
 use serde::Deserializer;
@@ -95,6 +97,8 @@ pub fn recognise(document: &Value) -> Recognised {
         "GRPCRoute" => (Kind::GrpcRoute, "gateway.networking.k8s.io/v1"),
         "Node" => (Kind::Node, "v1"),
         "ReferenceGrant" => (Kind::ReferenceGrant, "gateway.networking.k8s.io/v1"),
+        "BackendTLSPolicy" => (Kind::BackendTlsPolicy, "gateway.networking.k8s.io/v1"),
+        "ConfigMap" => (Kind::ConfigMap, "v1"),
         other => return Recognised::Foreign(other.to_owned()),
     };
     let group = |version: &str| match version.rsplit_once('/') {
@@ -110,7 +114,8 @@ pub fn recognise(document: &Value) -> Recognised {
     // The served versions of these have one schema.
     let served = version == expected
         || (matches!(kind, Kind::HttpRoute | Kind::ReferenceGrant)
-            && version == "gateway.networking.k8s.io/v1beta1");
+            && version == "gateway.networking.k8s.io/v1beta1")
+        || (kind == Kind::BackendTlsPolicy && version == "gateway.networking.k8s.io/v1alpha3");
     if !served {
         return unclear("apiVersion", format!("{version}: a {kind_name} is of {expected}"));
     }
@@ -149,6 +154,10 @@ pub fn translate<'de>(
         Kind::ReferenceGrant => {
             parsed::<ReferenceGrant>(document, |o| reference_grant::reference_grant(identity, &o))
         }
+        Kind::BackendTlsPolicy => {
+            parsed::<tls_policy::Document>(document, |o| tls_policy::tls_policy(identity, o))
+        }
+        Kind::ConfigMap => parsed::<ConfigMap>(document, |o| config_map::config_map(identity, &o)),
     }
 }
 

@@ -93,6 +93,7 @@ fn change(server: &ApiServer, random: &mut fastrand::Rng) {
         Kind::HttpRoute => route("HTTPRoute", &name, &ip),
         Kind::GrpcRoute => route("GRPCRoute", &name, &ip),
         Kind::ReferenceGrant => grant(&name),
+        Kind::BackendTlsPolicy | Kind::ConfigMap => unreachable!("not among {KINDS:?}"),
     };
     // In the mesh or not: all kinds have something to change.
     object["metadata"]["labels"]["nodeway.dev/mesh"] =

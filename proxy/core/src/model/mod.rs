@@ -45,6 +45,10 @@ pub enum Object {
     Node(Node),
     /// A ReferenceGrant.
     ReferenceGrant(ReferenceGrant),
+    /// A BackendTLSPolicy.
+    TlsPolicy(TlsPolicy),
+    /// A ConfigMap.
+    CaBundle(CaBundle),
 }
 
 /// The kinds of [`Object`].
@@ -66,6 +70,10 @@ pub enum Kind {
     Node,
     /// See [`ReferenceGrant`].
     ReferenceGrant,
+    /// See [`TlsPolicy`].
+    BackendTlsPolicy,
+    /// See [`CaBundle`].
+    ConfigMap,
 }
 
 /// What a source says: the verbs of the control flow.
@@ -90,6 +98,8 @@ impl Object {
             Self::Route(o) => (o.kind, &o.name),
             Self::Node(o) => (Kind::Node, &o.name),
             Self::ReferenceGrant(o) => (Kind::ReferenceGrant, &o.name),
+            Self::TlsPolicy(o) => (Kind::BackendTlsPolicy, &o.name),
+            Self::CaBundle(o) => (Kind::ConfigMap, &o.name),
         }
     }
 }
@@ -105,6 +115,8 @@ impl std::fmt::Display for Kind {
             Self::GrpcRoute => "GRPCRoute",
             Self::Node => "Node",
             Self::ReferenceGrant => "ReferenceGrant",
+            Self::BackendTlsPolicy => "BackendTLSPolicy",
+            Self::ConfigMap => "ConfigMap",
         })
     }
 }

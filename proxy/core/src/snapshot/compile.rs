@@ -12,6 +12,7 @@ use foldhash::fast::RandomState;
 
 use super::claims::{Claim, Claims, Place};
 use super::frontend::Routes;
+use super::policies::CompiledPolicies;
 use super::registry::Registry;
 use super::routes::{CompiledRoute, Services};
 use super::services::CompiledService;
@@ -38,6 +39,7 @@ pub struct Compiler {
     fresh: bool,
     /// Where this node is.
     here: serving::Place,
+    tls: CompiledPolicies,
     services: Services,
     routes: BTreeMap<RouteKey, CompiledRoute>,
     /// The routes that name a Service, as parent or backend.
@@ -74,6 +76,8 @@ struct Touched {
     places: BTreeSet<Place>,
     /// Services whose claims have to be judged again.
     claimants: BTreeSet<ObjectName>,
+    /// BackendTLSPolicies that have to be judged again.
+    policies: BTreeSet<ObjectName>,
     problems: bool,
     statuses: bool,
 }
@@ -89,6 +93,7 @@ impl Compiler {
             registry: Registry::default(),
             fresh: true,
             here,
+            tls: CompiledPolicies::default(),
             services: Services::default(),
             routes: BTreeMap::new(),
             named_by: BTreeMap::new(),
@@ -110,7 +115,10 @@ impl Compiler {
         }
         let mut touched = Touched::default();
         self.locate(store, &mut dirty);
+        touched.policies = std::mem::take(&mut dirty.policies);
+        self.tls.compile(&store.tls, &mut self.registry, &touched.policies);
         self.compile_services(store, &mut dirty, &mut touched);
+        self.judge_policies(store, &mut touched);
         self.grants(&mut dirty);
         self.compile_routes(store, &dirty, &mut touched);
         self.frontends(store, &touched);
@@ -148,12 +156,14 @@ impl Compiler {
             let now = store.service(&name).map(|service| {
                 CompiledService::new(
                     store,
+                    &self.tls,
                     &mut self.registry,
                     &self.here,
                     service,
                     before.as_ref(),
                 )
             });
+            touched.policies.extend(store.tls.of(&name).cloned());
             let same = match (&before, &now) {
                 (Some(before), Some(now)) => before.is_like(now),
                 (None, None) => true,
@@ -319,6 +329,17 @@ impl Compiler {
             self.problems.keys().filter(|(kind, _)| *kind == Kind::Service).map(|(_, s)| s.clone()),
         );
         moved
+    }
+
+    /// What the status of policies says.
+    fn judge_policies(&mut self, store: &Store, touched: &mut Touched) {
+        for name in std::mem::take(&mut touched.policies) {
+            let status = store.tls.status(&name, |service| store.service(service));
+            let problems = status.as_ref().map(|status| status.problems(&name));
+            let object = (Kind::BackendTlsPolicy, name.clone());
+            touched.problems |= self.tell(object, problems.unwrap_or_default());
+            touched.statuses |= self.snapshot.set_policy(name, status);
+        }
     }
 
     /// Tells the Services that claim what others have.

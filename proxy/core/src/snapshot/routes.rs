@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use super::policies::taken;
 use super::registry::Registry;
 use super::services::CompiledService;
 use super::status::{NotAccepted, ParentStatus, RouteStatus};
@@ -135,7 +136,7 @@ impl Compilation<'_> {
     fn parent(&mut self, parent: &ParentRef, ports: &mut Vec<PortKey>) -> Verdict<NotAccepted> {
         let found = match self.store.service(&parent.service) {
             None => Err(format!("Service {} does not exist", parent.service)),
-            Some(service) => attached(service, parent),
+            Some(service) => attached(self.store, service, parent),
         };
         found
             .map(|numbers| {
@@ -230,7 +231,7 @@ impl Compilation<'_> {
 }
 
 /// The ports of `service` that a route with this parent attaches to, or why to none.
-fn attached(service: &Service, parent: &ParentRef) -> Result<Vec<u16>, String> {
+fn attached(store: &Store, service: &Service, parent: &ParentRef) -> Result<Vec<u16>, String> {
     let name = &service.name;
     match service.kind {
         ServiceKind::ClusterIp => {}
@@ -247,7 +248,9 @@ fn attached(service: &Service, parent: &ParentRef) -> Result<Vec<u16>, String> {
         let section = parent.section.as_ref().map(|s| format!(" named {s:?}")).unwrap_or_default();
         return Err(format!("Service {name} has no TCP port{port}{section}"));
     }
-    let http = |p: &&ServicePort| !matches!(p.protocol, AppProtocol::Tcp | AppProtocol::Tls);
+    let tls = |p: &ServicePort| store.tls.obeyed(name, &p.name).is_some();
+    let taken = |p: &ServicePort| taken(p.protocol, tls(p));
+    let http = |p: &&ServicePort| !matches!(taken(p), AppProtocol::Tcp | AppProtocol::Tls);
     let numbers: Vec<u16> = ports.iter().copied().filter(http).map(|p| p.port).collect();
     if numbers.is_empty() {
         let numbers: Vec<String> = ports.iter().map(|p| p.port.to_string()).collect();

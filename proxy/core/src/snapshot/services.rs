@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Frontend;
+use super::policies::{CompiledPolicies, taken};
 use super::registry::Registry;
 use super::serving::{Candidates, Place};
 use super::store::Store;
-use crate::balance::{Backend, Endpoint, Lasting};
+use crate::balance::{Backend, BackendTls, Endpoint, Lasting};
 use crate::model::{AppProtocol, ObjectName, Service, ServicePort};
 
 /// A Service, compiled.
@@ -39,6 +40,7 @@ impl CompiledService {
     /// Compiles `service`; what has not changed since `before` is the same `Arc`.
     pub(super) fn new(
         store: &Store,
+        tls: &CompiledPolicies,
         registry: &mut Registry,
         place: &Place,
         service: &Service,
@@ -46,7 +48,8 @@ impl CompiledService {
     ) -> Self {
         let port = |port: &ServicePort| {
             let before = before.and_then(|before| before.port(port.port));
-            CompiledPort::new(store, registry, place, service, port, before)
+            let tls = tls.of(&store.tls, &service.name, &port.name);
+            CompiledPort::new(store, tls, registry, place, service, port, before)
         };
         let ports = service.ports.iter().map(port).collect();
         let cluster = service.cluster_ips.iter().map(|ip| (false, ip.to_canonical()));
@@ -88,6 +91,7 @@ impl CompiledService {
 impl CompiledPort {
     fn new(
         store: &Store,
+        tls: Option<Arc<BackendTls>>,
         registry: &mut Registry,
         place: &Place,
         service: &Service,
@@ -96,8 +100,9 @@ impl CompiledPort {
     ) -> Self {
         let candidates = Candidates::collect(store, registry, &service.name, port);
         let key = (service.name.clone(), port.port);
+        let protocol = taken(port.protocol, tls.is_some());
         let mut backend = |endpoints, before: Option<&Arc<Backend>>| {
-            backend(registry, &key, port.protocol, service.affinity, endpoints, before)
+            backend(registry, &key, protocol, service.affinity, endpoints, tls.as_ref(), before)
         };
         let cluster = candidates.cluster(place);
         let before_external = before.and_then(|before| before.external.as_ref());
@@ -126,19 +131,23 @@ fn backend(
     protocol: AppProtocol,
     affinity: Option<Duration>,
     endpoints: Box<[Arc<Endpoint>]>,
+    tls: Option<&Arc<BackendTls>>,
     before: Option<&Arc<Backend>>,
 ) -> Arc<Backend> {
     let Some(before) = before else {
         let lasting = Lasting::new(registry.next_id());
-        return Arc::new(Backend::new(lasting, key.clone(), protocol, affinity, endpoints));
+        let made = Backend::new(lasting, key.clone(), protocol, affinity, endpoints);
+        return Arc::new(made.with_tls(tls.cloned()));
     };
     let same = before.protocol == protocol
         && before.affinity() == affinity
+        && before.tls().map(|tls| tls.id) == tls.map(|tls| tls.id)
         && before.endpoints().len() == endpoints.len()
         && before.endpoints().iter().zip(&endpoints).all(|(a, b)| Arc::ptr_eq(a, b));
     if same {
         return Arc::clone(before);
     }
     let lasting = Arc::clone(before.lasting());
-    Arc::new(Backend::new(lasting, key.clone(), protocol, affinity, endpoints))
+    let made = Backend::new(lasting, key.clone(), protocol, affinity, endpoints);
+    Arc::new(made.with_tls(tls.cloned()))
 }

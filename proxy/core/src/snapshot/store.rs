@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::RouteKey;
+use super::policies::Policies;
 use crate::model::{
     Change, EndpointSlice, Kind, Namespace, Node, Object, ObjectName, Pod, ReferenceGrant,
     RefusedRoute, Route, Service,
@@ -28,6 +29,7 @@ pub struct Store {
     refused: BTreeMap<RouteKey, RefusedRoute>,
     nodes: BTreeMap<Arc<str>, Node>,
     grants: BTreeMap<ObjectName, ReferenceGrant>,
+    pub(super) tls: Policies,
     dirty: Dirty,
 }
 
@@ -39,6 +41,8 @@ pub(super) struct Dirty {
     pub(super) routes: BTreeSet<RouteKey>,
     /// Namespaces whose grants have changed.
     pub(super) grants: BTreeSet<Arc<str>>,
+    /// BackendTLSPolicies that have changed, or whose bundles have.
+    pub(super) policies: BTreeSet<ObjectName>,
     /// Pods or Namespaces.
     pub(super) pods: bool,
     /// Nodes.
@@ -85,6 +89,8 @@ impl Store {
                 let namespace = Arc::clone(&o.name.namespace);
                 note(put(&mut self.grants, o.name.clone(), o), &mut dirty.grants, namespace)
             }
+            Change::Apply(Object::TlsPolicy(o)) => self.tls.put(o, dirty),
+            Change::Apply(Object::CaBundle(o)) => self.tls.put_bundle(o, dirty),
             Change::Delete(kind, name) => self.delete(kind, name),
         }
     }
@@ -102,6 +108,8 @@ impl Store {
                 dirty.pods |= gone;
                 gone
             }
+            Kind::BackendTlsPolicy => self.tls.remove(&name, dirty),
+            Kind::ConfigMap => self.tls.remove_bundle(&name, dirty),
             Kind::Service => note(self.services.remove(&name).is_some(), &mut dirty.services, name),
             Kind::EndpointSlice => self.remove_slice(&name),
             Kind::HttpRoute | Kind::GrpcRoute => {
@@ -167,6 +175,7 @@ impl Store {
                 .cloned()
                 .collect(),
             grants: BTreeSet::new(),
+            policies: self.tls.names().chain(&dirty.policies).cloned().collect(),
             pods: true,
             nodes: self.nodes.keys().chain(&dirty.nodes).cloned().collect(),
         }

@@ -1,10 +1,11 @@
 //! The compiled whole: immutable, shared, looked up by address or by name.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::shards::Shards;
-use super::{Frontend, Problem, RouteKey, RouteStatus};
+use super::{Frontend, PolicyStatus, Problem, RouteKey, RouteStatus};
 use crate::model::{ObjectName, Pod};
 
 /// Everything the data plane needs to know at one moment. No request sees two.
@@ -17,6 +18,7 @@ pub struct Snapshot {
     pub(super) pods: Arc<[Arc<Pod>]>,
     pub(super) problems: Arc<[Problem]>,
     pub(super) statuses: Shards<RouteKey, Arc<RouteStatus>>,
+    pub(super) policies: Arc<BTreeMap<ObjectName, Arc<PolicyStatus>>>,
 }
 
 // === impl Snapshot ===
@@ -65,9 +67,28 @@ impl Snapshot {
         self.statuses.get(route)
     }
 
+    /// What the status of this BackendTLSPolicy should say. What has not changed since the last snapshot is
+    /// the same `Arc`.
+    pub fn policy_status(&self, policy: &ObjectName) -> Option<&Arc<PolicyStatus>> {
+        self.policies.get(policy)
+    }
+
     /// What is wrong with the objects taken together, by kind and name.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// Whether it is another than before.
+    pub(super) fn set_policy(&mut self, policy: ObjectName, status: Option<PolicyStatus>) -> bool {
+        if self.policies.get(&policy).map(|known| &**known) == status.as_ref() {
+            return false;
+        }
+        let policies = Arc::make_mut(&mut self.policies);
+        match status {
+            None => policies.remove(&policy),
+            Some(status) => policies.insert(policy, Arc::new(status)),
+        };
+        true
     }
 
     /// Whether it is another than before.

@@ -1,6 +1,7 @@
 //! Connections that are relayed as they are.
 
 mod relay;
+mod secured;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -41,24 +42,19 @@ pub(super) async fn serve(
     relayed: Relayed,
 ) {
     let Relayed { stream, said, opened, caller } = relayed;
-    let opened = match opened {
-        Some(opened) => Ok(opened),
-        None => open(worker, client, &frontend.backend, caller).await,
+    let backend = &frontend.backend;
+    let ended = match secured::policy(backend, &said) {
+        Some(tls) => secured::relay(worker, client, (backend, tls), caller, (stream, &said)).await,
+        None => in_the_clear(worker, client, backend, caller, opened, (stream, &said)).await,
     };
-    let (flag, sent, received) = match opened {
-        Ok(Opened { endpoint, stream: upstream }) => {
-            let _active = Active::begin(endpoint);
-            let Ended { sent, received, error } = relay(&stream, &upstream, &said).await;
+    let (flag, sent, received) = match ended {
+        Ok(Ended { sent, received, error }) => {
             if let Some(error) = &error {
                 tracing::debug!(%error, service = %frontend.service, "a relayed connection broke");
             }
             (Flag::None, sent, received)
         }
-        Err(flag) => {
-            // As an endpoint that refuses would: the client learns at once that nobody serves it.
-            reset_on_close(&stream);
-            (flag, 0, 0)
-        }
+        Err(flag) => (flag, 0, 0),
     };
     let key = TcpKey { frontend: frontend.id, client: client.id.0, flag };
     worker.metrics.tcp(generation, key, (sent, received), || TcpLabels {
@@ -70,6 +66,25 @@ pub(super) async fn serve(
         tracing::info!(target: "access", service = %frontend.service, port = frontend.port,
             workload = %client.workload, sent, received, flags = flag.as_str(), "tcp");
     }
+}
+
+/// Relays octets as they are.
+async fn in_the_clear(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    backend: &Backend,
+    caller: Caller,
+    opened: Option<Opened>,
+    (stream, said): (TcpStream, &[u8]),
+) -> Result<Ended, Flag> {
+    let opened = match opened {
+        Some(opened) => Ok(opened),
+        None => open(worker, client, backend, caller).await,
+    };
+    // As an endpoint that refuses would: the client learns at once that nobody serves it.
+    let Opened { endpoint, stream: upstream } = opened.inspect_err(|_| reset_on_close(&stream))?;
+    let _active = Active::begin(endpoint);
+    Ok(relay(&stream, &upstream, said).await)
 }
 
 /// Connects to an endpoint of `backend`, to another one if the first fails.

@@ -49,6 +49,8 @@ impl Resource {
             Kind::EndpointSlice => ("discovery.k8s.io", &["v1"], "endpointslices"),
             Kind::HttpRoute => (GATEWAY, &["v1", "v1beta1"], "httproutes"),
             Kind::GrpcRoute => (GATEWAY, &["v1"], "grpcroutes"),
+            Kind::BackendTlsPolicy => (GATEWAY, &["v1", "v1alpha3"], "backendtlspolicies"),
+            Kind::ConfigMap => ("", &["v1"], "configmaps"),
             Kind::ReferenceGrant => (GATEWAY, &["v1", "v1beta1"], "referencegrants"),
             Kind::Pod => ("", &["v1"], "pods"),
             Kind::Node => ("", &["v1"], "nodes"),

@@ -4,6 +4,7 @@ mod attempts;
 mod documents;
 mod objects;
 mod routes;
+mod tls_policies;
 
 use super::*;
 

@@ -158,7 +158,8 @@ fn any_change() -> impl Strategy<Value = Change> {
         };
         Change::Delete(kind, name)
     });
-    prop_oneof![3 => services, 4 => slices, 3 => routes, 1 => refused, 1 => grants, 1 => nodes, 3 => deleted]
+    let policies = policies::any_policy_change();
+    prop_oneof![3 => services, 4 => slices, 3 => policies, 3 => routes, 1 => refused, 1 => grants, 1 => nodes, 3 => deleted]
 }
 
 /// All that anybody can tell of a snapshot.
@@ -166,7 +167,9 @@ fn told(snapshot: &Snapshot) -> BTreeMap<String, String> {
     let headers = HeaderMap::new();
     let backend = |backend: &Backend| {
         let endpoints: Vec<_> = backend.endpoints().iter().map(|e| e.address).collect();
-        format!("{} {} {:?} {endpoints:?}", backend.service, backend.port, backend.affinity())
+        let tls = backend.tls().map(|tls| (&tls.policy, &tls.terms));
+        let (service, port, affinity) = (&backend.service, backend.port, backend.affinity());
+        format!("{service} {port} {affinity:?} {tls:?} {endpoints:?}")
     };
     let goes_to = |frontend: &Frontend, client| {
         let head = RequestHead {
@@ -204,6 +207,7 @@ fn told(snapshot: &Snapshot) -> BTreeMap<String, String> {
     for (route, status) in snapshot.route_statuses() {
         all.insert(format!("{route:?}"), format!("{status:?}"));
     }
+    all.insert("policies".to_owned(), format!("{:?}", snapshot.policies));
     all.insert("problems".to_owned(), format!("{:?}", snapshot.problems()));
     all
 }

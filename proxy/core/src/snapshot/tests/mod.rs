@@ -1,6 +1,7 @@
 //! What objects become.
 
 mod incremental;
+mod policies;
 mod semantics;
 mod verdicts;
 
