@@ -11,7 +11,8 @@
 //! **Connection**: [`listen`] accepts in a pod's namespace, [`serve`] detects, routes and relays,
 //! [`upstream`] holds the connections to endpoints, made in the pod's namespace too.
 //!
-//! Leaves, used by many: [`runtime`] (worker threads, time), [`telemetry`] (metrics), [`errors`]. [`admin`]
+//! Leaves, used by many: [`runtime`] (worker threads, time), [`telemetry`] (metrics), [`streams`] (HTTP/2
+//! streams as bodies), [`errors`]. [`admin`]
 //! answers operators, [`config`] and [`cli`] are the only ones who know flags.
 
 pub mod admin;
@@ -25,6 +26,7 @@ pub mod runtime;
 pub mod serve;
 pub mod source;
 pub mod status;
+pub mod streams;
 pub mod telemetry;
 pub mod translate;
 pub mod upstream;

@@ -17,6 +17,7 @@ mod draining;
 mod enrolment;
 mod fail_policy;
 mod health;
+mod http2_upstream;
 mod http_connections;
 mod http_messages;
 mod idle;

@@ -19,6 +19,7 @@ pub mod bpf;
 pub mod cgroup;
 pub mod cluster;
 pub mod http;
+pub mod http2;
 pub mod janitor;
 pub mod kubelet;
 pub mod load;

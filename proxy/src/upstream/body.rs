@@ -1,5 +1,6 @@
 //! The body of a request on its way to an endpoint.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,40 +9,30 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 use tokio::time::Sleep;
 
 use super::replay::{Replay, Replayed};
+use crate::streams::{BodyError, Inbound};
 
 /// How long an endpoint may leave `Expect: 100-continue` unanswered before the body is sent all the
 /// same (RFC 9110, 10.1.1, asks clients not to wait for ever; curl waits as long).
 const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A request's body, streamed as it comes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RequestBody {
+    /// What has been read of it in vain.
+    again: VecDeque<Bytes>,
     source: Source,
     gate: Option<Gate>,
 }
 
 #[derive(Debug)]
 enum Source {
-    None,
-    Client(Incoming),
+    Client(Inbound),
     Replayed(Replayed),
-}
-
-/// Why a body ended before its time.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// The client's own did.
-    #[error(transparent)]
-    Client(hyper::Error),
-    /// The request is being sent again, and this attempt is over.
-    #[error("the request is sent again")]
-    Superseded,
 }
 
 /// Holds a body back until the endpoint asks for it; cloned into hyper's callback.
@@ -63,12 +54,25 @@ struct Gate {
 impl RequestBody {
     /// No body.
     pub fn empty() -> Self {
-        Self { source: Source::None, gate: None }
+        Self::default()
     }
 
     /// The client's body.
-    pub fn new(incoming: Incoming) -> Self {
-        Self { source: Source::Client(incoming), gate: None }
+    pub fn new(inbound: impl Into<Inbound>) -> Self {
+        Self { source: Source::Client(inbound.into()), ..Self::default() }
+    }
+
+    /// What holds it back, if it is held back.
+    pub(super) fn gate(&self) -> Option<ContinueGate> {
+        self.gate.as_ref().map(|gate| gate.state.clone())
+    }
+
+    /// This body with what has been read of it put back in front.
+    pub(super) fn rewound(mut self, read: Vec<Bytes>) -> Self {
+        for data in read.into_iter().rev() {
+            self.again.push_front(data);
+        }
+        self
     }
 
     /// The same body, and a hold on it by which it may be sent again; none if there is nothing to keep.
@@ -76,15 +80,15 @@ impl RequestBody {
         match self.source {
             Source::Client(incoming) if !incoming.is_end_stream() => {
                 let (replay, first) = Replay::new(incoming);
-                (Self { source: Source::Replayed(first), gate: self.gate }, Some(replay))
+                (Self { source: Source::Replayed(first), ..self }, Some(replay))
             }
-            source => (Self { source, gate: self.gate }, None),
+            source => (Self { source, ..self }, None),
         }
     }
 
     /// The body that `replay` has a hold on, from its beginning, if it can be sent again.
     pub fn again(replay: &Replay) -> Option<Self> {
-        Some(Self { source: Source::Replayed(replay.again()?), gate: None })
+        Some(Self { source: Source::Replayed(replay.again()?), ..Self::default() })
     }
 
     /// Holds the body back until `gate` opens, for at most a second.
@@ -107,29 +111,38 @@ impl Body for RequestBody {
             ready!(gate.poll_open(cx));
             self.gate = None;
         }
+        if let Some(data) = self.again.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
         match &mut self.source {
-            Source::None => Poll::Ready(None),
-            Source::Client(incoming) => {
-                Pin::new(incoming).poll_frame(cx).map_err(BodyError::Client)
-            }
+            Source::Client(inbound) => Pin::new(inbound).poll_frame(cx),
             Source::Replayed(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::None => true,
-            Source::Client(incoming) => incoming.is_end_stream(),
-            Source::Replayed(body) => body.is_end_stream(),
-        }
+        self.again.is_empty()
+            && match &self.source {
+                Source::Client(inbound) => inbound.is_end_stream(),
+                Source::Replayed(body) => body.is_end_stream(),
+            }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::None => SizeHint::with_exact(0),
-            Source::Client(incoming) => incoming.size_hint(),
+        let rest = match &self.source {
+            Source::Client(inbound) => inbound.size_hint(),
             Source::Replayed(body) => body.size_hint(),
-        }
+        };
+        let again = self.again.iter().map(|data| data.len() as u64).sum::<u64>();
+        rest.exact().map_or(rest, |exact| SizeHint::with_exact(exact + again))
+    }
+}
+
+// === impl Source ===
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::Client(Inbound::Empty)
     }
 }
 

@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use http::uri::Scheme;
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
 use nodeway_core::balance::{BackendTls, Endpoint};
 use tokio::net::TcpStream;
 
+use super::http2::{Connection, OpenStream};
+use super::interim::Listener;
 use super::pool::{IDLE_LIFE_MILLIS, PoolKey};
+use super::shared::NoHttp2;
 use super::tls::{Offer, secure};
 use super::{Client, RequestBody, Transport, connect};
 use crate::runtime::Worker;
+use crate::streams::{BodyError, Inbound};
 
 /// What is spoken to an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +53,8 @@ pub enum SendError {
         /// Why.
         error: io::Error,
     },
-    /// The connection was closed before the request was written; nothing was sent.
+    /// The connection was closed before the request was written, or the endpoint has said that it has not
+    /// looked at it (RFC 9113, 8.7).
     Unsent {
         /// The request, whole.
         request: Box<Request<RequestBody>>,
@@ -65,30 +69,24 @@ pub enum SendError {
     /// The connection ended, or made no sense, before the response's head.
     Lost {
         /// Why.
-        error: hyper::Error,
+        error: BodyError,
     },
+    /// The request's body broke off on the client's side, or was wrong: the endpoint is not to blame.
+    Abandoned,
 }
 
 /// The connection that a response comes over. To be given back when the response's body has ended;
 /// dropped before that, an HTTP/1 connection is closed.
 #[derive(Debug)]
 pub struct Lease {
-    http1: Option<http1::SendRequest<RequestBody>>,
+    carrier: Carrier,
     key: PoolKey,
 }
 
-/// Runs tasks of this thread on this thread.
-#[derive(Debug, Clone, Copy)]
-pub struct LocalExecutor;
-
-impl<F> hyper::rt::Executor<F> for LocalExecutor
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
-    }
+#[derive(Debug)]
+enum Carrier {
+    Http1(http1::SendRequest<RequestBody>),
+    Http2(OpenStream),
 }
 
 /// Sends `request` over an idle connection of `client` to the endpoint, or a new one.
@@ -100,7 +98,7 @@ pub async fn send(
     client: &Rc<Client>,
     to: To<'_>,
     request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Lease), SendError> {
+) -> Result<(Response<Inbound>, Lease), SendError> {
     if to.tls.is_some()
         && to.choice
         && let Some(version) = client.pool.borrow().chosen(to.key())
@@ -118,15 +116,20 @@ async fn send_http1(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     to: To<'_>,
-    request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Lease), SendError> {
+    mut request: Request<RequestBody>,
+) -> Result<(Response<Inbound>, Lease), SendError> {
+    if let Some(listener) = Listener::of(&request) {
+        hyper::ext::on_informational(&mut request, move |interim| {
+            listener.hear(interim.status(), interim.headers());
+        });
+    }
     let pooled = client.pool.borrow_mut().take_http1(to.key());
     let mut sender = match pooled {
         Some(sender) => sender,
         None => match dial(worker, client, to).await {
             Ok((transport, Version::Http1)) => match handshake_http1(transport).await {
                 Ok(sender) => sender,
-                Err(error) => return Err(SendError::Lost { error }),
+                Err(error) => return Err(SendError::Lost { error: BodyError::Http1(error) }),
             },
             Ok((transport, version)) => {
                 keep(worker, client, to.key(), version, transport).await;
@@ -136,16 +139,12 @@ async fn send_http1(
         },
     };
     match sender.try_send_request(request).await {
-        Ok(response) => Ok((response, Lease { http1: Some(sender), key: to.key() })),
+        Ok(response) => {
+            let lease = Lease { carrier: Carrier::Http1(sender), key: to.key() };
+            Ok((response.map(Inbound::Http1), lease))
+        }
         Err(error) => Err(lost(error)),
     }
-}
-
-/// Why there is no HTTP/2 connection.
-enum NoHttp2 {
-    Failed(io::Error),
-    /// The server speaks something else.
-    Other(Transport, Version),
 }
 
 async fn send_http2(
@@ -153,22 +152,21 @@ async fn send_http2(
     client: &Rc<Client>,
     to: To<'_>,
     mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Lease), SendError> {
-    let slot = client.pool.borrow_mut().http2(to.key(), worker.clock.now());
-    let made = slot
-        .get_or_try_init(|| async {
+) -> Result<(Response<Inbound>, Lease), SendError> {
+    let shared = client.pool.borrow_mut().http2(to.key(), worker.clock);
+    let stream = shared
+        .stream(async || {
             let (transport, version) = dial(worker, client, to).await.map_err(NoHttp2::Failed)?;
             if version != Version::Http2 {
                 return Err(NoHttp2::Other(transport, version));
             }
-            let sender = handshake_http2(transport).await;
-            let sender = sender.map_err(|error| NoHttp2::Failed(io::Error::other(error)))?;
+            let opened = Connection::open(transport, &shared, worker.clock).await;
             keep_swept(worker, client);
-            Ok(sender)
+            opened.map_err(|error| NoHttp2::Failed(io::Error::other(error)))
         })
         .await;
-    let mut sender = match made {
-        Ok(sender) => sender.clone(),
+    let stream = match stream {
+        Ok(stream) => stream,
         Err(NoHttp2::Failed(error)) => {
             return Err(SendError::Connect { request: Box::new(request), error });
         }
@@ -177,16 +175,11 @@ async fn send_http2(
             return Err(SendError::OtherVersion { request: Box::new(request), version });
         }
     };
-    if sender.ready().await.is_err() {
-        return Err(SendError::Unsent { request: Box::new(request) });
-    }
     if to.tls.is_some() {
         secured(&mut request);
     }
-    match sender.try_send_request(request).await {
-        Ok(response) => Ok((response, Lease { http1: None, key: to.key() })),
-        Err(error) => Err(lost(error)),
-    }
+    let (response, open) = stream.send(request).await?;
+    Ok((response, Lease { carrier: Carrier::Http2(open), key: to.key() }))
 }
 
 /// A new connection, and what is spoken over it.
@@ -239,15 +232,15 @@ async fn keep(
     match version {
         Version::Http1 => {
             if let Ok(sender) = handshake_http1(transport).await {
-                Lease { http1: Some(sender), key }.give_back(worker, client);
+                Lease { carrier: Carrier::Http1(sender), key }.give_back(worker, client);
             }
         }
         Version::Http2 => {
-            let slot = client.pool.borrow_mut().http2(key, worker.clock.now());
-            if slot.get().is_none()
-                && let Ok(sender) = handshake_http2(transport).await
-                && slot.set(sender).is_ok()
+            let shared = client.pool.borrow_mut().http2(key, worker.clock);
+            if shared.is_empty()
+                && let Ok(connection) = Connection::open(transport, &shared, worker.clock).await
             {
+                shared.adopt(connection);
                 keep_swept(worker, client);
             }
         }
@@ -264,23 +257,11 @@ async fn handshake_http1(
     Ok(sender)
 }
 
-async fn handshake_http2(
-    transport: Transport,
-) -> Result<http2::SendRequest<RequestBody>, hyper::Error> {
-    let (sender, connection) = http2::Builder::new(LocalExecutor)
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(4 << 20)
-        .max_header_list_size(64 << 10)
-        .handshake(TokioIo::new(transport))
-        .await?;
-    tokio::task::spawn_local(connection);
-    Ok(sender)
-}
-
 fn lost(mut failed: TrySendError<Request<RequestBody>>) -> SendError {
     match failed.take_message() {
         Some(request) => SendError::Unsent { request: Box::new(request) },
-        None => SendError::Lost { error: failed.into_error() },
+        None if failed.error().is_user() => SendError::Abandoned,
+        None => SendError::Lost { error: BodyError::Http1(failed.into_error()) },
     }
 }
 
@@ -297,7 +278,10 @@ impl To<'_> {
 impl Lease {
     /// The response has ended: the connection may carry another.
     pub fn give_back(self, worker: &Rc<Worker>, client: &Rc<Client>) {
-        let Some(sender) = self.http1 else { return };
+        let sender = match self.carrier {
+            Carrier::Http1(sender) => sender,
+            Carrier::Http2(open) => return open.response_ended(),
+        };
         let now = worker.clock.now();
         if client.pool.borrow_mut().put_http1(self.key, sender, now) {
             keep_swept(worker, client);

@@ -4,20 +4,18 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use foldhash::fast::FixedState;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http1;
 use nodeway_core::balance::{EndpointId, Millis};
-use tokio::sync::OnceCell;
 
+use super::shared::Shared;
 use super::{RequestBody, Version};
+use crate::runtime::Clock;
 
 /// An idle HTTP/1 connection is closed after so long. Shorter than the idle limits of the servers
 /// that people run most (nginx 75 s, Apache 5 s is the exception), so that we close first.
 pub(super) const IDLE_LIFE_MILLIS: u64 = 60_000;
 /// Idle HTTP/1 connections kept per endpoint.
 const MAX_IDLE: usize = 256;
-
-/// A sender for one HTTP/2 connection, made once by whoever comes first; the others wait.
-pub(super) type Http2Slot = Rc<OnceCell<http2::SendRequest<RequestBody>>>;
 
 /// To whom a connection leads, and how. A policy that has become another has another number: what was
 /// agreed under the former one is not used again.
@@ -28,11 +26,11 @@ pub(super) struct PoolKey {
     pub(super) tls: u64,
 }
 
-/// The connections of one client that wait for a request.
+/// The connections of one client that wait for a request, or take another one.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     http1: HashMap<PoolKey, Vec<Idle>, FixedState>,
-    http2: HashMap<PoolKey, Http2Entry, FixedState>,
+    http2: HashMap<PoolKey, Rc<Shared>, FixedState>,
     /// What servers chose to speak that had the choice; kept as long as there are connections.
     chosen: HashMap<PoolKey, Version, FixedState>,
     /// Whether a task sweeps this pool.
@@ -43,12 +41,6 @@ pub(super) struct Pool {
 struct Idle {
     sender: http1::SendRequest<RequestBody>,
     since: Millis,
-}
-
-#[derive(Debug)]
-struct Http2Entry {
-    slot: Http2Slot,
-    used: Millis,
 }
 
 // === impl Pool ===
@@ -85,17 +77,9 @@ impl Pool {
         true
     }
 
-    /// The place of the endpoint's HTTP/2 connection: empty, being filled, or full and open.
-    pub(super) fn http2(&mut self, key: PoolKey, now: Millis) -> Http2Slot {
-        let entry = self
-            .http2
-            .entry(key)
-            .or_insert_with(|| Http2Entry { slot: Http2Slot::default(), used: now });
-        entry.used = now;
-        if entry.slot.get().is_some_and(http2::SendRequest::is_closed) {
-            entry.slot = Http2Slot::default();
-        }
-        Rc::clone(&entry.slot)
+    /// The endpoint's HTTP/2 connections.
+    pub(super) fn http2(&mut self, key: PoolKey, clock: Clock) -> Rc<Shared> {
+        Rc::clone(self.http2.entry(key).or_insert_with(|| Shared::new(clock)))
     }
 
     /// What the server chose to speak when it had the choice.
@@ -115,8 +99,8 @@ impl Pool {
             idle.retain(|i| !i.sender.is_closed() && young(i.since));
             !idle.is_empty()
         });
-        // A slot that streams still use is held by them too; dropping it here only forgets it.
-        self.http2.retain(|_, entry| young(entry.used) || Rc::strong_count(&entry.slot) > 1);
+        // Who is about to use an empty one holds it, too.
+        self.http2.retain(|_, shared| shared.sweep(young) || Rc::strong_count(shared) > 1);
         let (http1, http2) = (&self.http1, &self.http2);
         self.chosen.retain(|key, _| http1.contains_key(key) || http2.contains_key(key));
         self.http1.values().map(Vec::len).sum::<usize>() + self.http2.len()

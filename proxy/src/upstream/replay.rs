@@ -10,22 +10,21 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::body::BodyError;
+use crate::streams::{BodyError, Inbound};
 
 /// A body of which more has been sent is not sent again.
 pub const MOST_KEPT: usize = 64 << 10;
 
 /// The hold on a body that may be sent again. Dropped, what was kept is let go as soon as it is sent.
 #[derive(Debug)]
-pub struct Replay<B = Incoming> {
+pub struct Replay<B = Inbound> {
     shared: Rc<RefCell<Shared<B>>>,
 }
 
 /// The body, as one attempt sends it.
 #[derive(Debug)]
-pub(super) struct Replayed<B = Incoming> {
+pub(super) struct Replayed<B = Inbound> {
     shared: Rc<RefCell<Shared<B>>>,
     /// Which attempt's this is.
     turn: u32,
@@ -51,7 +50,7 @@ struct Shared<B> {
     length: Option<u64>,
 }
 
-impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Replay<B> {
+impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Replay<B> {
     /// A body of which nothing has been read, for its first attempt.
     pub(super) fn new(incoming: B) -> (Self, Replayed<B>) {
         let shared = Rc::new(RefCell::new(Shared {
@@ -98,7 +97,7 @@ impl<B> Drop for Replay<B> {
 
 // === impl Replayed ===
 
-impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for Replayed<B> {
+impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Body for Replayed<B> {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -145,7 +144,7 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for Replayed<B> {
 
 // === impl Shared ===
 
-impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Shared<B> {
+impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Shared<B> {
     /// The next frame for an attempt that has had `sent` octets.
     fn poll_frame(
         &mut self,
@@ -176,7 +175,7 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Shared<B> {
             }
             Some(Err(error)) => {
                 self.broken = true;
-                Some(Err(BodyError::Client(error)))
+                Some(Err(error))
             }
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {

@@ -39,7 +39,7 @@ const EDGES: [Edge; 5] = [
         because: "status tells of snapshots and of what the source says: it is told them",
     },
     Edge {
-        rooms: &["admin", "runtime", "telemetry"],
+        rooms: &["admin", "runtime", "streams", "telemetry"],
         must_not_name: &[
             "cli",
             "intercept",

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use nodeway_core::balance::Endpoint;
 use nodeway_core::model::Timeouts;
 use nodeway_core::snapshot::{Again, Backend, Outcome, Retries, Rule};
@@ -17,6 +16,7 @@ use super::deadline::{Deadline, Expired, within};
 use super::spare::Spare;
 use super::{Conn, secured};
 use crate::serve::tcp::{Active, note_failure};
+use crate::streams::Inbound;
 use crate::telemetry::Flag;
 use crate::upstream::{self, Lease, RequestBody, SendError, To, Version, distrusted};
 
@@ -42,7 +42,7 @@ pub(super) struct Order<'a> {
 /// An endpoint's answer.
 #[derive(Debug)]
 pub(super) struct Answer {
-    pub response: Response<Incoming>,
+    pub response: Response<Inbound>,
     pub lease: Lease,
     pub active: Active,
     /// Until when the response may take.
@@ -56,7 +56,7 @@ struct Ended {
     outcome: Outcome,
     /// What is to be told if it was the last.
     flag: Flag,
-    answer: Option<(Response<Incoming>, Lease)>,
+    answer: Option<(Response<Inbound>, Lease)>,
     /// The request, if none of it was sent.
     unsent: Option<Request<RequestBody>>,
 }
@@ -114,9 +114,7 @@ pub(super) async fn send(
                 continue;
             }
             // The client's body broke off or broke the protocol: the endpoint is not to blame.
-            Ok(Err(SendError::Lost { error })) if error.is_user() => {
-                return Err(Flag::DownstreamProtocol);
-            }
+            Ok(Err(SendError::Abandoned)) => return Err(Flag::DownstreamProtocol),
             Ok(sent) => Ended::of(sent, conn, backend, endpoint),
             // Not counted against the endpoint: how long is too long is this route's own idea.
             Err(Expired::Attempt) => Ended::without_answer(Outcome::TimedOut, Flag::TimedOut, None),
@@ -158,7 +156,7 @@ fn idempotent(method: &Method) -> bool {
 
 /// Waits for so long. Meanwhile the rest of an answer that nobody wants is read, so that its connection
 /// can be used again; if it does not end, the connection is closed.
-async fn pause(conn: &Conn, wait: Duration, answer: Option<(Response<Incoming>, Lease)>) {
+async fn pause(conn: &Conn, wait: Duration, answer: Option<(Response<Inbound>, Lease)>) {
     let until = tokio::time::Instant::now() + wait;
     if let Some((response, lease)) = answer {
         let drained = tokio::time::timeout_at(until, drain(response.into_body())).await;
@@ -172,7 +170,7 @@ async fn pause(conn: &Conn, wait: Duration, answer: Option<(Response<Incoming>, 
 }
 
 /// Whether the body has ended, and soon.
-async fn drain(mut body: Incoming) -> bool {
+async fn drain(mut body: Inbound) -> bool {
     let mut left = MOST_DRAINED;
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return false };
@@ -187,7 +185,7 @@ async fn drain(mut body: Incoming) -> bool {
 
 impl Ended {
     fn of(
-        sent: Result<(Response<Incoming>, Lease), SendError>,
+        sent: Result<(Response<Inbound>, Lease), SendError>,
         conn: &Conn,
         backend: &Backend,
         endpoint: &Endpoint,
@@ -219,6 +217,9 @@ impl Ended {
             Err(SendError::Lost { error }) => {
                 failed(&error);
                 Self::without_answer(Outcome::Lost, Flag::UpstreamReset, None)
+            }
+            Err(SendError::Abandoned) => {
+                Self::without_answer(Outcome::Lost, Flag::DownstreamProtocol, None)
             }
         }
     }

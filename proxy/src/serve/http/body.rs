@@ -6,12 +6,12 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::Conn;
 use super::deadline::Deadline;
 use super::record::Record;
 use crate::serve::tcp::Active;
+use crate::streams::{BodyError, Inbound};
 use crate::telemetry::Flag;
 use crate::upstream::Lease;
 
@@ -31,20 +31,11 @@ enum Kind {
 
 #[derive(Debug)]
 struct Relayed {
-    incoming: Incoming,
+    incoming: Inbound,
     conn: Rc<Conn>,
     lease: Option<Lease>,
     active: Option<Active>,
     deadline: Option<Deadline>,
-}
-
-/// Why a body ended before its time: the client's connection is closed, or its stream reset.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum BodyError {
-    #[error(transparent)]
-    Endpoint(hyper::Error),
-    #[error("the request's time was over before its response was")]
-    TimedOut,
 }
 
 // === impl ResponseBody ===
@@ -57,7 +48,7 @@ impl ResponseBody {
 
     /// An endpoint's body, streamed as it comes.
     pub(super) fn relayed(
-        incoming: Incoming,
+        incoming: Inbound,
         conn: &Rc<Conn>,
         lease: Lease,
         active: Active,
@@ -98,7 +89,7 @@ impl Relayed {
         {
             return Poll::Ready(Some(Err(BodyError::TimedOut)));
         }
-        Pin::new(&mut self.incoming).poll_frame(cx).map_err(BodyError::Endpoint)
+        Pin::new(&mut self.incoming).poll_frame(cx)
     }
 }
 
@@ -120,8 +111,8 @@ impl Body for ResponseBody {
         };
         match &frame {
             Poll::Ready(None) => this.end(None),
-            Poll::Ready(Some(Err(BodyError::Endpoint(_)))) => this.end(Some(Flag::UpstreamReset)),
             Poll::Ready(Some(Err(BodyError::TimedOut))) => this.end(Some(Flag::TimedOut)),
+            Poll::Ready(Some(Err(_))) => this.end(Some(Flag::UpstreamReset)),
             Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
         }
         frame

@@ -162,23 +162,12 @@ fn prepare(
         modifier.apply(request.headers_mut());
     }
     translate(&mut request, conn.version, version);
-    if expects && version == Version::Http1 {
-        request = await_continue(request);
+    if expects {
+        // RFC 9110, 10.1.1: the body waits until the endpoint asks for it. The client is told to go on when
+        // its body is first wanted (hyper does so), so that the endpoint's word decides end to end.
+        request = request.map(|body| body.behind(ContinueGate::default()));
     }
     (request, tunnel, version)
-}
-
-/// RFC 9110, 10.1.1: the body waits until the endpoint asks for it. The client is told to go on when
-/// its body is first wanted (hyper does so), so that the endpoint's word decides end to end.
-fn await_continue(request: Request<RequestBody>) -> Request<RequestBody> {
-    let gate = ContinueGate::default();
-    let mut request = request.map(|body| body.behind(gate.clone()));
-    hyper::ext::on_informational(&mut request, move |informational| {
-        if informational.status() == StatusCode::CONTINUE {
-            gate.open();
-        }
-    });
-    request
 }
 
 fn respond(

@@ -37,7 +37,7 @@ use tokio::net::TcpStream;
 use self::io::{Faults, Http1Io, PrefixedIo};
 use super::{LAST_CALL, Target};
 use crate::runtime::Worker;
-use crate::upstream::{Client, LocalExecutor, Version};
+use crate::upstream::{Client, Version};
 
 /// A request head (HTTP/1) or header list (HTTP/2) beyond this is refused with 431.
 const MAX_HEAD: u32 = 64 << 10;
@@ -52,6 +52,20 @@ struct Conn {
     /// What the watch over HTTP/1 heads found; absent on HTTP/2.
     faults: Option<Faults>,
     requests: Cell<u64>,
+}
+
+/// Runs tasks of this thread on this thread.
+#[derive(Debug, Clone, Copy)]
+struct LocalExecutor;
+
+impl<F> hyper::rt::Executor<F> for LocalExecutor
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
 }
 
 /// Serves HTTP/1 on `stream`, of which `said` has been read already.

@@ -1,0 +1,122 @@
+//! A message's body as it comes over the wire.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::{Received, trailers};
+
+/// A body that comes from a client or an endpoint. Its trailers are those that a trailer section may have.
+#[derive(Debug, Default)]
+pub enum Inbound {
+    /// There is none.
+    #[default]
+    Empty,
+    /// Over HTTP/1.
+    Http1(Incoming),
+    /// Over HTTP/2.
+    Http2(Received),
+}
+
+/// Why a body broke off.
+#[derive(Debug)]
+pub enum BodyError {
+    /// Over HTTP/1.
+    Http1(hyper::Error),
+    /// Over HTTP/2.
+    Http2(h2::Error),
+    /// The request is being sent again, and this attempt is over.
+    Superseded,
+    /// The request's time was over before its response was.
+    TimedOut,
+}
+
+// === impl Inbound ===
+
+impl From<Incoming> for Inbound {
+    fn from(incoming: Incoming) -> Self {
+        Self::Http1(incoming)
+    }
+}
+
+impl From<Received> for Inbound {
+    fn from(received: Received) -> Self {
+        Self::Http2(received)
+    }
+}
+
+impl Body for Inbound {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut frame = match &mut *self {
+            Self::Empty => return Poll::Ready(None),
+            Self::Http1(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::Http1),
+            Self::Http2(received) => Pin::new(received).poll_frame(cx).map_err(BodyError::Http2),
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &mut frame
+            && let Some(fields) = frame.trailers_mut()
+        {
+            trailers::restrict(fields);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Http1(incoming) => incoming.is_end_stream(),
+            Self::Http2(received) => received.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Http1(incoming) => incoming.size_hint(),
+            Self::Http2(received) => received.size_hint(),
+        }
+    }
+}
+
+// === impl BodyError ===
+
+impl BodyError {
+    /// With what a stream that carries this body on is to be reset; `else_` if nothing better is known.
+    pub fn reset_reason(&self, else_: h2::Reason) -> h2::Reason {
+        match self {
+            Self::Http2(error) if error.is_reset() => error.reason().unwrap_or(else_),
+            _ => else_,
+        }
+    }
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http1(error) => error.fmt(f),
+            Self::Http2(error) => error.fmt(f),
+            Self::Superseded => f.write_str("the request is sent again"),
+            Self::TimedOut => f.write_str("the request's time was over before its response was"),
+        }
+    }
+}
+
+impl Error for BodyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Http1(error) => error.source(),
+            Self::Http2(error) => error.source(),
+            Self::Superseded | Self::TimedOut => None,
+        }
+    }
+}

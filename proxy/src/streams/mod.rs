@@ -1,0 +1,12 @@
+//! HTTP/2 streams as bodies, and bodies as streams: what both ends of the proxy share.
+//!
+//! Not the connections: clients' are `serve`'s, endpoints' are `upstream`'s.
+
+mod inbound;
+mod pump;
+mod received;
+mod trailers;
+
+pub use inbound::{BodyError, Inbound};
+pub use pump::{Pump, Pumped};
+pub use received::Received;

@@ -1,0 +1,341 @@
+//! One HTTP/2 connection to an endpoint, and a request over it.
+//!
+//! Not which connection a request takes: that is `shared`.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use h2::Reason;
+use h2::client::{self, ResponseFuture, SendRequest};
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use nodeway_core::balance::Millis;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::AbortHandle;
+
+use super::interim::Listener;
+use super::shared::Shared;
+use super::{RequestBody, SendError};
+use crate::runtime::Clock;
+use crate::streams::{BodyError, Inbound, Pump, Pumped, Received};
+
+/// What h2 says of the peer's limit until the peer has said what it is. Real limits are below 2^32, or
+/// `usize::MAX` for none.
+const UNSETTLED: usize = usize::MAX - 1;
+/// As much of a request's body is kept until its response begins, so that it can be sent again if the
+/// endpoint says that it has not looked at it.
+const KEPT: usize = 64 << 10;
+
+/// An open connection. It ends when the last one who holds it lets go.
+#[derive(Debug)]
+pub(super) struct Connection {
+    sender: RefCell<SendRequest<Bytes>>,
+    /// Streams that are open, or promised to a request.
+    streams: Cell<usize>,
+    /// No more streams than this: the endpoint has refused one beyond, whatever it has announced.
+    refused_beyond: Cell<usize>,
+    idle_since: Cell<Millis>,
+    clock: Clock,
+    shared: Weak<Shared>,
+}
+
+/// The right to one stream of a connection; counted as open until it is dropped.
+#[derive(Debug)]
+pub(super) struct Stream {
+    connection: Rc<Connection>,
+}
+
+/// A response's stream, and what is left to be sent of its request.
+#[derive(Debug)]
+pub(super) struct OpenStream {
+    _stream: Rc<Stream>,
+    rest: Option<AbortHandle>,
+}
+
+/// Whether a connection takes another stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// It does.
+    Free,
+    /// Not before one of its own has ended.
+    Full,
+    /// Not yet more than one: its peer has not said what it takes.
+    Unsettled,
+    /// Never again: it is closed, or its peer is about to close it.
+    Gone,
+}
+
+/// A body that remembers how it began.
+#[derive(Debug)]
+struct Kept {
+    body: RequestBody,
+    read: Option<Vec<Bytes>>,
+    length: usize,
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// Begins HTTP/2 on `io`; requests find the connection in `shared`, which is told when there is room.
+    pub(super) async fn open<T>(
+        io: T,
+        shared: &Rc<Shared>,
+        clock: Clock,
+    ) -> Result<Rc<Self>, h2::Error>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let (sender, mut connection) = client::Builder::new()
+            .enable_push(false)
+            .initial_window_size(1 << 20)
+            .initial_connection_window_size(4 << 20)
+            .max_header_list_size(64 << 10)
+            .max_send_buffer_size(1 << 20)
+            .initial_max_send_streams(UNSETTLED)
+            .handshake(io)
+            .await?;
+        let weak = Rc::downgrade(shared);
+        // Ends when nobody holds the connection any more and its streams have ended, or the endpoint closes
+        // it; the errors that matter reach the requests that met them.
+        tokio::task::spawn_local(async move {
+            let ended = poll_fn(|cx| {
+                let ended = Pin::new(&mut connection).poll(cx);
+                // Settings may have come, or a farewell.
+                if let Some(shared) = weak.upgrade() {
+                    shared.serve_waiting();
+                }
+                ended
+            })
+            .await;
+            if let Err(error) = ended {
+                tracing::debug!(%error, "an HTTP/2 connection to an endpoint broke");
+            }
+            if let Some(shared) = weak.upgrade() {
+                shared.serve_waiting();
+            }
+        });
+        Ok(Rc::new(Self {
+            sender: RefCell::new(sender),
+            streams: Cell::new(0),
+            refused_beyond: Cell::new(usize::MAX),
+            idle_since: Cell::new(clock.now()),
+            clock,
+            shared: Rc::downgrade(shared),
+        }))
+    }
+
+    /// Whether it takes another stream.
+    pub(super) fn room(&self) -> Room {
+        let mut sender = self.sender.borrow_mut();
+        match sender.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => {}
+            // Its peer takes fewer streams than it did.
+            Poll::Pending => return Room::Full,
+            Poll::Ready(Err(_)) => return Room::Gone,
+        }
+        let announced = sender.current_max_send_streams();
+        let streams = self.streams.get();
+        if announced == UNSETTLED {
+            return if streams == 0 { Room::Free } else { Room::Unsettled };
+        }
+        if streams < announced.min(self.refused_beyond.get()) { Room::Free } else { Room::Full }
+    }
+
+    /// Since when no stream has been open; none if one is.
+    pub(super) fn idle_since(&self) -> Option<Millis> {
+        (self.streams.get() == 0).then(|| self.idle_since.get())
+    }
+
+    /// Takes one stream more.
+    pub(super) fn begin(self: &Rc<Self>) -> Stream {
+        self.streams.set(self.streams.get() + 1);
+        Stream { connection: Rc::clone(self) }
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// Sends `request` and waits for its response's head.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub(super) async fn send(
+        self,
+        request: Request<RequestBody>,
+    ) -> Result<(Response<Inbound>, OpenStream), SendError> {
+        let listener = Listener::of(&request);
+        let (parts, body) = request.into_parts();
+        let mut head = Request::new(());
+        *head.method_mut() = parts.method.clone();
+        *head.uri_mut() = parts.uri.clone();
+        *head.headers_mut() = parts.headers.clone();
+        let body = Kept { body, read: Some(Vec::new()), length: 0 };
+        let whole = body.is_end_stream();
+        let sent = self.connection.sender.borrow_mut().send_request(head, whole);
+        let (mut response, stream) = match sent {
+            Ok(sent) => sent,
+            // It was not even begun, whatever the reason.
+            Err(error) => return Err(self.unanswered(error, parts, Some(body.body), true)),
+        };
+        let mut pump = Pump::new(body, stream);
+        let mut sending = !whole;
+        let answer = poll_fn(|cx| {
+            if sending {
+                match pump.poll(cx) {
+                    Poll::Ready(Pumped::Broke(_)) => return Poll::Ready(None),
+                    Poll::Ready(Pumped::Whole | Pumped::Refused) => sending = false,
+                    Poll::Pending => {}
+                }
+            }
+            if let Some(listener) = &listener {
+                hear_interim(&mut response, listener, cx);
+            }
+            Pin::new(&mut response).poll(cx).map(Some)
+        });
+        match answer.await {
+            Some(Ok(response)) => {
+                let (parts, stream) = response.into_parts();
+                let inbound = Received::response(stream, &parts.headers).into();
+                let stream = Rc::new(self);
+                let rest = sending.then(|| finish(pump, Rc::clone(&stream)));
+                let open = OpenStream { _stream: stream, rest };
+                Ok((Response::from_parts(parts, inbound), open))
+            }
+            Some(Err(error)) => {
+                let untouched = is_untouched(&error);
+                Err(self.unanswered(error, parts, pump.into_body().rewound(), untouched))
+            }
+            None => Err(SendError::Abandoned),
+        }
+    }
+
+    /// What became of a request that was not answered; `untouched`: the endpoint has not looked at it.
+    fn unanswered(
+        &self,
+        error: h2::Error,
+        parts: http::request::Parts,
+        body: Option<RequestBody>,
+        untouched: bool,
+    ) -> SendError {
+        if error.reason() == Some(Reason::REFUSED_STREAM) && error.is_reset() {
+            let others = self.connection.streams.get() - 1;
+            self.connection.refused_beyond.set(others.max(1));
+        }
+        match body {
+            Some(body) if untouched => {
+                SendError::Unsent { request: Box::new(Request::from_parts(parts, body)) }
+            }
+            _ => SendError::Lost { error: BodyError::Http2(error) },
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let connection = &self.connection;
+        connection.streams.set(connection.streams.get() - 1);
+        if connection.streams.get() == 0 {
+            connection.refused_beyond.set(usize::MAX);
+            connection.idle_since.set(connection.clock.now());
+        }
+        if let Some(shared) = connection.shared.upgrade() {
+            shared.serve_waiting();
+        }
+    }
+}
+
+/// RFC 9113, 8.7: a request on a stream that was refused, or that is beyond the last one that a GOAWAY
+/// names, has not been processed and may be sent again, whatever its method.
+fn is_untouched(error: &h2::Error) -> bool {
+    error.is_remote()
+        && (error.is_go_away()
+            || (error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM)))
+}
+
+fn hear_interim(response: &mut ResponseFuture, listener: &Listener, cx: &mut Context<'_>) {
+    // What else there may be is the final response's to tell.
+    while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
+        listener.hear(interim.status(), interim.headers());
+    }
+}
+
+/// Sends the rest of a request whose response has begun.
+fn finish(mut pump: Pump<Kept>, stream: Rc<Stream>) -> AbortHandle {
+    pump.body_mut().forget();
+    let task = tokio::task::spawn_local(async move {
+        poll_fn(|cx| pump.poll(cx)).await;
+        drop(stream);
+    });
+    task.abort_handle()
+}
+
+// === impl OpenStream ===
+
+impl OpenStream {
+    /// The response has ended: what is left of its request may still be sent.
+    pub(super) fn response_ended(mut self) {
+        self.rest = None;
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        // Nobody waits for the response's end: the stream is reset when both halves are dropped.
+        if let Some(rest) = self.rest.take() {
+            rest.abort();
+        }
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// The body from its beginning, if that is still known.
+    fn rewound(self) -> Option<RequestBody> {
+        let read = self.read?;
+        Some(self.body.rewound(read))
+    }
+
+    fn forget(&mut self) {
+        self.read = None;
+    }
+}
+
+impl Body for Kept {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if self.read.is_some()
+            && let Poll::Ready(Some(Ok(frame))) = &frame
+        {
+            match frame.data_ref() {
+                Some(data) if self.length + data.len() <= KEPT => {
+                    self.length += data.len();
+                    let data = data.clone();
+                    self.read.get_or_insert_default().push(data);
+                }
+                // Too much, or trailers.
+                _ => self.forget(),
+            }
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,63 @@
+//! Interim responses (RFC 9110, 15.2): what an endpoint says before its final response.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::{HeaderMap, Request, StatusCode};
+
+use super::{ContinueGate, RequestBody};
+
+/// Who is told of interim responses, as an extension of the request that they answer. Must be `Send`
+/// for hyper; it is called on the request's own thread.
+#[derive(Clone)]
+pub struct Informer(Arc<dyn Inform>);
+
+/// Takes interim responses.
+pub trait Inform: Send + Sync {
+    /// An interim response has come. 101 is none: it ends a request.
+    fn inform(&self, status: StatusCode, headers: &HeaderMap);
+}
+
+/// All that waits for a request's interim responses.
+pub(super) struct Listener {
+    informer: Option<Informer>,
+    gate: Option<ContinueGate>,
+}
+
+// === impl Informer ===
+
+impl Informer {
+    /// Tells `whom`.
+    pub fn new(whom: Arc<dyn Inform>) -> Self {
+        Self(whom)
+    }
+}
+
+impl fmt::Debug for Informer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Informer")
+    }
+}
+
+// === impl Listener ===
+
+impl Listener {
+    /// Who listens to what is said of `request`, if anybody does.
+    pub(super) fn of(request: &Request<RequestBody>) -> Option<Self> {
+        let informer = request.extensions().get::<Informer>().cloned();
+        let gate = request.body().gate();
+        (informer.is_some() || gate.is_some()).then_some(Self { informer, gate })
+    }
+
+    /// Tells all.
+    pub(super) fn hear(&self, status: StatusCode, headers: &HeaderMap) {
+        if status == StatusCode::CONTINUE
+            && let Some(gate) = &self.gate
+        {
+            gate.open();
+        }
+        if let Some(Informer(whom)) = &self.informer {
+            whom.inform(status, headers);
+        }
+    }
+}

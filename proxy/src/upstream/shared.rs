@@ -1,0 +1,235 @@
+//! The HTTP/2 connections of one client to one endpoint, which its requests share.
+//!
+//! An endpoint says how many streams a connection may have (RFC 9113, 5.1.2). When those that there are
+//! are full another one is opened, up to a bound, one at a time: how many requests a new one takes shows
+//! only when its settings have come. Who finds neither waits for his turn.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+
+use nodeway_core::balance::Millis;
+use tokio::sync::oneshot;
+
+use super::http2::{Connection, Room, Stream};
+use super::{Transport, Version, distrusted};
+use crate::runtime::Clock;
+
+/// Connections to one endpoint. An endpoint that takes a hundred streams a connection, as most do, can
+/// have more than a thousand requests of one client at a time on each worker.
+const MOST: usize = 16;
+/// An endpoint that has connections and refuses another one is not asked for more for so long.
+const RELUCTANCE_MILLIS: u64 = 1_000;
+
+/// Nobody is left to answer those who wait.
+const GIVEN_UP: io::ErrorKind = io::ErrorKind::NotConnected;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Shared {
+    connections: RefCell<Vec<Rc<Connection>>>,
+    waiting: RefCell<VecDeque<oneshot::Sender<Turn>>>,
+    opening: Cell<bool>,
+    reluctant_until: Cell<Millis>,
+    clock: Clock,
+}
+
+/// Why there is no stream.
+#[derive(Debug)]
+pub(super) enum NoHttp2 {
+    /// There is no connection, and none could be made.
+    Failed(io::Error),
+    /// The endpoint speaks something else.
+    Other(Transport, Version),
+}
+
+/// What a request that waits is given.
+#[derive(Debug)]
+enum Turn {
+    Stream(Stream),
+    /// Make a connection, and use it.
+    Open(Opening),
+    /// There is no connection, and none could be made.
+    Failed(io::ErrorKind),
+}
+
+/// Held while a connection is being made.
+#[derive(Debug)]
+struct Opening(Rc<Shared>);
+
+// === impl Shared ===
+
+impl Shared {
+    pub(super) fn new(clock: Clock) -> Rc<Self> {
+        Rc::new(Self {
+            connections: RefCell::default(),
+            waiting: RefCell::default(),
+            opening: Cell::new(false),
+            reluctant_until: Cell::new(Millis(0)),
+            clock,
+        })
+    }
+
+    /// A stream for a request: at once if a connection has room, else on a new one that `open` makes, else
+    /// when it is its turn.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) async fn stream(
+        self: &Rc<Self>,
+        open: impl AsyncFn() -> Result<Rc<Connection>, NoHttp2>,
+    ) -> Result<Stream, NoHttp2> {
+        let nobody_before = self.waiting.borrow().is_empty();
+        let mut turn = if nobody_before { self.next() } else { None };
+        loop {
+            let opening = match turn.take() {
+                Some(Turn::Stream(stream)) => return Ok(stream),
+                Some(Turn::Open(opening)) => opening,
+                Some(Turn::Failed(kind)) => return Err(NoHttp2::Failed(kind.into())),
+                None => {
+                    let (sender, receiver) = oneshot::channel();
+                    self.waiting.borrow_mut().push_back(sender);
+                    turn = Some(receiver.await.unwrap_or(Turn::Failed(GIVEN_UP)));
+                    continue;
+                }
+            };
+            match open().await {
+                Ok(connection) => {
+                    let stream = connection.begin();
+                    self.connections.borrow_mut().push(connection);
+                    drop(opening);
+                    return Ok(stream);
+                }
+                Err(NoHttp2::Other(transport, version)) => {
+                    return Err(NoHttp2::Other(transport, version));
+                }
+                Err(NoHttp2::Failed(error)) => {
+                    let now = self.clock.now();
+                    self.reluctant_until.set(Millis(now.0.saturating_add(RELUCTANCE_MILLIS)));
+                    let alone = self.forget_gone() == 0;
+                    if alone {
+                        // As if each had tried: they find another endpoint, or tell their clients.
+                        if !distrusted(&error) {
+                            self.fail_waiting(error.kind());
+                        }
+                        return Err(NoHttp2::Failed(error));
+                    }
+                    drop(opening);
+                    turn = self.next();
+                    if turn.is_none() {
+                        let (sender, receiver) = oneshot::channel();
+                        self.waiting.borrow_mut().push_front(sender);
+                        turn = Some(receiver.await.unwrap_or(Turn::Failed(GIVEN_UP)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Keeps a connection that somebody else has made.
+    pub(super) fn adopt(&self, connection: Rc<Connection>) {
+        self.connections.borrow_mut().push(connection);
+    }
+
+    /// Whether there is a connection, or about to be one.
+    pub(super) fn is_empty(&self) -> bool {
+        self.forget_gone() == 0 && !self.opening.get()
+    }
+
+    /// Gives what has become free to those who wait, in the order in which they came.
+    pub(super) fn serve_waiting(self: &Rc<Self>) {
+        loop {
+            {
+                let mut waiting = self.waiting.borrow_mut();
+                while waiting.front().is_some_and(oneshot::Sender::is_closed) {
+                    waiting.pop_front();
+                }
+                if waiting.is_empty() {
+                    return;
+                }
+            }
+            let Some(turn) = self.next() else { return };
+            let first = self.waiting.borrow_mut().pop_front();
+            if let Some(first) = first {
+                // It was not closed a moment ago, and nothing has run since.
+                let _ = first.send(turn);
+            }
+        }
+    }
+
+    /// Drops connections that are closed, or idle since before `then`; says whether there is reason to keep
+    /// the rest.
+    pub(super) fn sweep(&self, is_young: impl Fn(Millis) -> bool) -> bool {
+        let dropped: Vec<_> = {
+            let mut connections = self.connections.borrow_mut();
+            connections
+                .extract_if(.., |c| {
+                    c.room() == Room::Gone || c.idle_since().is_some_and(|since| !is_young(since))
+                })
+                .collect()
+        };
+        drop(dropped);
+        !self.connections.borrow().is_empty()
+            || !self.waiting.borrow().is_empty()
+            || self.opening.get()
+    }
+
+    /// How many connections there are.
+    pub(super) fn len(&self) -> usize {
+        self.connections.borrow().len()
+    }
+
+    /// What can be given now.
+    fn next(self: &Rc<Self>) -> Option<Turn> {
+        let mut unsettled = false;
+        let mut gone = false;
+        let connections = self.connections.borrow();
+        // The first with room: what is too much for a quiet time gets to be idle, and is closed.
+        for connection in connections.iter() {
+            match connection.room() {
+                Room::Free => return Some(Turn::Stream(connection.begin())),
+                Room::Full => {}
+                Room::Unsettled => unsettled = true,
+                Room::Gone => gone = true,
+            }
+        }
+        drop(connections);
+        let open = if gone { self.forget_gone() } else { self.len() };
+        let may = !unsettled
+            && !self.opening.get()
+            && open < MOST
+            && (open == 0 || self.clock.now().0 >= self.reluctant_until.get().0);
+        may.then(|| {
+            self.opening.set(true);
+            Turn::Open(Opening(Rc::clone(self)))
+        })
+    }
+
+    /// Lets go of connections that take no more streams, and end with those that they have; says how many
+    /// are left.
+    fn forget_gone(&self) -> usize {
+        let gone: Vec<_> =
+            self.connections.borrow_mut().extract_if(.., |c| c.room() == Room::Gone).collect();
+        drop(gone);
+        self.len()
+    }
+
+    fn fail_waiting(&self, kind: io::ErrorKind) {
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        for sender in waiting {
+            // Who has gone does not need to know.
+            let _ = sender.send(Turn::Failed(kind));
+        }
+    }
+}
+
+// === impl Opening ===
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        // Done, failed or given up: whoever comes next may try.
+        self.0.opening.set(false);
+        self.0.serve_waiting();
+    }
+}
