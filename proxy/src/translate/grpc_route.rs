@@ -99,9 +99,6 @@ fn path(spec: &GrpcRouteRulesMatches, field: &str, faults: &mut Faults) -> Optio
         (None, None) => PathMatch::Prefix("/".into()),
         (Some(service), Some(method)) => PathMatch::Exact(format!("/{service}/{method}").into()),
         (Some(service), None) => PathMatch::Prefix(format!("/{service}").into()),
-        (None, Some(method)) => {
-            let expression = format!("/[^/]+/{}", regex::escape(&method));
-            PathMatch::Regex(faults.check(field, &expression, whole(&expression))?)
-        }
+        (None, Some(method)) => PathMatch::GrpcMethod(method.into()),
     })
 }

@@ -131,7 +131,7 @@ pub struct HttpMatch {
     pub method: Option<Method>,
 }
 
-/// How a path is matched (the path as received, without the query).
+/// How a path is matched (without the query; see `route::normalised`).
 #[derive(Debug, Clone)]
 pub enum PathMatch {
     /// Equal, octet for octet.
@@ -140,6 +140,8 @@ pub enum PathMatch {
     Prefix(Arc<str>),
     /// The whole path matches (anchored at both ends by `translate`).
     Regex(Regex),
+    /// This gRPC method of whichever service: `/SERVICE/METHOD`.
+    GrpcMethod(Arc<str>),
 }
 
 /// How a header's or query parameter's value is matched.
@@ -224,7 +226,9 @@ impl ParentRef {
 impl PartialEq for PathMatch {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Exact(a), Self::Exact(b)) | (Self::Prefix(a), Self::Prefix(b)) => a == b,
+            (Self::Exact(a), Self::Exact(b))
+            | (Self::Prefix(a), Self::Prefix(b))
+            | (Self::GrpcMethod(a), Self::GrpcMethod(b)) => a == b,
             (Self::Regex(a), Self::Regex(b)) => a.as_str() == b.as_str(),
             _ => false,
         }

@@ -2,8 +2,12 @@
 //!
 //! Knows no endpoints beyond [`Backend`](crate::balance::Backend): who answers is `balance`'s.
 
+mod group;
 mod headers;
+mod path;
+mod patterns;
 mod query;
+mod radix;
 mod rank;
 #[cfg(test)]
 mod reference;
@@ -11,7 +15,9 @@ mod request;
 mod retry;
 mod router;
 mod rule;
+mod scratch;
 
+pub use path::normalised;
 pub use request::RequestHead;
 pub use retry::{Again, Outcome, Retries};
 pub use router::{Matched, Router, RouterBuilder};

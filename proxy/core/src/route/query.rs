@@ -3,14 +3,17 @@
 //! Decoded as `application/x-www-form-urlencoded` (WHATWG URL, 5.1), which is what clients send:
 //! `%41` is `A`, `+` is a space, and a `%` that starts no pair of hex digits stands for itself.
 
-use std::borrow::Cow;
+use super::scratch::with_collected;
 
 /// The raw value of the first parameter of this (decoded) name; empty if it has no `=`.
 pub(super) fn first<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    query.split('&').filter(|pair| !pair.is_empty()).find_map(|pair| {
-        let (raw_name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        decodes_to(raw_name, name).then_some(value)
-    })
+    pairs(query).find(|(raw_name, _)| decodes_to(raw_name, name)).map(|(_, value)| value)
+}
+
+/// The raw names and values, in order.
+pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 /// Whether `raw` decodes to `text`; allocates nothing.
@@ -18,13 +21,19 @@ pub(super) fn decodes_to(raw: &str, text: &str) -> bool {
     Decoder { rest: raw.as_bytes() }.eq(text.bytes())
 }
 
-/// `raw` decoded.
-pub(super) fn decode(raw: &str) -> Cow<'_, [u8]> {
+/// What `ask` says of `raw` decoded; nothing if that is longer than [`LONGEST`](super::scratch::LONGEST).
+/// Allocates nothing.
+pub(super) fn with_decoded<T>(raw: &str, ask: impl FnOnce(&[u8]) -> T) -> Option<T> {
     if raw.bytes().any(|b| matches!(b, b'%' | b'+')) {
-        Cow::Owned(Decoder { rest: raw.as_bytes() }.collect())
+        with_collected(Decoder { rest: raw.as_bytes() }, ask)
     } else {
-        Cow::Borrowed(raw.as_bytes())
+        Some(ask(raw.as_bytes()))
     }
+}
+
+/// `raw` decoded, however long.
+pub(super) fn decode(raw: &str) -> Vec<u8> {
+    Decoder { rest: raw.as_bytes() }.collect()
 }
 
 struct Decoder<'a> {
@@ -77,6 +86,8 @@ mod tests {
         assert!(decodes_to("100%", "100%"));
         assert!(decodes_to("%zz%4", "%zz%4"));
         assert!(!decodes_to("%41", "%41"));
-        assert_eq!(&*decode("%c3%bc"), "ü".as_bytes());
+        assert_eq!(decode("%c3%bc"), "ü".as_bytes());
+        assert_eq!(with_decoded("%c3%bc", <[u8]>::to_vec), Some("ü".into()));
+        assert_eq!(with_decoded(&"%61".repeat(1025), <[u8]>::len), None);
     }
 }

@@ -26,8 +26,16 @@ pub(super) struct Rank {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum PathRank {
     Exact,
-    Regex { length: Reverse<usize> },
-    Prefix { length: Reverse<usize> },
+    Regex {
+        length: Reverse<usize>,
+    },
+    Prefix {
+        length: Reverse<usize>,
+    },
+    /// A method of any service is behind a method or service that is named, and before all methods of
+    /// all services (`GRPCRouteRule.matches`).
+    GrpcMethod,
+    Root,
 }
 
 /// Seconds since the epoch; a route that does not say when it was made counts as the newest.
@@ -51,7 +59,9 @@ impl Rank {
             path: match &wanted.path {
                 PathMatch::Exact(_) => PathRank::Exact,
                 PathMatch::Regex(p) => PathRank::Regex { length: Reverse(p.as_str().len()) },
+                PathMatch::Prefix(p) if p.is_empty() => PathRank::Root,
                 PathMatch::Prefix(p) => PathRank::Prefix { length: Reverse(p.len()) },
+                PathMatch::GrpcMethod(_) => PathRank::GrpcMethod,
             },
             method: Reverse(wanted.method.is_some()),
             headers: Reverse(wanted.headers.len()),

@@ -3,6 +3,7 @@
 use http::{HeaderMap, Method};
 
 use super::query;
+use super::scratch::with_joined;
 use crate::model::{HeaderMatch, QueryMatch, TextMatch};
 
 /// A request's head as far as routes look at it.
@@ -10,7 +11,7 @@ use crate::model::{HeaderMatch, QueryMatch, TextMatch};
 pub struct RequestHead<'a> {
     /// The method; case-sensitive.
     pub method: &'a Method,
-    /// The path as received: not decoded, not normalised, without the query.
+    /// The path without the query, as [`normalised`](super::normalised) has it.
     pub path: &'a str,
     /// The query as received, without the `?`.
     pub query: Option<&'a str>,
@@ -56,26 +57,25 @@ fn header_matches(wanted: &HeaderMatch, headers: &HeaderMap) -> bool {
             rest.is_empty()
         }
         TextMatch::Regex(pattern) => {
-            let Some(second) = values.next() else {
-                return str::from_utf8(first).is_ok_and(|v| pattern.is_match(v));
-            };
-            // The only allocation of the router: a pattern on a field that was sent several times.
-            let mut joined = [first, second].join(&b","[..]);
-            for value in values {
-                joined.push(b',');
-                joined.extend_from_slice(value);
+            let meets = |text: &[u8]| str::from_utf8(text).is_ok_and(|v| pattern.is_match(v));
+            let all = || headers.get_all(&wanted.name).iter().map(|v| v.as_bytes());
+            if values.next().is_none() {
+                return meets(first);
             }
-            str::from_utf8(&joined).is_ok_and(|v| pattern.is_match(v))
+            let joined = with_joined(all(), meets);
+            joined.unwrap_or_else(|| meets(&all().collect::<Vec<_>>().join(&b","[..])))
         }
     }
 }
 
+/// A value that is not UTF-8 when it is decoded meets no pattern.
 fn query_matches(wanted: &QueryMatch, query: Option<&str>) -> bool {
     let Some(value) = query.and_then(|q| query::first(q, &wanted.name)) else { return false };
     match &wanted.value {
         TextMatch::Exact(text) => query::decodes_to(value, text),
         TextMatch::Regex(pattern) => {
-            str::from_utf8(&query::decode(value)).is_ok_and(|v| pattern.is_match(v))
+            let meets = |text: &[u8]| str::from_utf8(text).is_ok_and(|v| pattern.is_match(v));
+            query::with_decoded(value, meets).unwrap_or_else(|| meets(&query::decode(value)))
         }
     }
 }

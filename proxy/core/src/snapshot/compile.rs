@@ -301,7 +301,9 @@ impl Compiler {
                 builder.rule(route.created, &route.name, place, &spec.matches, rule);
             }
         }
-        Routes::new(collected)
+        let port = self.services.get(&key.0).and_then(|service| service.port(key.1));
+        let before = port.and_then(|port| Some(&*port.frontends.as_ref()?.0.routes));
+        Routes::new(collected, before)
     }
 
     /// Gives each address that is in question to whom it belongs; those that have come or gone.

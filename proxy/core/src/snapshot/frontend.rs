@@ -59,6 +59,13 @@ impl Frontend {
         router.route(head).map_or(Routed::NotFound, |(rule, matched)| Routed::Rule(rule, matched))
     }
 
+    /// Whether routes are attached for clients of this namespace: then
+    /// [`normalised`](crate::route::normalised) paths are looked at, and sent on.
+    #[inline]
+    pub fn is_routed_for(&self, client: Option<&str>) -> bool {
+        self.routes.for_client(client).is_some()
+    }
+
     /// Whether any route is attached, for whichever client.
     pub fn has_routes(&self) -> bool {
         self.routes.producer.is_some() || !self.routes.consumers.is_empty()
@@ -69,10 +76,14 @@ impl Frontend {
 
 impl Routes {
     /// By the namespace of the clients they are for; those for everyone under the empty name.
-    pub(super) fn new(collected: BTreeMap<Arc<str>, RouterBuilder>) -> Self {
+    pub(super) fn new(collected: BTreeMap<Arc<str>, RouterBuilder>, before: Option<&Self>) -> Self {
         let mut routes = Self::default();
         for (whose, builder) in collected {
-            let router = builder.build();
+            let before = before.and_then(|before| match &*whose {
+                "" => before.producer.as_ref(),
+                whose => before.consumers.get(whose),
+            });
+            let router = builder.build(before);
             if whose.is_empty() {
                 routes.producer = Some(router);
             } else {

@@ -16,6 +16,7 @@ use super::attempt::{self, Answer, Order};
 use super::body::ResponseBody;
 use super::headers::{strip_hop_by_hop, translate, wants_upgrade};
 use super::record::{Detail, Path, Record};
+use super::spelling::normalise;
 use super::{Conn, reply, upgrade, wellformed};
 use crate::telemetry::Flag;
 use crate::upstream::{ContinueGate, RequestBody, Version};
@@ -35,7 +36,10 @@ struct Tunnel {
 }
 
 /// Answers `request`, which came over `conn`.
-pub(super) async fn handle(conn: Rc<Conn>, request: Request<Incoming>) -> Response<ResponseBody> {
+pub(super) async fn handle(
+    conn: Rc<Conn>,
+    mut request: Request<Incoming>,
+) -> Response<ResponseBody> {
     let start = Instant::now();
     let index = conn.requests.get();
     conn.requests.set(index + 1);
@@ -53,6 +57,9 @@ pub(super) async fn handle(conn: Rc<Conn>, request: Request<Incoming>) -> Respon
     let Some(frontend) = conn.target.frontend(&view) else {
         return reply::last_text(StatusCode::SERVICE_UNAVAILABLE, "the Service is gone\n");
     };
+    if frontend.is_routed_for(conn.client.namespace.as_deref()) && !normalise(&mut request) {
+        return reply::last_text(StatusCode::BAD_REQUEST, "the request's path is malformed\n");
+    }
     let path = Path { generation: view.generation(), frontend, rule: None, backend: None };
     let decision = match decide(&conn, frontend, &request) {
         Ok(decision) => decision,

@@ -15,6 +15,7 @@ mod record;
 mod reply;
 mod secured;
 mod spare;
+mod spelling;
 mod upgrade;
 mod wellformed;
 

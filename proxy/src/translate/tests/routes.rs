@@ -167,11 +167,12 @@ fn a_grpc_method_is_a_path() {
             PathMatch::Exact(path) => format!("= {path}"),
             PathMatch::Prefix(path) => format!("^ {path}"),
             PathMatch::Regex(pattern) => format!("~ {}", pattern.as_str()),
+            PathMatch::GrpcMethod(method) => format!("* {method}"),
         }
     };
     assert_eq!(method(json!({"service": "a.B", "method": "Get"})), "= /a.B/Get");
     assert_eq!(method(json!({"service": "a.B"})), "^ /a.B");
-    assert_eq!(method(json!({"method": "Get"})), "~ ^(?:/[^/]+/Get)$");
+    assert_eq!(method(json!({"method": "Get"})), "* Get");
     assert_eq!(method(json!({})), "^ /");
     let regex = json!({"type": "RegularExpression", "service": "a\\.(B|C)", "method": ""});
     assert_eq!(method(regex), "~ ^(?:/(?:a\\.(B|C))/(?:[^/]+))$");
