@@ -110,6 +110,8 @@ pub(crate) struct Expect {
     /// Headers that the answer has not.
     #[serde(default)]
     pub(crate) absent: Vec<String>,
+    /// A cookie that the answer sets.
+    pub(crate) cookie: Option<Cookie>,
     /// By pod (or status, of an answer that is no pod's): its share of the answers, give or take 5 of 100.
     #[serde(default)]
     pub(crate) shares: BTreeMap<String, f64>,
@@ -124,6 +126,17 @@ pub(crate) struct Expect {
     /// The connection ends without an answer.
     #[serde(default)]
     pub(crate) cut: bool,
+}
+
+/// A cookie, and its attributes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cookie {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) has: Vec<String>,
+    #[serde(default)]
+    pub(crate) lacks: Vec<String>,
 }
 
 /// What a pod saw of a request.

@@ -7,7 +7,7 @@ use crate::case::{Case, Conditions};
 use crate::{judge, status};
 
 /// Expectations, each with what an answer is changed to so that it is no longer met.
-const EXPECTATIONS: [(&str, &str, &str); 15] = [
+const EXPECTATIONS: [(&str, &str, &str); 18] = [
     ("status: 200", "/status", "404"),
     ("status: [200, 204]", "/status", "500"),
     ("pod: echo-v1", "/said/pod", "\"echo-v2\""),
@@ -23,12 +23,16 @@ const EXPECTATIONS: [(&str, &str, &str); 15] = [
     ("shares: {echo-v1: 1}", "/said/pod", "\"echo-v2\""),
     ("one_pod: true", "/said/pod", "\"\""),
     ("pod: echo-v1", "/error", "\"reset\""),
+    ("cookie: {name: a}", "/headers/1/1", "\"b=1\""),
+    ("cookie: {name: a, has: [Max-Age]}", "/headers/1/1", "\"a=1; Path=/\""),
+    ("cookie: {name: a, lacks: [Expires]}", "/headers/1/1", "\"a=1; expires=never\""),
 ];
 
 /// What is wrong with them.
 pub(crate) fn faults() -> Vec<String> {
     let mut faults = Vec::new();
-    let good = json!({"status": 200, "seconds": 0.2, "headers": [["x-set", "two"]], "error": null,
+    let good = json!({"status": 200, "seconds": 0.2, "headers": [["x-set", "two"], ["set-cookie", "a=1; Max-Age=5"]],
+        "error": null,
         "said": {"pod": "echo-v1", "method": "GET", "path": "/a", "query": "b=c",
             "headers": [["host", "echo"], ["x-a", "1"], ["x-a", "2"]]}});
     for (expectation, place, value) in EXPECTATIONS {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::case::{Any, By, Expect, Request, Saw};
+use crate::case::{Any, By, Cookie, Expect, Request, Saw};
 
 /// A share may be off by so much.
 const SHARE: f64 = 0.05;
@@ -53,6 +53,9 @@ fn one(request: &Request, answer: &Value) -> Result<(), String> {
         if let Some(found) = header(&answer["headers"], name) {
             return Err(format!("there is a header {name}: {found}"));
         }
+    }
+    if let Some(expected) = &expect.cookie {
+        cookie(expected, &answer["headers"])?;
     }
     if let Some(seconds) = expect.seconds
         && !seconds.contains(answer["seconds"].as_f64().unwrap_or(0.0))
@@ -110,6 +113,24 @@ pub(crate) fn saw(expected: &Saw, said: &Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn cookie(expected: &Cookie, headers: &Value) -> Result<(), String> {
+    let Cookie { name, has, lacks } = expected;
+    let set = headers.as_array().into_iter().flatten().filter(|pair| pair[0] == "set-cookie");
+    let set = set.map(|pair| text(&pair[1])).find_map(|set| set.strip_prefix(&format!("{name}=")));
+    let set = set.ok_or_else(|| format!("no cookie {name} is set"))?;
+    let attribute = |wanted: &String| {
+        let mut attributes = set.split(';').skip(1);
+        attributes.any(|it| it.trim().split('=').next().unwrap_or("").eq_ignore_ascii_case(wanted))
+    };
+    if set.split(';').next().is_none_or(str::is_empty) || !has.iter().all(attribute) {
+        return Err(format!("the cookie {name} has not {has:?}: {set}"));
+    }
+    match lacks.iter().any(attribute) {
+        true => Err(format!("the cookie {name} has one of {lacks:?}: {set}")),
+        false => Ok(()),
+    }
 }
 
 fn shares(expect: &Expect, answers: &[Value]) -> Result<(), String> {
