@@ -18,6 +18,7 @@ pub mod binaries;
 pub mod bpf;
 pub mod cgroup;
 pub mod cluster;
+pub mod h2;
 pub mod http;
 pub mod http2;
 pub mod janitor;

@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::outcome::Case;
-use super::{http1_framing, http1_heads};
+use super::{http1_framing, http1_heads, http2_frames, http2_heads};
 
 const BEGIN: &str = "<!-- from the tests' tables: begin -->\n";
 const END: &str = "<!-- from the tests' tables: end -->\n";
@@ -34,15 +33,21 @@ fn tables() -> String {
     for (title, cases) in
         [("HTTP/1: where a body ends", http1_framing::CASES), ("HTTP/1: heads", http1_heads::CASES)]
     {
-        table(&mut text, title, cases.iter().map(line));
+        table(&mut text, title, cases.iter().map(|case| (case.what, case.outcome.to_string())));
+    }
+    for (title, cases) in [
+        ("HTTP/2: requests", http2_heads::CASES),
+        ("HTTP/2: frames and header blocks", http2_frames::CASES),
+    ] {
+        table(&mut text, title, cases.iter().map(|case| (case.what, case.outcome.to_string())));
     }
     text
 }
 
-fn table(text: &mut String, title: &str, lines: impl Iterator<Item = (String, String)>) {
+fn table(text: &mut String, title: &str, lines: impl Iterator<Item = (&'static str, String)>) {
     write!(text, "\n### {title}\n\n| what is sent | what becomes of it |\n| --- | --- |\n")
         .unwrap();
-    let mut known: Vec<String> = Vec::new();
+    let mut known: Vec<&str> = Vec::new();
     for (what, outcome) in lines {
         assert!(!known.contains(&what), "twice: {what}");
         // A bar is a column's end, also within code.
@@ -51,8 +56,4 @@ fn table(text: &mut String, title: &str, lines: impl Iterator<Item = (String, St
         known.push(what);
     }
     text.push('\n');
-}
-
-fn line(case: &Case) -> (String, String) {
-    (case.what.to_owned(), case.outcome.to_string())
 }

@@ -7,4 +7,7 @@ mod document;
 mod http1;
 mod http1_framing;
 mod http1_heads;
+mod http2;
+mod http2_frames;
+mod http2_heads;
 mod outcome;
