@@ -21,6 +21,7 @@ mod http2_upstream;
 mod http_connections;
 mod http_messages;
 mod idle;
+mod l4_routes;
 mod observability;
 mod peername;
 mod retries;

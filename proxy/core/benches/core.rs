@@ -12,7 +12,7 @@ use nodeway_core::balance::{Caller, Millis};
 use nodeway_core::detect::HeadWatch;
 use nodeway_core::model::{
     AppProtocol, BackendRef, BackendTarget, Change, EndpointAddress, EndpointPort, EndpointSlice,
-    HeaderMatch, HttpMatch, HttpRule, Kind, Object, ObjectName, ParentRef, PathMatch, Route,
+    HeaderMatch, HttpMatch, HttpRule, Kind, Object, ObjectName, ParentRef, PathMatch, Route, Rules,
     Service, ServicePort, TextMatch, Timeouts,
 };
 use nodeway_core::snapshot::{
@@ -54,7 +54,7 @@ fn route(parent: &ObjectName, rules: usize) -> Route {
         generation: 1,
         created: Some(0),
         parents: vec![ParentRef::new(parent.clone())],
-        rules: (0..rules).map(rule).collect(),
+        rules: Rules::Http((0..rules).map(rule).collect()),
     }
 }
 

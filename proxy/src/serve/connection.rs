@@ -5,16 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use nodeway_core::detect::Verdict;
+use nodeway_core::detect::{Hello, Verdict};
 use nodeway_core::model::{AppProtocol, ObjectName};
-use nodeway_core::snapshot::{Caller, Family, Frontend, Snapshot};
+use nodeway_core::snapshot::{Caller, Connections, Family, Frontend, ServerNames, Snapshot};
 use tokio::net::TcpStream;
 
 use super::first::{self, First};
 use super::http;
-use super::tcp::{self, Relayed};
+use super::tcp::{self, Relayed, Way};
 use crate::runtime::Worker;
-use crate::telemetry::Protocol;
+use crate::telemetry::{Flag, Protocol};
 use crate::upstream::{self, Client, Version};
 
 /// Whom a connection is for, and who asks.
@@ -46,8 +46,24 @@ pub async fn connection(
         tracing::debug!(?target, workload = %client.workload, "no such Service port: closed");
         return;
     };
-    let first = match frontend.protocol {
-        AppProtocol::Tcp | AppProtocol::Tls => First::opaque(),
+    let (mut way, mut said) = (Way::Service, None);
+    let declared = match frontend.connections(client.namespace.as_deref()) {
+        Connections::AsDeclared => frontend.protocol,
+        Connections::Relayed(rule) => {
+            way = Way::Rule(Arc::clone(rule));
+            AppProtocol::Tcp
+        }
+        Connections::ByName(names) => {
+            let Some((hello, bytes)) = first::hello(&worker, &client, &mut stream).await else {
+                return;
+            };
+            way = by_name(names, &hello);
+            said = Some(bytes);
+            AppProtocol::Tls
+        }
+    };
+    let first = match declared {
+        AppProtocol::Tcp | AppProtocol::Tls => First::opaque(said.unwrap_or_default()),
         // Over TLS it is the client who speaks first, to us and to endpoints.
         AppProtocol::Detect if frontend.backend.tls().is_some() => {
             first::client(&worker, &client, &mut stream).await
@@ -76,7 +92,7 @@ pub async fn connection(
         }
         Some(Verdict::BadPreface) => worker.metrics.counters.protocol_errors.add(1),
         // A port that is declared to speak HTTP: whatever else comes is answered as HTTP says.
-        Some(Verdict::Opaque | Verdict::NeedMore) if declared_http(frontend.protocol) => {
+        Some(Verdict::Opaque | Verdict::NeedMore) if declared_http(declared) => {
             active.speaks(&worker, Protocol::Http1);
             drop(view);
             http::serve_http1(worker, client, target, stream, bytes).await;
@@ -87,8 +103,24 @@ pub async fn connection(
             let generation = view.generation();
             drop(view);
             let caller = target.caller;
-            let relayed = Relayed { stream, said: bytes, opened: upstream, caller };
+            let relayed = Relayed { stream, said: bytes, opened: upstream, caller, way };
             tcp::serve(&worker, &client, &frontend, generation, relayed).await;
+        }
+    }
+}
+
+/// Whose the connection is that begins with this ClientHello.
+fn by_name(names: &ServerNames, hello: &Hello) -> Way {
+    let asked = match hello {
+        Hello::Named(name) => Some(&**name),
+        Hello::Nameless => None,
+        Hello::Bad | Hello::NeedMore => return Way::Nowhere(Flag::DownstreamProtocol),
+    };
+    match names.rule(asked) {
+        Some(rule) => Way::Rule(Arc::clone(rule)),
+        None => {
+            tracing::debug!(?asked, "no TLSRoute has the server's name: reset");
+            Way::Nowhere(Flag::NoRoute)
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use nodeway_core::balance::Endpoint;
-use nodeway_core::detect::{Verdict, first_bytes};
+use nodeway_core::detect::{Hello, Verdict, first_bytes, server_name};
 use nodeway_core::snapshot::{Backend, Caller};
 use tokio::net::TcpStream;
 
@@ -43,9 +43,9 @@ pub struct Opened {
 // === impl First ===
 
 impl First {
-    /// Declared not to be HTTP: nothing is read.
-    pub(super) fn opaque() -> Self {
-        Self { verdict: Some(Verdict::Opaque), bytes: Bytes::new(), upstream: None }
+    /// Known not to be HTTP: nothing is read but what has been.
+    pub(super) fn opaque(bytes: Bytes) -> Self {
+        Self { verdict: Some(Verdict::Opaque), bytes, upstream: None }
     }
 
     fn said(verdict: Option<Verdict>, bytes: BytesMut, upstream: Option<Opened>) -> Self {
@@ -120,28 +120,76 @@ pub(super) async fn either(
     }
 }
 
+/// The ClientHello of a client that is to speak TLS, and all that it has said; none if it left or never
+/// finished it.
+pub(super) async fn hello(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    stream: &mut TcpStream,
+) -> Option<(Hello, Bytes)> {
+    let mut bytes = BytesMut::with_capacity(FIRST_READ);
+    let decide = |bytes: &[u8]| match server_name(bytes) {
+        Hello::NeedMore => None,
+        hello => Some(hello),
+    };
+    tokio::select! {
+        biased;
+        heard = hear(stream, &mut bytes, decide) => match heard {
+            Ok(Heard::Known(hello)) => Some((hello, bytes.freeze())),
+            Ok(Heard::End | Heard::Late) | Err(_) => None,
+        },
+        // Whoever has not said whom it wants by then has nothing under way.
+        () = closing(worker, client) => None,
+    }
+}
+
 /// Reads until what is spoken is known. A client that never finishes its first word is told by
 /// HTTP's own timeout when it began like HTTP, else relayed as it is.
 async fn classify(stream: &mut TcpStream, bytes: &mut BytesMut) -> io::Result<Option<Verdict>> {
+    let decide = |bytes: &[u8]| match first_bytes(bytes) {
+        Verdict::NeedMore => None,
+        verdict => Some(verdict),
+    };
+    Ok(match hear(stream, bytes, decide).await? {
+        Heard::Known(verdict) => Some(verdict),
+        // In the middle of a word.
+        Heard::End => (!bytes.is_empty()).then_some(Verdict::NeedMore),
+        Heard::Late => None,
+    })
+}
+
+/// What a client's first word has come to.
+enum Heard<T> {
+    Known(T),
+    /// It has finished before.
+    End,
+    /// It has taken too long.
+    Late,
+}
+
+/// Reads until `decide` knows what the octets mean.
+async fn hear<T>(
+    stream: &TcpStream,
+    bytes: &mut BytesMut,
+    decide: impl Fn(&[u8]) -> Option<T>,
+) -> io::Result<Heard<T>> {
+    if bytes.is_empty() {
+        stream.readable().await?;
+    }
     let reading = async {
         loop {
-            if !bytes.is_empty() {
-                match first_bytes(bytes) {
-                    Verdict::NeedMore => {}
-                    verdict => return Ok(Some(verdict)),
-                }
+            if !bytes.is_empty()
+                && let Some(known) = decide(bytes)
+            {
+                return Ok(Heard::Known(known));
             }
             stream.readable().await?;
             if read_now(stream, bytes)? == Some(0) {
-                // The end, in the middle of a word.
-                return Ok((!bytes.is_empty()).then_some(Verdict::NeedMore));
+                return Ok(Heard::End);
             }
         }
     };
-    match tokio::time::timeout(PATIENCE, reading).await {
-        Ok(verdict) => verdict,
-        Err(_) => Ok(None),
-    }
+    tokio::time::timeout(PATIENCE, reading).await.unwrap_or(Ok(Heard::Late))
 }
 
 /// Reads what has come: `None` if nothing has, `Some(0)` at the end.

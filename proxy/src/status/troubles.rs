@@ -91,10 +91,8 @@ impl Troubles {
         for problem in input.snapshot.problems() {
             let reason = match problem.kind {
                 // References are the status's.
-                Kind::HttpRoute | Kind::GrpcRoute if !problem.field.contains(".filters[") => {
-                    continue;
-                }
-                Kind::HttpRoute | Kind::GrpcRoute => "InvalidFilter",
+                kind if kind.is_route() && !problem.field.contains(".filters[") => continue,
+                kind if kind.is_route() => "InvalidFilter",
                 // The one thing that Services can have against each other.
                 Kind::Service => "AddressConflict",
                 _ => "Invalid",

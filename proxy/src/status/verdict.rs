@@ -79,6 +79,7 @@ fn bad(condition: &'static str, reason: &'static str, message: &str) -> Verdict 
 fn not_accepted(why: NotAccepted) -> &'static str {
     match why {
         NotAccepted::NoMatchingParent => "NoMatchingParent",
+        NotAccepted::Conflicted => "Conflicted",
         NotAccepted::UnsupportedValue => "UnsupportedValue",
     }
 }

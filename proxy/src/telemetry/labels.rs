@@ -70,6 +70,10 @@ pub struct RequestLabels {
 pub struct TcpKey {
     /// The frontend's id.
     pub frontend: u64,
+    /// The rule's id; 0 for none.
+    pub rule: u64,
+    /// The backend's id; 0 for none.
+    pub backend: u64,
     /// The client's id.
     pub client: u64,
     /// How it ended, if not by the peers' own will.
@@ -79,8 +83,12 @@ pub struct TcpKey {
 /// The labels of a relayed connection's series.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TcpLabels {
-    /// The Service that was dialled, and that answered.
+    /// The Service that was dialled.
     pub parent: ObjectName,
+    /// The route that it followed.
+    pub route: Option<ObjectName>,
+    /// The Service that answered, or should have.
+    pub backend: Option<ObjectName>,
     /// Who dialled.
     pub source_workload: Arc<str>,
     /// How it ended, if not by the peers' own will.

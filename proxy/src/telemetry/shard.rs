@@ -6,6 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nodeway_core::model::ObjectName;
+
 use super::family::{Family, Handle, Registry, read};
 use super::render::{Text, Type};
 use super::{Counter, Flag, Histogram, RequestKey, RequestLabels, TcpKey, TcpLabels};
@@ -246,9 +248,14 @@ impl Metrics {
         for (i, (name, help)) in families.into_iter().enumerate() {
             text.family(name, Type::Counter, help);
             for (labels, numbers) in &totals {
+                let (route, backend) = (parts(&labels.route), parts(&labels.backend));
                 let labels = [
                     ("parent_namespace", &*labels.parent.namespace),
                     ("parent_name", &*labels.parent.name),
+                    ("route_namespace", route.0),
+                    ("route_name", route.1),
+                    ("backend_namespace", backend.0),
+                    ("backend_name", backend.1),
                     ("source_workload", &*labels.source_workload),
                     ("response_flags", labels.flag.as_str()),
                 ];
@@ -314,22 +321,20 @@ impl fmt::Debug for Metrics {
     }
 }
 
+/// Namespace and name; empty for none.
+fn parts(name: &Option<ObjectName>) -> (&str, &str) {
+    name.as_ref().map_or(("", ""), |name| (&*name.namespace, &*name.name))
+}
+
 fn request_labels(labels: &RequestLabels) -> [(&'static str, std::borrow::Cow<'_, str>); 9] {
-    let namespace = |name: &'_ Option<_>| -> String {
-        name.as_ref()
-            .map_or_else(String::new, |n: &nodeway_core::model::ObjectName| n.namespace.to_string())
-    };
-    let name_of = |name: &'_ Option<_>| -> String {
-        name.as_ref()
-            .map_or_else(String::new, |n: &nodeway_core::model::ObjectName| n.name.to_string())
-    };
+    let (route, backend) = (parts(&labels.route), parts(&labels.backend));
     [
         ("parent_namespace", (&*labels.parent.namespace).into()),
         ("parent_name", (&*labels.parent.name).into()),
-        ("route_namespace", namespace(&labels.route).into()),
-        ("route_name", name_of(&labels.route).into()),
-        ("backend_namespace", namespace(&labels.backend).into()),
-        ("backend_name", name_of(&labels.backend).into()),
+        ("route_namespace", route.0.into()),
+        ("route_name", route.1.into()),
+        ("backend_namespace", backend.0.into()),
+        ("backend_name", backend.1.into()),
         ("source_workload", (&*labels.source_workload).into()),
         ("response_code", labels.code.to_string().into()),
         ("response_flags", labels.flag.as_str().into()),

@@ -6,7 +6,7 @@ use gateway_api::experimental::grpcroutes::{
     GrpcRouteRulesMatches, GrpcRouteRulesMatchesHeadersType, GrpcRouteRulesMatchesMethodType,
     GrpcRouteRulesSessionPersistenceCookieConfigLifetimeType, GrpcRouteRulesSessionPersistenceType,
 };
-use nodeway_core::model::{HttpMatch, HttpRule, PathMatch, Timeouts};
+use nodeway_core::model::{HttpMatch, HttpRule, PathMatch, Rules, Timeouts};
 
 use super::attempts::session;
 use super::http_match::{HeaderSpec, header_matches, whole};
@@ -24,7 +24,7 @@ pub(super) fn grpc_route(identity: &Identity, route: &GrpcRoute) -> Translated {
     let rules = rules
         .map(|(i, spec)| rule(identity, spec, &format!("spec.rules[{i}]"), &mut faults))
         .collect();
-    finish(identity, &route.metadata, parents, rules, faults)
+    finish(identity, &route.metadata, parents, Rules::Http(rules), faults)
 }
 
 fn rule(identity: &Identity, spec: &GrpcRouteRules, field: &str, faults: &mut Faults) -> HttpRule {

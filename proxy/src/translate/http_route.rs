@@ -4,7 +4,7 @@ use gateway_api::experimental::httproutes::{
     HttpRoute, HttpRouteRules, HttpRouteRulesBackendRefsFiltersType, HttpRouteRulesFiltersType,
     HttpRouteRulesSessionPersistenceCookieConfigLifetimeType, HttpRouteRulesSessionPersistenceType,
 };
-use nodeway_core::model::{HttpMatch, HttpRule, PathMatch};
+use nodeway_core::model::{HttpMatch, HttpRule, PathMatch, Rules};
 
 use super::attempts::{retry, session, timeouts};
 use super::http_match::http_match;
@@ -27,7 +27,7 @@ pub(super) fn http_route(identity: &Identity, route: &HttpRoute) -> Translated {
     let rules = rules
         .map(|(i, spec)| rule(identity, spec, &format!("spec.rules[{i}]"), &mut faults))
         .collect();
-    finish(identity, &route.metadata, parents, rules, faults)
+    finish(identity, &route.metadata, parents, Rules::Http(rules), faults)
 }
 
 fn rule(identity: &Identity, spec: &HttpRouteRules, field: &str, faults: &mut Faults) -> HttpRule {

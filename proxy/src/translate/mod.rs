@@ -13,6 +13,7 @@ mod grpc_route;
 mod header_modifier;
 mod http_match;
 mod http_route;
+mod l4_route;
 mod meta;
 mod namespace;
 mod node;
@@ -35,6 +36,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use fault::{Fault, Faults};
+use l4_route::L4Route;
 
 /// What an object has become.
 #[derive(Debug, Default)]
@@ -95,6 +97,8 @@ pub fn recognise(document: &Value) -> Recognised {
         "EndpointSlice" => (Kind::EndpointSlice, "discovery.k8s.io/v1"),
         "HTTPRoute" => (Kind::HttpRoute, "gateway.networking.k8s.io/v1"),
         "GRPCRoute" => (Kind::GrpcRoute, "gateway.networking.k8s.io/v1"),
+        "TLSRoute" => (Kind::TlsRoute, "gateway.networking.k8s.io/v1"),
+        "TCPRoute" => (Kind::TcpRoute, "gateway.networking.k8s.io/v1alpha2"),
         "Node" => (Kind::Node, "v1"),
         "ReferenceGrant" => (Kind::ReferenceGrant, "gateway.networking.k8s.io/v1"),
         "BackendTLSPolicy" => (Kind::BackendTlsPolicy, "gateway.networking.k8s.io/v1"),
@@ -112,11 +116,15 @@ pub fn recognise(document: &Value) -> Recognised {
         return Recognised::Foreign(format!("{version} {kind_name}"));
     }
     // The served versions of these have one schema.
-    let served = version == expected
-        || (matches!(kind, Kind::HttpRoute | Kind::ReferenceGrant)
-            && version == "gateway.networking.k8s.io/v1beta1")
-        || (kind == Kind::BackendTlsPolicy && version == "gateway.networking.k8s.io/v1alpha3");
-    if !served {
+    let others: &[&str] = match kind {
+        Kind::HttpRoute | Kind::ReferenceGrant => &["v1beta1"],
+        Kind::TlsRoute => &["v1alpha2", "v1alpha3"],
+        Kind::TcpRoute => &["v1"],
+        Kind::BackendTlsPolicy => &["v1alpha3"],
+        _ => &[],
+    };
+    let other = version.strip_prefix("gateway.networking.k8s.io/");
+    if version != expected && other.is_none_or(|other| !others.contains(&other)) {
         return unclear("apiVersion", format!("{version}: a {kind_name} is of {expected}"));
     }
     for field in ["name", "namespace"] {
@@ -150,6 +158,9 @@ pub fn translate<'de>(
         }
         Kind::HttpRoute => parsed::<HttpRoute>(document, |o| http_route::http_route(identity, &o)),
         Kind::GrpcRoute => parsed::<GrpcRoute>(document, |o| grpc_route::grpc_route(identity, &o)),
+        Kind::TlsRoute | Kind::TcpRoute => {
+            parsed::<L4Route>(document, |o| l4_route::l4_route(identity, &o))
+        }
         Kind::Node => parsed::<Node>(document, |o| node::node(identity, &o)),
         Kind::ReferenceGrant => {
             parsed::<ReferenceGrant>(document, |o| reference_grant::reference_grant(identity, &o))

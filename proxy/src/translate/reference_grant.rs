@@ -11,6 +11,8 @@ pub(super) fn reference_grant(identity: &Identity, grant: &ReferenceGrant) -> Tr
         let kind = match (from.group.as_str(), from.kind.as_str()) {
             ("gateway.networking.k8s.io", "HTTPRoute") => Kind::HttpRoute,
             ("gateway.networking.k8s.io", "GRPCRoute") => Kind::GrpcRoute,
+            ("gateway.networking.k8s.io", "TLSRoute") => Kind::TlsRoute,
+            ("gateway.networking.k8s.io", "TCPRoute") => Kind::TcpRoute,
             _ => return None,
         };
         Some((kind, from.namespace.as_str().into()))

@@ -1,9 +1,9 @@
-//! What HTTPRoutes and GRPCRoutes have in common. The Gateway API's generated types repeat it for each
+//! What routes have in common. The Gateway API's generated types repeat it for each
 //! kind and place: macros read them, functions do the rest.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use nodeway_core::model::{
-    BackendTarget, HttpRule, Object, ObjectName, ParentRef, RefFault, RefusedRoute, Route,
+    BackendTarget, Object, ObjectName, ParentRef, RefFault, RefusedRoute, Route, Rules,
 };
 
 use super::meta::port;
@@ -104,7 +104,7 @@ pub(super) fn finish(
     identity: &Identity,
     meta: &ObjectMeta,
     parents: Vec<ParentRef>,
-    rules: Vec<HttpRule>,
+    rules: Rules,
     faults: Faults,
 ) -> Translated {
     let (kind, name) = (identity.kind, identity.name.clone());

@@ -9,7 +9,9 @@ use nodeway_core::model::{Kind, Object, ObjectName};
 use serde_json::{Value, json};
 
 use crate::follower::{Known, NODE, World};
-use crate::objects::{KINDS, endpoint, grant, namespace, node, pod, route, service, slice};
+use crate::objects::{
+    KINDS, endpoint, grant, l4_route, namespace, node, pod, route, service, slice,
+};
 
 const SEEDS: u64 = 8;
 const STEPS: usize = 150;
@@ -92,6 +94,8 @@ fn change(server: &ApiServer, random: &mut fastrand::Rng) {
         }
         Kind::HttpRoute => route("HTTPRoute", &name, &ip),
         Kind::GrpcRoute => route("GRPCRoute", &name, &ip),
+        Kind::TlsRoute => l4_route("TLSRoute", &name, &ip),
+        Kind::TcpRoute => l4_route("TCPRoute", &name, &ip),
         Kind::ReferenceGrant => grant(&name),
         Kind::BackendTlsPolicy | Kind::ConfigMap => unreachable!("not among {KINDS:?}"),
     };

@@ -7,7 +7,7 @@ use crate::follower::World;
 
 pub(crate) const GATEWAY: &str = "gateway.networking.k8s.io";
 /// All that the source asks for.
-pub(crate) const KINDS: [(Kind, &str); 8] = [
+pub(crate) const KINDS: [(Kind, &str); 10] = [
     (Kind::Namespace, "namespaces"),
     (Kind::Node, "nodes"),
     (Kind::Pod, "pods"),
@@ -15,6 +15,8 @@ pub(crate) const KINDS: [(Kind, &str); 8] = [
     (Kind::EndpointSlice, "endpointslices.discovery.k8s.io"),
     (Kind::HttpRoute, "httproutes.gateway.networking.k8s.io"),
     (Kind::GrpcRoute, "grpcroutes.gateway.networking.k8s.io"),
+    (Kind::TlsRoute, "tlsroutes.gateway.networking.k8s.io"),
+    (Kind::TcpRoute, "tcproutes.gateway.networking.k8s.io"),
     (Kind::ReferenceGrant, "referencegrants.gateway.networking.k8s.io"),
 ];
 
@@ -71,6 +73,16 @@ pub(crate) fn route(kind: &str, name: &str, to: &str) -> Value {
             "rules": [{"backendRefs": [{"name": to, "port": 80}]}]}})
 }
 
+/// A TLSRoute or a TCPRoute.
+pub(crate) fn l4_route(kind: &str, name: &str, to: &str) -> Value {
+    let mut route = route(kind, name, to);
+    match kind {
+        "TCPRoute" => route["apiVersion"] = format!("{GATEWAY}/v1alpha2").into(),
+        _ => route["spec"]["hostnames"] = json!([format!("{name}.test")]),
+    }
+    route
+}
+
 pub(crate) fn grant(name: &str) -> Value {
     json!({"apiVersion": format!("{GATEWAY}/v1beta1"), "kind": "ReferenceGrant",
         "metadata": metadata("shop", name),
@@ -88,6 +100,8 @@ pub(crate) fn one_of_each() -> Vec<Value> {
         slice("web-1", "web", &json!([endpoint("10.0.0.1")])),
         route("HTTPRoute", "r", "web"),
         route("GRPCRoute", "g", "web"),
+        l4_route("TLSRoute", "t", "web"),
+        l4_route("TCPRoute", "c", "web"),
         grant("all"),
     ]
 }
@@ -107,7 +121,7 @@ fn each_object_that_is_bad_costs_itself_alone_and_is_named() {
     world.until("the first state", |known| known.events > 0);
     {
         let known = world.follower.known();
-        assert_eq!(known.objects.len(), 8, "all the good ones");
+        assert_eq!(known.objects.len(), KINDS.len(), "all the good ones");
         assert_eq!(known.endpoints("web"), ["10.0.0.1:8080".parse().unwrap()]);
         for parts in [
             ["Service shop/bad: ", "spec.clusterIPs[0]", "\"10.96.0\""],

@@ -97,6 +97,8 @@ impl Resource {
         vec![
             of("v1", "httproutes", "HTTPRoute", "").with_status(),
             of("v1", "grpcroutes", "GRPCRoute", "").with_status(),
+            of("v1", "tlsroutes", "TLSRoute", "").with_status(),
+            of("v1alpha2", "tcproutes", "TCPRoute", "").with_status(),
             of("v1beta1", "referencegrants", "ReferenceGrant", "refgrant"),
         ]
     }

@@ -6,6 +6,7 @@
 mod endpoint;
 mod filter;
 mod grant;
+mod l4;
 mod name;
 mod node;
 mod pod;
@@ -18,12 +19,14 @@ pub use filter::{
     Allowed, AllowedOrigin, Cors, Filter, HeaderModifier, Mirror, PathModifier, Redirect, Rewrite,
 };
 pub use grant::ReferenceGrant;
+pub use l4::{Hostname, L4Rule};
 pub use name::ObjectName;
 pub use node::Node;
 pub use pod::{Mesh, Namespace, Pod};
 pub use route::{
     BackendRef, BackendTarget, HeaderMatch, HttpMatch, HttpRule, ParentRef, PathMatch, QueryMatch,
-    RefFault, RefusedRoute, Retry, Route, SessionCarrier, SessionPersistence, TextMatch, Timeouts,
+    RefFault, RefusedRoute, Retry, Route, Rules, SessionCarrier, SessionPersistence, TextMatch,
+    Timeouts,
 };
 pub use service::{AppProtocol, Service, ServiceKind, ServicePort};
 pub use tls_policy::{CaBundle, Certificate, TlsName, TlsPolicy, TlsTarget, TlsValidation, Trust};
@@ -39,7 +42,7 @@ pub enum Object {
     EndpointSlice(EndpointSlice),
     /// A Pod.
     Pod(Pod),
-    /// An HTTPRoute or GRPCRoute with at least one parent of kind Service.
+    /// A route of any kind with at least one parent of kind Service.
     Route(Route),
     /// A Node.
     Node(Node),
@@ -66,6 +69,10 @@ pub enum Kind {
     HttpRoute,
     /// See [`Route`].
     GrpcRoute,
+    /// See [`Route`].
+    TlsRoute,
+    /// See [`Route`].
+    TcpRoute,
     /// See [`Node`]; its `ObjectName::namespace` is empty.
     Node,
     /// See [`ReferenceGrant`].
@@ -104,6 +111,19 @@ impl Object {
     }
 }
 
+// === impl Kind ===
+
+impl Kind {
+    /// The kinds of routes; of those at one Service's port the first has it (GEP-1294, "Route types").
+    pub const ROUTES: [Self; 4] =
+        [Self::GrpcRoute, Self::HttpRoute, Self::TlsRoute, Self::TcpRoute];
+
+    /// Whether it is one of [`Self::ROUTES`].
+    pub fn is_route(self) -> bool {
+        Self::ROUTES.contains(&self)
+    }
+}
+
 impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -113,6 +133,8 @@ impl std::fmt::Display for Kind {
             Self::Pod => "Pod",
             Self::HttpRoute => "HTTPRoute",
             Self::GrpcRoute => "GRPCRoute",
+            Self::TlsRoute => "TLSRoute",
+            Self::TcpRoute => "TCPRoute",
             Self::Node => "Node",
             Self::ReferenceGrant => "ReferenceGrant",
             Self::BackendTlsPolicy => "BackendTLSPolicy",

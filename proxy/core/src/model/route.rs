@@ -1,4 +1,4 @@
-//! HTTPRoutes and GRPCRoutes (Gateway API v1) with parents of kind Service.
+//! Routes of all kinds (Gateway API) with parents of kind Service, and the rules of HTTPRoutes and GRPCRoutes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use http::{HeaderName, Method, StatusCode};
 use regex::Regex;
 
-use super::{Filter, Kind, ObjectName};
+use super::{Filter, Hostname, Kind, L4Rule, ObjectName};
 
-/// An HTTPRoute or GRPCRoute.
+/// A route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// [`Kind::HttpRoute`] or [`Kind::GrpcRoute`].
+    /// A route's.
     pub kind: Kind,
     /// Namespace and name.
     pub name: ObjectName,
@@ -21,8 +21,24 @@ pub struct Route {
     pub created: Option<i64>,
     /// The Services it attaches to.
     pub parents: Vec<ParentRef>,
-    /// Its rules, in the order of the manifest.
-    pub rules: Vec<HttpRule>,
+    /// What it asks for.
+    pub rules: Rules,
+}
+
+/// A route's rules, in the order of the manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rules {
+    /// Of an HTTPRoute or a GRPCRoute.
+    Http(Vec<HttpRule>),
+    /// Of a TLSRoute: for connections whose clients ask for a server of one of these names.
+    Tls {
+        /// Never empty.
+        hostnames: Vec<Hostname>,
+        /// Never empty; only the first has any effect.
+        rules: Vec<L4Rule>,
+    },
+    /// Of a TCPRoute: never empty; only the first has any effect.
+    Tcp(Vec<L4Rule>),
 }
 
 /// The Service, or one port of it, that a route attaches to.
@@ -43,7 +59,7 @@ pub struct ParentRef {
 /// A route that is not valid in itself: for its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedRoute {
-    /// [`Kind::HttpRoute`] or [`Kind::GrpcRoute`].
+    /// A route's.
     pub kind: Kind,
     /// Namespace and name.
     pub name: ObjectName,
@@ -210,6 +226,40 @@ pub enum RefFault {
     InvalidKind,
     /// There is no such Service, or it has no such port.
     BackendNotFound,
+}
+
+// === impl Rules ===
+
+impl Rules {
+    /// The rules of an HTTPRoute or a GRPCRoute; none of another route.
+    pub fn http(&self) -> &[HttpRule] {
+        match self {
+            Self::Http(rules) => rules,
+            Self::Tls { .. } | Self::Tcp(_) => &[],
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn http_mut(&mut self) -> &mut [HttpRule] {
+        match self {
+            Self::Http(rules) => rules,
+            Self::Tls { .. } | Self::Tcp(_) => &mut [],
+        }
+    }
+
+    /// The rules of a TLSRoute or a TCPRoute; none of another route.
+    pub fn l4(&self) -> &[L4Rule] {
+        match self {
+            Self::Tls { rules, .. } | Self::Tcp(rules) => rules,
+            Self::Http(_) => &[],
+        }
+    }
+
+    /// All backends of all rules.
+    pub fn backends(&self) -> impl Iterator<Item = &BackendRef> {
+        let http = self.http().iter().flat_map(|rule| &rule.backends);
+        http.chain(self.l4().iter().flat_map(|rule| &rule.backends))
+    }
 }
 
 // === impl ParentRef ===

@@ -16,9 +16,11 @@ mod retry;
 mod router;
 mod rule;
 mod scratch;
+mod server_names;
 
 pub use path::normalised;
 pub use request::RequestHead;
 pub use retry::{Again, Outcome, Retries};
 pub use router::{Matched, Router, RouterBuilder};
 pub use rule::{Choice, Rule, WeightedBackend};
+pub use server_names::ServerNames;

@@ -9,8 +9,8 @@ use regex::Regex;
 use super::router::RouterBuilder;
 use super::{RequestHead, Rule, normalised};
 use crate::model::{
-    HeaderMatch, HttpMatch, HttpRule, Kind, ObjectName, PathMatch, QueryMatch, Route, TextMatch,
-    Timeouts,
+    HeaderMatch, HttpMatch, HttpRule, Kind, ObjectName, PathMatch, QueryMatch, Route, Rules,
+    TextMatch, Timeouts,
 };
 
 type Winner = (usize, usize);
@@ -20,7 +20,7 @@ type Held<'a> = (Winner, &'a Route, &'a HttpMatch, usize);
 fn naive(routes: &[Route], head: &RequestHead<'_>) -> Option<Winner> {
     let mut left: Vec<Held<'_>> = Vec::new();
     for (r, route) in routes.iter().enumerate() {
-        for (u, rule) in route.rules.iter().enumerate() {
+        for (u, rule) in route.rules.http().iter().enumerate() {
             for (m, matched) in rule.matches.iter().enumerate() {
                 if holds(matched, head) {
                     left.push(((r, u), route, matched, m));
@@ -227,7 +227,7 @@ fn route() -> impl Strategy<Value = Route> {
             generation: 0,
             created,
             parents: Vec::new(),
-            rules,
+            rules: Rules::Http(rules),
         },
     )
 }
@@ -246,7 +246,7 @@ proptest! {
         let mut builder = RouterBuilder::default();
         let mut winners = Vec::new();
         for (r, route) in routes.iter().enumerate() {
-            for (u, rule) in route.rules.iter().enumerate() {
+            for (u, rule) in route.rules.http().iter().enumerate() {
                 let id = winners.len() as u64;
                 winners.push((r, u));
                 let compiled = Arc::new(Rule::new(id, route.name.clone(), rule));

@@ -7,14 +7,14 @@ use crate::model::{
     Filter, HeaderModifier, HttpRule, ObjectName, Retry, SessionPersistence, Timeouts,
 };
 
-/// One rule of an HTTPRoute.
+/// One rule of a route.
 #[derive(Debug)]
 pub struct Rule {
     /// Its identity, for caches of metrics: the same rule (by route, place and name, whatever it
     /// says) has the same number in every snapshot, and no frontend, backend or rule ever has the
     /// number of another.
     pub id: u64,
-    /// The HTTPRoute it belongs to.
+    /// The route it belongs to.
     pub route: ObjectName,
     /// Its name, if it has one.
     pub name: Option<Arc<str>>,
@@ -91,6 +91,20 @@ impl Rule {
             persistence: spec.persistence.clone(),
             split: Split::default(),
         }
+    }
+
+    /// A rule of a TCPRoute or a TLSRoute: connections are relayed as they are.
+    pub fn relayed(id: u64, route: ObjectName, name: Option<Arc<str>>) -> Self {
+        let spec = HttpRule {
+            name,
+            matches: Vec::new(),
+            filters: Vec::new(),
+            backends: Vec::new(),
+            timeouts: Timeouts::default(),
+            retry: None,
+            persistence: None,
+        };
+        Self::new(id, route, &spec)
     }
 
     /// The same with one more backend, or the reason why its share is answered with 500.

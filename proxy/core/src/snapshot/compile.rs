@@ -11,15 +11,16 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::claims::{Claim, Claims, Place};
-use super::frontend::Routes;
+use super::contest::{Contest, audience};
+use super::frontend::{Collected, Routes};
 use super::policies::CompiledPolicies;
 use super::registry::Registry;
-use super::routes::{CompiledRoute, Services};
+use super::routes::{CompiledRoute, Contests, Services};
 use super::services::CompiledService;
 use super::store::Dirty;
 use super::{Enroll, Frontend, PortKey, Problem, RouteKey, Snapshot, Store, enrol, serving};
-use crate::model::{Kind, ObjectName};
-use crate::route::RouterBuilder;
+use crate::model::{Kind, ObjectName, Rules};
+use crate::route::{RouterBuilder, ServerNames};
 
 /// What a compilation depends on besides the objects.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +47,8 @@ pub struct Compiler {
     named_by: BTreeMap<ObjectName, BTreeSet<RouteKey>>,
     /// The routes that are attached to a port.
     attached: HashMap<PortKey, BTreeSet<RouteKey>, RandomState>,
+    /// What has come of it where several are.
+    contests: Contests,
     claims: Claims,
     problems: BTreeMap<(Kind, ObjectName), Vec<Problem>>,
     /// The last one made.
@@ -98,6 +101,7 @@ impl Compiler {
             routes: BTreeMap::new(),
             named_by: BTreeMap::new(),
             attached: HashMap::default(),
+            contests: Contests::default(),
             claims: Claims::default(),
             problems: BTreeMap::new(),
             snapshot: Snapshot::empty(),
@@ -113,6 +117,7 @@ impl Compiler {
         if first {
             dirty = store.everything();
         }
+        let pods = dirty.pods;
         let mut touched = Touched::default();
         self.locate(store, &mut dirty);
         touched.policies = std::mem::take(&mut dirty.policies);
@@ -121,10 +126,11 @@ impl Compiler {
         self.judge_policies(store, &mut touched);
         self.grants(&mut dirty);
         self.compile_routes(store, &dirty, &mut touched);
+        self.judge_routes(store, dirty.routes, &mut touched);
         self.frontends(store, &touched);
         let frontends = self.settle(&mut touched);
         self.judge(store, &mut touched);
-        let pods = dirty.pods && self.enrol(store, &mut touched);
+        let pods = pods && self.enrol(store, &mut touched);
         if touched.problems {
             self.snapshot.problems = self.problems.values().flatten().cloned().collect();
         }
@@ -217,13 +223,6 @@ impl Compiler {
                 }
                 touched.ports.extend(before.ports.iter().cloned());
             }
-            let object = (key.0, key.1.clone());
-            let problems = now.as_ref().map(|now| now.problems.clone()).unwrap_or_default();
-            touched.problems |= self.tell(object, problems);
-            touched.statuses |= match &now {
-                Some(now) => self.snapshot.set_status(key, Some(&now.status)),
-                None => self.snapshot.set_status(key, None),
-            };
             if let Some(now) = now {
                 for port in &now.ports {
                     self.attached.entry(port.clone()).or_default().insert(key.clone());
@@ -234,6 +233,35 @@ impl Compiler {
                 touched.ports.extend(now.ports.iter().cloned());
                 self.routes.insert(key.clone(), now);
             }
+        }
+    }
+
+    /// Holds the contests at ports whose routes are different, and says anew what became of the `changed`
+    /// routes, and of others if somebody came before them, or left.
+    fn judge_routes(&mut self, store: &Store, changed: BTreeSet<RouteKey>, touched: &mut Touched) {
+        let mut routes = changed;
+        for port in &touched.ports {
+            let attached = self.attached.get(port).into_iter().flatten();
+            let contest = Contest::new(store, &port.0, attached.clone());
+            if self.contests.get(port) != Some(&contest) {
+                routes.extend(attached.cloned());
+            }
+            if self.attached.contains_key(port) {
+                self.contests.insert(port.clone(), contest);
+            } else {
+                self.contests.remove(port);
+            }
+        }
+        for key in routes {
+            let mut problems = Vec::new();
+            let mut status = None;
+            if let Some(route) = self.routes.get_mut(&key) {
+                route.judge(store, &key, &self.contests);
+                problems.clone_from(&route.problems);
+                status = Some(Arc::clone(&route.status));
+            }
+            touched.statuses |= self.snapshot.set_status(&key, status.as_ref());
+            touched.problems |= self.tell(key, problems);
         }
     }
 
@@ -288,17 +316,36 @@ impl Compiler {
 
     /// The routes attached to a port, laid out for look-up.
     fn router(&self, store: &Store, key: &PortKey) -> Routes {
-        let mut collected: BTreeMap<Arc<str>, RouterBuilder> = BTreeMap::new();
+        let mut collected: BTreeMap<Arc<str>, Collected> = BTreeMap::new();
+        let Some(contest) = self.contests.get(key) else { return Routes::default() };
         for attached in self.attached.get(key).into_iter().flatten() {
             let (Some(route), Some(compiled)) = (store.route(attached), self.routes.get(attached))
             else {
                 continue;
             };
-            let own = route.name.namespace == key.0.namespace;
-            let whose = if own { Arc::default() } else { Arc::clone(&route.name.namespace) };
-            let builder = collected.entry(whose).or_default();
-            for (place, (spec, rule)) in route.rules.iter().zip(&compiled.rules).enumerate() {
-                builder.rule(route.created, &route.name, place, &spec.matches, rule);
+            if contest.lost_to(&key.0, route).is_some() {
+                continue;
+            }
+            let whose = collected.entry(audience(&route.name, &key.0));
+            match (&route.rules, &*compiled.rules) {
+                (Rules::Http(specs), rules) => {
+                    let new = || Collected::Http(RouterBuilder::default());
+                    let Collected::Http(builder) = whose.or_insert_with(new) else { continue };
+                    for (place, (spec, rule)) in specs.iter().zip(rules).enumerate() {
+                        builder.rule(route.created, &route.name, place, &spec.matches, rule);
+                    }
+                }
+                (Rules::Tls { hostnames, .. }, [rule, ..]) => {
+                    let new = || Collected::Tls(ServerNames::default());
+                    let Collected::Tls(names) = whose.or_insert_with(new) else { continue };
+                    for name in hostnames.iter().filter(|name| contest.has(&key.0, route, name)) {
+                        names.insert(name, rule);
+                    }
+                }
+                (Rules::Tcp(_), [rule, ..]) => {
+                    whose.or_insert_with(|| Collected::Tcp(Arc::clone(rule)));
+                }
+                (Rules::Tls { .. } | Rules::Tcp(_), []) => {}
             }
         }
         let port = self.services.get(&key.0).and_then(|service| service.port(key.1));

@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 
 use crate::balance::Backend;
 use crate::model::{AppProtocol, ObjectName};
-use crate::route::{Matched, RequestHead, Router, RouterBuilder, Rule};
+use crate::route::{Matched, RequestHead, Router, RouterBuilder, Rule, ServerNames};
 
 /// A Service's port as clients see it.
 #[derive(Debug)]
@@ -30,10 +30,39 @@ pub struct Frontend {
 #[derive(Debug, Default)]
 pub(super) struct Routes {
     /// Of the Service's own namespace ("producer routes"): for everyone.
-    pub(super) producer: Option<Router>,
+    pub(super) producer: Option<Attached>,
     /// Of another namespace ("consumer routes"): for clients of that namespace alone, and instead
     /// of the producer's (Gateway API, GEP-1426).
-    pub(super) consumers: HashMap<Arc<str>, Router, RandomState>,
+    pub(super) consumers: HashMap<Arc<str>, Attached, RandomState>,
+}
+
+/// The routes for one audience, all of one kind.
+#[derive(Debug)]
+pub(super) enum Attached {
+    /// HTTPRoutes or GRPCRoutes.
+    Http(Router),
+    /// TLSRoutes.
+    Tls(ServerNames),
+    /// A TCPRoute.
+    Tcp(Arc<Rule>),
+}
+
+/// The same while they are being collected.
+pub(super) enum Collected {
+    Http(RouterBuilder),
+    Tls(ServerNames),
+    Tcp(Arc<Rule>),
+}
+
+/// What becomes of a client's connections to a frontend.
+#[derive(Debug, Clone, Copy)]
+pub enum Connections<'a> {
+    /// What the port is declared to speak decides, and each request goes where [`Frontend::route`] says.
+    AsDeclared,
+    /// They are relayed as they are, by this rule.
+    Relayed(&'a Arc<Rule>),
+    /// They are relayed as they are, by the name of the server that the client's TLS asks for.
+    ByName(&'a ServerNames),
 }
 
 /// Where a request goes.
@@ -53,10 +82,24 @@ impl Frontend {
     /// Where this request goes.
     #[inline]
     pub fn route<'a>(&'a self, head: &RequestHead<'_>) -> Routed<'a> {
-        let Some(router) = self.routes.for_client(head.client) else {
-            return Routed::Service(&self.backend);
-        };
-        router.route(head).map_or(Routed::NotFound, |(rule, matched)| Routed::Rule(rule, matched))
+        match self.routes.for_client(head.client) {
+            None => Routed::Service(&self.backend),
+            Some(Attached::Http(router)) => router
+                .route(head)
+                .map_or(Routed::NotFound, |(rule, matched)| Routed::Rule(rule, matched)),
+            // A connection that was HTTP when it began: its requests go where new connections go.
+            Some(Attached::Tcp(rule)) => Routed::Rule(rule, Matched { place: 0, prefix_len: None }),
+            Some(Attached::Tls(_)) => Routed::NotFound,
+        }
+    }
+
+    /// What becomes of a new connection from a client of this namespace, if that is known.
+    pub fn connections(&self, client: Option<&str>) -> Connections<'_> {
+        match self.routes.for_client(client) {
+            None | Some(Attached::Http(_)) => Connections::AsDeclared,
+            Some(Attached::Tls(names)) => Connections::ByName(names),
+            Some(Attached::Tcp(rule)) => Connections::Relayed(rule),
+        }
     }
 
     /// Whether routes are attached for clients of this namespace: then
@@ -76,25 +119,33 @@ impl Frontend {
 
 impl Routes {
     /// By the namespace of the clients they are for; those for everyone under the empty name.
-    pub(super) fn new(collected: BTreeMap<Arc<str>, RouterBuilder>, before: Option<&Self>) -> Self {
+    pub(super) fn new(collected: BTreeMap<Arc<str>, Collected>, before: Option<&Self>) -> Self {
         let mut routes = Self::default();
-        for (whose, builder) in collected {
+        for (whose, collected) in collected {
             let before = before.and_then(|before| match &*whose {
                 "" => before.producer.as_ref(),
                 whose => before.consumers.get(whose),
             });
-            let router = builder.build(before);
+            let before = match before {
+                Some(Attached::Http(router)) => Some(router),
+                _ => None,
+            };
+            let attached = match collected {
+                Collected::Http(builder) => Attached::Http(builder.build(before)),
+                Collected::Tls(names) => Attached::Tls(names),
+                Collected::Tcp(rule) => Attached::Tcp(rule),
+            };
             if whose.is_empty() {
-                routes.producer = Some(router);
+                routes.producer = Some(attached);
             } else {
-                routes.consumers.insert(whose, router);
+                routes.consumers.insert(whose, attached);
             }
         }
         routes
     }
 
     #[inline]
-    fn for_client(&self, namespace: Option<&str>) -> Option<&Router> {
+    fn for_client(&self, namespace: Option<&str>) -> Option<&Attached> {
         let own = (!self.consumers.is_empty()).then(|| self.consumers.get(namespace?)).flatten();
         own.or(self.producer.as_ref())
     }

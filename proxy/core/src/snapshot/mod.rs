@@ -5,6 +5,7 @@
 
 mod claims;
 mod compile;
+mod contest;
 mod enrol;
 mod frontend;
 mod policies;
@@ -22,7 +23,7 @@ mod view;
 
 pub use compile::{CompileOptions, Compiled, Compiler};
 pub use enrol::Enroll;
-pub use frontend::{Frontend, Routed};
+pub use frontend::{Connections, Frontend, Routed};
 pub use policies::{CaFault, PolicyFault, PolicyStatus, TargetStatus};
 pub use problem::Problem;
 pub use status::{NotAccepted, ParentStatus, RouteKey, RouteStatus};
@@ -31,7 +32,7 @@ pub use view::Snapshot;
 
 pub use crate::balance::{Backend, Caller, Family};
 pub use crate::route::{
-    Again, Choice, Matched, Outcome, RequestHead, Retries, Rule, WeightedBackend,
+    Again, Choice, Matched, Outcome, RequestHead, Retries, Rule, ServerNames, WeightedBackend,
 };
 
 /// A Service's port.

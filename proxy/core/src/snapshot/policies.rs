@@ -86,7 +86,7 @@ impl Policies {
         if self.all.get(&policy.name) == Some(&policy) {
             return false;
         }
-        self.remove(&policy.name.clone(), dirty);
+        self.remove(&policy.name, dirty);
         dirty.policies.insert(policy.name.clone());
         for target in &policy.targets {
             dirty.services.insert(target.service.clone());

@@ -1,10 +1,11 @@
 //! A route compiled: its rules, the ports that it attaches to, and what its status says.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use super::contest::Contest;
 use super::policies::taken;
 use super::registry::Registry;
 use super::services::CompiledService;
@@ -13,8 +14,8 @@ use super::store::Store;
 use super::{PortKey, Problem, RouteKey};
 use crate::balance::Backend;
 use crate::model::{
-    AppProtocol, BackendTarget, Filter, ObjectName, ParentRef, RefFault, Route, Service,
-    ServiceKind, ServicePort,
+    AppProtocol, BackendRef, BackendTarget, Filter, Kind, L4Rule, ObjectName, ParentRef, RefFault,
+    Route, Rules, Service, ServiceKind, ServicePort,
 };
 use crate::route::Rule;
 
@@ -30,11 +31,21 @@ pub(super) struct CompiledRoute {
     pub(super) ports: Vec<PortKey>,
     /// The Services that it names: if one changes, the route does.
     pub(super) named: Vec<ObjectName>,
+    /// As [`CompiledRoute::judge`] said last.
     pub(super) status: Arc<RouteStatus>,
+    /// As [`CompiledRoute::judge`] said last.
     pub(super) problems: Vec<Problem>,
+    /// By parent: the ports of that Service that it attaches to, or why to none.
+    parents: Vec<Verdict<NotAccepted, Vec<u16>>>,
+    resolved: Verdict<RefFault>,
+    /// What is wrong whatever other routes there are.
+    own: Vec<Problem>,
 }
 
-type Verdict<Fault> = Result<(), (Fault, Arc<str>)>;
+/// Contests by port.
+pub(super) type Contests = HashMap<PortKey, Contest, RandomState>;
+
+type Verdict<Fault, Good = ()> = Result<Good, (Fault, Arc<str>)>;
 
 /// One route under way.
 struct Compilation<'a> {
@@ -50,7 +61,8 @@ struct Compilation<'a> {
 
 impl CompiledRoute {
     /// Compiles the route `key`; none if there is none. A rule keeps the number it had `before`. Of a
-    /// route that is refused as it is now, the last good version is in force, and its status tells.
+    /// route that is refused as it is now, the last good version is in force. Its status is that from
+    /// before until it is judged.
     pub(super) fn new(
         store: &Store,
         services: &Services,
@@ -58,30 +70,32 @@ impl CompiledRoute {
         key: &RouteKey,
         before: Option<&Self>,
     ) -> Option<Self> {
-        let mut compiled =
-            store.route(key).map(|route| Self::of(store, services, registry, route, before));
-        if let Some(refused) = store.refused(key) {
-            let why = (NotAccepted::UnsupportedValue, Arc::clone(&refused.message));
-            let parents = refused.parents.iter().map(|parent| ParentStatus {
-                parent: parent.clone(),
-                accepted: Err(why.clone()),
-                resolved_refs: Ok(()),
-            });
-            let status = RouteStatus { generation: refused.generation, parents: parents.collect() };
-            let compiled = compiled.get_or_insert_with(|| Self {
-                rules: Vec::new(),
-                ports: Vec::new(),
-                named: Vec::new(),
-                status: Arc::default(),
-                problems: Vec::new(),
-            });
-            compiled.status = Arc::new(status);
-        }
-        let mut compiled = compiled?;
-        if let Some(before) = before.filter(|before| before.status == compiled.status) {
+        let mut compiled = match store.route(key) {
+            Some(route) => Self::of(store, services, registry, route, before),
+            None => {
+                store.refused(key)?;
+                Self::nothing()
+            }
+        };
+        if let Some(before) = before {
             compiled.status = Arc::clone(&before.status);
+            compiled.problems.clone_from(&before.problems);
         }
         Some(compiled)
+    }
+
+    /// Of a route that has never been good.
+    fn nothing() -> Self {
+        Self {
+            rules: Vec::new(),
+            ports: Vec::new(),
+            named: Vec::new(),
+            status: Arc::default(),
+            problems: Vec::new(),
+            parents: Vec::new(),
+            resolved: Ok(()),
+            own: Vec::new(),
+        }
     }
 
     fn of(
@@ -97,23 +111,92 @@ impl CompiledRoute {
         let mut ports = Vec::new();
         let verdicts: Vec<_> =
             route.parents.iter().map(|parent| compilation.parent(parent, &mut ports)).collect();
-        let Compilation { resolved, mut problems, .. } = compilation;
+        let Compilation { resolved, problems: own, .. } = compilation;
+        let named = named(route);
+        Self { rules, ports, named, parents: verdicts, resolved, own, ..Self::nothing() }
+    }
+
+    /// Says anew what its status and its problems are, by what has come of the contests at its ports.
+    /// What is as before is the same `Arc`.
+    pub(super) fn judge(&mut self, store: &Store, key: &RouteKey, contests: &Contests) {
+        let mut problems = self.own.clone();
+        let status = if let Some(refused) = store.refused(key) {
+            let why = (NotAccepted::UnsupportedValue, Arc::clone(&refused.message));
+            let parents = refused.parents.iter().map(|parent| ParentStatus {
+                parent: parent.clone(),
+                accepted: Err(why.clone()),
+                resolved_refs: Ok(()),
+            });
+            RouteStatus { generation: refused.generation, parents: parents.collect() }
+        } else if let Some(route) = store.route(key) {
+            let parents = route.parents.iter().zip(&self.parents).map(|(parent, found)| {
+                let accepted = match found {
+                    Ok(numbers) => standing(route, parent, numbers, contests, &mut problems),
+                    Err(why) => Err(why.clone()),
+                };
+                let resolved_refs = self.resolved.clone();
+                ParentStatus { parent: parent.clone(), accepted, resolved_refs }
+            });
+            RouteStatus { generation: route.generation, parents: parents.collect() }
+        } else {
+            return;
+        };
         problems.sort();
         problems.dedup();
-        let parents = route.parents.iter().zip(verdicts).map(|(parent, accepted)| ParentStatus {
-            parent: parent.clone(),
-            accepted,
-            resolved_refs: resolved.clone(),
-        });
-        let status =
-            Arc::new(RouteStatus { generation: route.generation, parents: parents.collect() });
-        Self { rules, ports, named: named(route), status, problems }
+        self.problems = problems;
+        if *self.status != status {
+            self.status = Arc::new(status);
+        }
     }
 }
 
+/// Whether the route applies at any of these ports of a parent. Where it does not, that is a problem.
+fn standing(
+    route: &Route,
+    parent: &ParentRef,
+    numbers: &[u16],
+    contests: &Contests,
+    problems: &mut Vec<Problem>,
+) -> Verdict<NotAccepted> {
+    let service = &parent.service;
+    let mut lost: BTreeMap<&RouteKey, Vec<String>> = BTreeMap::new();
+    for number in numbers {
+        let contest = contests.get(&(service.clone(), *number));
+        if let Some(winner) = contest.and_then(|contest| contest.lost_to(service, route)) {
+            lost.entry(winner).or_default().push(number.to_string());
+        }
+    }
+    let everywhere = lost.values().map(Vec::len).sum::<usize>() == numbers.len();
+    let told: Vec<String> = lost
+        .into_iter()
+        .map(|((kind, name), numbers)| {
+            let numbers = numbers.join(", ");
+            let why = match (kind, &route.rules) {
+                (kind, _) if *kind != route.kind => {
+                    format!("of routes of several kinds only {kind}s apply")
+                }
+                (_, Rules::Tls { .. }) => "it is older, and has the hostnames".to_owned(),
+                _ => "it is older".to_owned(),
+            };
+            format!("{kind} {name} has port {numbers} of Service {service}: {why}")
+        })
+        .collect();
+    for message in &told {
+        problems.push(Problem {
+            kind: route.kind,
+            object: route.name.clone(),
+            field: format!("spec.parentRefs[{}]", parent.place),
+            message: format!("{message}: the route has no effect there"),
+        });
+    }
+    if everywhere && !told.is_empty() {
+        return Err((NotAccepted::Conflicted, told.join("; ").into()));
+    }
+    Ok(())
+}
+
 fn named(route: &Route) -> Vec<ObjectName> {
-    let backends = route.rules.iter().flat_map(|rule| &rule.backends);
-    let backends = backends.filter_map(|backend| match &backend.target {
+    let backends = route.rules.backends().filter_map(|backend| match &backend.target {
         BackendTarget::Service { service, .. } => Some(service),
         BackendTarget::Invalid { .. } => None,
     });
@@ -132,16 +215,20 @@ impl Compilation<'_> {
         self.problems.push(Problem { kind, object, field, message });
     }
 
-    /// Adds the ports of `parent` that the route attaches to.
-    fn parent(&mut self, parent: &ParentRef, ports: &mut Vec<PortKey>) -> Verdict<NotAccepted> {
+    /// The ports of `parent` that the route attaches to; they are added to `ports`.
+    fn parent(
+        &mut self,
+        parent: &ParentRef,
+        ports: &mut Vec<PortKey>,
+    ) -> Verdict<NotAccepted, Vec<u16>> {
         let found = match self.store.service(&parent.service) {
             None => Err(format!("Service {} does not exist", parent.service)),
-            Some(service) => attached(self.store, service, parent),
+            Some(service) => attached(self.store, self.route.kind, service, parent),
         };
         found
-            .map(|numbers| {
+            .inspect(|numbers| {
                 for number in numbers {
-                    let key = (parent.service.clone(), number);
+                    let key = (parent.service.clone(), *number);
                     if !ports.contains(&key) {
                         ports.push(key);
                     }
@@ -157,29 +244,56 @@ impl Compilation<'_> {
     /// The rules, compiled once for all parents.
     fn rules(&mut self, registry: &mut Registry, before: Option<&CompiledRoute>) -> Vec<Arc<Rule>> {
         let route = self.route;
-        let mut rules = Vec::with_capacity(route.rules.len());
-        for (place, rule) in route.rules.iter().enumerate() {
-            let former = before.and_then(|before| before.rules.get(place));
-            let id = former
-                .filter(|former| former.name == rule.name)
-                .map_or_else(|| registry.next_id(), |former| former.id);
+        if let [first, ..] = route.rules.l4() {
+            return vec![self.l4_rule(registry, first, before)];
+        }
+        let mut rules = Vec::with_capacity(route.rules.http().len());
+        for (place, rule) in route.rules.http().iter().enumerate() {
+            let id = rule_id(registry, before, place, rule.name.as_ref());
             self.filters(&rule.filters, &format!("spec.rules[{place}]"), "the rule");
             let mut compiled = Rule::new(id, route.name.clone(), rule);
             for (i, backend) in rule.backends.iter().enumerate() {
                 let field = format!("spec.rules[{place}].backendRefs[{i}]");
                 self.filters(&backend.filters, &field, "its share");
-                let target = self.target(&backend.target).map_err(|(fault, why)| {
-                    self.problem(field.clone(), format!("{why}: its share is answered with 500"));
-                    if self.resolved.is_ok() {
-                        self.resolved = Err((fault, format!("{field}: {why}").into()));
-                    }
-                    why
-                });
+                let target = self.resolved(backend, field, "its share is answered with 500");
                 compiled = compiled.with_backend(backend.weight, target, &backend.filters);
             }
             rules.push(Arc::new(compiled));
         }
         rules
+    }
+
+    /// The one rule that counts of a TCPRoute or a TLSRoute.
+    fn l4_rule(
+        &mut self,
+        registry: &mut Registry,
+        rule: &L4Rule,
+        before: Option<&CompiledRoute>,
+    ) -> Arc<Rule> {
+        let id = rule_id(registry, before, 0, rule.name.as_ref());
+        let mut compiled = Rule::relayed(id, self.route.name.clone(), rule.name.clone());
+        for (i, backend) in rule.backends.iter().enumerate() {
+            let field = format!("spec.rules[0].backendRefs[{i}]");
+            let target = self.resolved(backend, field, "connections of its share are reset");
+            compiled = compiled.with_backend(backend.weight, target, &[]);
+        }
+        Arc::new(compiled)
+    }
+
+    /// The backend, or why its share is lost; that is told as a problem.
+    fn resolved(
+        &mut self,
+        backend: &BackendRef,
+        field: String,
+        outcome: &str,
+    ) -> Result<Arc<Backend>, Arc<str>> {
+        self.target(&backend.target).map_err(|(fault, why)| {
+            if self.resolved.is_ok() {
+                self.resolved = Err((fault, format!("{field}: {why}").into()));
+            }
+            self.problem(field, format!("{why}: {outcome}"));
+            why
+        })
     }
 
     fn filters(&mut self, filters: &[Filter], field: &str, whose: &str) {
@@ -204,6 +318,12 @@ impl Compilation<'_> {
                 self.route.kind, self.route.name.namespace
             );
             return Err((RefFault::RefNotPermitted, message.into()));
+        }
+        let kind = self.store.service(service).map(|service| service.kind);
+        if kind == Some(ServiceKind::ExternalName) {
+            // It may lead anywhere (CVE-2021-25740).
+            let message = format!("Service {service} is an ExternalName, which is no backend");
+            return Err((RefFault::InvalidKind, message.into()));
         }
         let Some(compiled) = self.services.get(service) else {
             let message = format!("Service {service} does not exist");
@@ -230,8 +350,35 @@ impl Compilation<'_> {
     }
 }
 
-/// The ports of `service` that a route with this parent attaches to, or why to none.
-fn attached(store: &Store, service: &Service, parent: &ParentRef) -> Result<Vec<u16>, String> {
+/// The same rule has the same number as before.
+fn rule_id(
+    registry: &mut Registry,
+    before: Option<&CompiledRoute>,
+    place: usize,
+    name: Option<&Arc<str>>,
+) -> u64 {
+    let former = before.and_then(|before| before.rules.get(place));
+    let former = former.filter(|former| former.name.as_ref() == name);
+    former.map_or_else(|| registry.next_id(), |former| former.id)
+}
+
+/// Whether a route of this kind can do anything for connections to a port that is declared so.
+fn suits(kind: Kind, protocol: AppProtocol) -> bool {
+    let http = matches!(protocol, AppProtocol::Http | AppProtocol::Http1 | AppProtocol::Http2);
+    match kind {
+        Kind::TcpRoute => true,
+        Kind::TlsRoute => !http,
+        _ => http || protocol == AppProtocol::Detect,
+    }
+}
+
+/// The ports of `service` that a route of this kind with this parent attaches to, or why to none.
+fn attached(
+    store: &Store,
+    kind: Kind,
+    service: &Service,
+    parent: &ParentRef,
+) -> Result<Vec<u16>, String> {
     let name = &service.name;
     match service.kind {
         ServiceKind::ClusterIp => {}
@@ -249,15 +396,19 @@ fn attached(store: &Store, service: &Service, parent: &ParentRef) -> Result<Vec<
         return Err(format!("Service {name} has no TCP port{port}{section}"));
     }
     let tls = |p: &ServicePort| store.tls.obeyed(name, &p.name).is_some();
-    let taken = |p: &ServicePort| taken(p.protocol, tls(p));
-    let http = |p: &&ServicePort| !matches!(taken(p), AppProtocol::Tcp | AppProtocol::Tls);
-    let numbers: Vec<u16> = ports.iter().copied().filter(http).map(|p| p.port).collect();
+    let suited = ports.iter().filter(|p| suits(kind, taken(p.protocol, tls(p))));
+    let numbers: Vec<u16> = suited.map(|p| p.port).collect();
     if numbers.is_empty() {
         let numbers: Vec<String> = ports.iter().map(|p| p.port.to_string()).collect();
         let numbers = numbers.join(", ");
-        return Err(format!(
-            "port {numbers} of Service {name} is not declared to speak HTTP: what it relays is not routed"
-        ));
+        return Err(match kind {
+            Kind::TlsRoute => {
+                format!("port {numbers} of Service {name} is declared to speak HTTP, not TLS")
+            }
+            _ => format!(
+                "port {numbers} of Service {name} is not declared to speak HTTP: what it relays is not routed"
+            ),
+        });
     }
     Ok(numbers)
 }

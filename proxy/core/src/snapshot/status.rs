@@ -31,6 +31,8 @@ pub struct ParentStatus {
 pub enum NotAccepted {
     /// There is no such Service or port, or none that a route can attach to.
     NoMatchingParent,
+    /// A route of another kind, or an older one of the same, has the port (GEP-1294).
+    Conflicted,
     /// A value in the route is not supported; the whole route has no effect.
     UnsupportedValue,
 }

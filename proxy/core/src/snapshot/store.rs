@@ -112,7 +112,7 @@ impl Store {
             Kind::ConfigMap => self.tls.remove_bundle(&name, dirty),
             Kind::Service => note(self.services.remove(&name).is_some(), &mut dirty.services, name),
             Kind::EndpointSlice => self.remove_slice(&name),
-            Kind::HttpRoute | Kind::GrpcRoute => {
+            Kind::HttpRoute | Kind::GrpcRoute | Kind::TlsRoute | Kind::TcpRoute => {
                 let key = (kind, name);
                 let refused = self.refused.remove(&key).is_some();
                 let gone = self.routes.remove(&key).is_some() || refused;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use nodeway_core::balance::Endpoint;
-use nodeway_core::snapshot::{Backend, Caller, Frontend};
+use nodeway_core::model::ObjectName;
+use nodeway_core::snapshot::{Backend, Caller, Choice, Frontend, Rule};
 use tokio::net::TcpStream;
 
 use super::first::Opened;
@@ -31,9 +32,21 @@ pub(super) struct Relayed {
     /// The connection to an endpoint, if there is one already.
     pub opened: Option<Opened>,
     pub caller: Caller,
+    pub way: Way,
 }
 
-/// Relays a connection to an endpoint of `frontend`'s Service.
+/// Whom a connection that is relayed as it is goes to.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// The Service's own endpoints.
+    Service,
+    /// One of this rule's backends.
+    Rule(Arc<Rule>),
+    /// Nobody, for this reason: it is reset.
+    Nowhere(Flag),
+}
+
+/// Relays a connection to an endpoint of its rule's backend, or of `frontend`'s Service.
 pub(super) async fn serve(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
@@ -41,11 +54,29 @@ pub(super) async fn serve(
     generation: u64,
     relayed: Relayed,
 ) {
-    let Relayed { stream, said, opened, caller } = relayed;
-    let backend = &frontend.backend;
-    let ended = match secured::policy(backend, &said) {
-        Some(tls) => secured::relay(worker, client, (backend, tls), caller, (stream, &said)).await,
-        None => in_the_clear(worker, client, backend, caller, opened, (stream, &said)).await,
+    let Relayed { stream, said, opened, caller, way } = relayed;
+    let backend = match &way {
+        Way::Service => Ok(&frontend.backend),
+        Way::Nowhere(flag) => Err(*flag),
+        Way::Rule(rule) => match rule.backend(worker.with_random(|random| random.u64(..))) {
+            Choice::Backend(chosen) => Ok(&chosen.backend),
+            Choice::Invalid(why) => {
+                tracing::debug!(route = %rule.route, why, "a connection has no backend: reset");
+                Err(Flag::InvalidRoute)
+            }
+        },
+    };
+    let ended = match backend {
+        Ok(backend) => match secured::policy(backend, &said) {
+            Some(tls) => {
+                secured::relay(worker, client, (backend, tls), caller, (stream, &said)).await
+            }
+            None => in_the_clear(worker, client, backend, caller, opened, (stream, &said)).await,
+        },
+        Err(flag) => {
+            reset_on_close(&stream);
+            Err(flag)
+        }
     };
     let (flag, sent, received) = match ended {
         Ok(Ended { sent, received, error }) => {
@@ -56,14 +87,30 @@ pub(super) async fn serve(
         }
         Err(flag) => (flag, 0, 0),
     };
-    let key = TcpKey { frontend: frontend.id, client: client.id.0, flag };
+    let backend = backend.ok();
+    let rule = match &way {
+        Way::Rule(rule) => Some(rule),
+        Way::Service | Way::Nowhere(_) => None,
+    };
+    let key = TcpKey {
+        frontend: frontend.id,
+        rule: rule.map_or(0, |rule| rule.id),
+        backend: backend.map_or(0, |backend| backend.id),
+        client: client.id.0,
+        flag,
+    };
     worker.metrics.tcp(generation, key, (sent, received), || TcpLabels {
         parent: frontend.service.clone(),
+        route: rule.map(|rule| rule.route.clone()),
+        backend: backend.map(|backend| backend.service.clone()),
         source_workload: Arc::clone(&client.workload),
         flag,
     });
     if worker.access_log {
+        let name = |name: Option<&ObjectName>| name.map_or_else(String::new, ToString::to_string);
         tracing::info!(target: "access", service = %frontend.service, port = frontend.port,
+            route = name(rule.map(|rule| &rule.route)),
+            backend = name(backend.map(|backend| &backend.service)),
             workload = %client.workload, sent, received, flags = flag.as_str(), "tcp");
     }
 }

@@ -184,7 +184,7 @@ impl Hub {
 
 #[cfg(test)]
 mod tests {
-    use nodeway_core::model::Route;
+    use nodeway_core::model::{Route, Rules};
 
     use super::*;
 
@@ -194,7 +194,7 @@ mod tests {
 
     fn good(route: &str, generation: i64) -> Change {
         let (kind, name) = (Kind::HttpRoute, name(route));
-        let (parents, rules) = (Vec::new(), Vec::new());
+        let (parents, rules) = (Vec::new(), Rules::Http(Vec::new()));
         Change::Apply(Object::Route(Route {
             kind,
             name,

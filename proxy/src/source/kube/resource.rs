@@ -28,6 +28,8 @@ impl Resource {
             Kind::EndpointSlice,
             Kind::HttpRoute,
             Kind::GrpcRoute,
+            Kind::TlsRoute,
+            Kind::TcpRoute,
             Kind::ReferenceGrant,
         ]
         .map(Self::of)
@@ -51,13 +53,16 @@ impl Resource {
             Kind::GrpcRoute => (GATEWAY, &["v1"], "grpcroutes"),
             Kind::BackendTlsPolicy => (GATEWAY, &["v1", "v1alpha3"], "backendtlspolicies"),
             Kind::ConfigMap => ("", &["v1"], "configmaps"),
+            Kind::TlsRoute => (GATEWAY, &["v1", "v1alpha3", "v1alpha2"], "tlsroutes"),
+            Kind::TcpRoute => (GATEWAY, &["v1alpha2", "v1"], "tcproutes"),
             Kind::ReferenceGrant => (GATEWAY, &["v1", "v1beta1"], "referencegrants"),
             Kind::Pod => ("", &["v1"], "pods"),
             Kind::Node => ("", &["v1"], "nodes"),
         };
         // A full slice has some 40 KB, and a route of many rules and parents may be as long.
         let page = match kind {
-            Kind::EndpointSlice | Kind::HttpRoute | Kind::GrpcRoute => 100,
+            Kind::EndpointSlice => 100,
+            kind if kind.is_route() => 100,
             _ => 500,
         };
         Self { kind, group, versions, plural, field_selector: None, page }

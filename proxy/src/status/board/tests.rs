@@ -1,4 +1,4 @@
-use nodeway_core::model::{Change, Object, ObjectName, ParentRef, Route};
+use nodeway_core::model::{Change, Object, ObjectName, ParentRef, Route, Rules};
 use nodeway_core::snapshot::{CompileOptions, Compiler, Enroll, Store};
 use serde_json::json;
 
@@ -50,7 +50,7 @@ impl World {
             generation,
             created: None,
             parents: vec![ParentRef::new(name("web"))],
-            rules: Vec::new(),
+            rules: Rules::Http(Vec::new()),
         })));
         self.publish(at);
     }
@@ -362,7 +362,7 @@ fn thousands_are_written_at_a_pace() {
             generation: 1,
             created: None,
             parents: vec![ParentRef::new(name("web"))],
-            rules: Vec::new(),
+            rules: Rules::Http(Vec::new()),
         })));
     }
     world.publish(0.0);

@@ -20,8 +20,8 @@ fn route(kind: &str, rule: Value) -> Value {
 fn rule(kind: &str, rule: Value) -> HttpRule {
     let translated = read(route(kind, rule));
     assert!(translated.faults.is_empty(), "{:?}", translated.faults);
-    let Some(Object::Route(mut route)) = translated.object else { panic!() };
-    route.rules.swap_remove(1)
+    let Some(Object::Route(route)) = translated.object else { panic!() };
+    route.rules.http()[1].clone()
 }
 
 #[test]

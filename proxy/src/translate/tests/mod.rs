@@ -2,6 +2,7 @@
 
 mod attempts;
 mod documents;
+mod l4_routes;
 mod objects;
 mod routes;
 mod tls_policies;

@@ -38,7 +38,7 @@ fn a_route_is_read_whole() {
     assert_eq!(route.created, Some(1_714_557_600));
     let parents: Vec<_> = route.parents.iter().map(|p| (&*p.service.name, p.port)).collect();
     assert_eq!(parents, [("web", Some(80)), ("b", None)]);
-    let [rule, empty] = &route.rules[..] else { panic!() };
+    let [rule, empty] = route.rules.http() else { panic!() };
     let PathMatch::Regex(path) = &rule.matches[0].path else { panic!() };
     assert!(
         path.is_match("/a")
@@ -123,7 +123,7 @@ fn what_is_invalid_keeps_its_share() {
             {"name": "a"}, {"name": "a", "port": 0}, {"name": "a", "kind": "Bucket", "group": "x", "port": 1},
             {"name": "a", "namespace": "bank", "port": 1}, {"name": "a", "namespace": "shop", "port": 1, "weight": 3}]})));
     assert!(told.is_empty(), "{told:?}");
-    let rule = &route.rules[0];
+    let rule = &route.rules.http()[0];
     assert!(rule.filters.iter().all(|f| matches!(f, Filter::Invalid { .. })));
     let message = |i: usize| match &rule.backends[i].target {
         BackendTarget::Invalid { message, .. } => message.to_string(),
@@ -163,7 +163,7 @@ fn a_grpc_method_is_a_path() {
         let told = told(&read);
         let Some(Object::Route(route)) = read.object else { return told.join(";") };
         assert_eq!(route.kind, Kind::GrpcRoute);
-        match &route.rules[0].matches[0].path {
+        match &route.rules.http()[0].matches[0].path {
             PathMatch::Exact(path) => format!("= {path}"),
             PathMatch::Prefix(path) => format!("^ {path}"),
             PathMatch::Regex(pattern) => format!("~ {}", pattern.as_str()),

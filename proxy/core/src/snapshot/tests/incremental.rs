@@ -112,15 +112,26 @@ fn any_change() -> impl Strategy<Value = Change> {
         },
     );
     let whose = || prop_oneof![Just("shop"), Just("bank")];
-    let routes = (0..3_u8, whose(), of(), of(), whose(), any::<bool>(), 0..3_i64).prop_map(
-        |(i, namespace, parent, target, target_namespace, grpc, generation)| {
+    let kind = || prop::sample::select(&Kind::ROUTES[..]);
+    let routes = (0..3_u8, whose(), of(), of(), whose(), kind(), 0..3_i64).prop_map(
+        |(i, namespace, parent, target, target_namespace, kind, generation)| {
             let service = ObjectName::new(target_namespace, target);
             let target = BackendTarget::Service { service, port: 80 };
             let backend = BackendRef { weight: 1, target, filters: vec![] };
             let Change::Apply(Object::Route(mut route)) = route(&parent, vec![backend]) else {
                 unreachable!()
             };
-            route.kind = if grpc { Kind::GrpcRoute } else { Kind::HttpRoute };
+            route.kind = kind;
+            if matches!(kind, Kind::TlsRoute | Kind::TcpRoute) {
+                let backends = std::mem::take(&mut route.rules.http_mut()[0].backends);
+                let rules = vec![L4Rule { name: None, backends }];
+                route.created = Some(generation);
+                let hostnames = vec![Hostname::Exact(format!("h{generation}").into())];
+                route.rules = match kind {
+                    Kind::TlsRoute => Rules::Tls { hostnames, rules },
+                    _ => Rules::Tcp(rules),
+                };
+            }
             route.name = ObjectName::new(namespace, format!("r{i}"));
             route.generation = generation;
             Change::Apply(Object::Route(route))
@@ -146,7 +157,7 @@ fn any_change() -> impl Strategy<Value = Change> {
         let zone = (zone < 2).then(|| format!("z{zone}").into());
         Change::Apply(Object::Node(Node { name: ObjectName::new("", "here"), zone }))
     });
-    let deleted = (0..7_u8, whose(), 0..5_u8).prop_map(|(kind, namespace, i)| {
+    let deleted = (0..9_u8, whose(), 0..5_u8).prop_map(|(kind, namespace, i)| {
         let (kind, name) = match kind {
             0 => (Kind::Service, ObjectName::new("shop", format!("s{i}"))),
             1 => (Kind::EndpointSlice, ObjectName::new("shop", format!("slice{i}"))),
@@ -154,6 +165,8 @@ fn any_change() -> impl Strategy<Value = Change> {
             3 => (Kind::GrpcRoute, ObjectName::new(namespace, format!("r{i}"))),
             4 => (Kind::ReferenceGrant, ObjectName::new(namespace, format!("g{i}"))),
             5 => (Kind::Node, ObjectName::new("", "here")),
+            6 => (Kind::TlsRoute, ObjectName::new(namespace, format!("r{i}"))),
+            7 => (Kind::TcpRoute, ObjectName::new(namespace, format!("r{i}"))),
             _ => (Kind::Service, ObjectName::new("bank", format!("s{i}"))),
         };
         Change::Delete(kind, name)
@@ -171,7 +184,20 @@ fn told(snapshot: &Snapshot) -> BTreeMap<String, String> {
         let (service, port, affinity) = (&backend.service, backend.port, backend.affinity());
         format!("{service} {port} {affinity:?} {tls:?} {endpoints:?}")
     };
+    let chosen = |rule: &Rule| match rule.backend(0) {
+        Choice::Backend(chosen) => format!("{} {}", rule.route, backend(&chosen.backend)),
+        Choice::Invalid(why) => format!("{} {why}", rule.route),
+    };
     let goes_to = |frontend: &Frontend, client| {
+        match frontend.connections(client) {
+            Connections::AsDeclared => {}
+            Connections::Relayed(rule) => return format!("relayed {}", chosen(rule)),
+            Connections::ByName(names) => {
+                let rules =
+                    ["h0", "h1", "h2"].map(|name| names.rule(Some(name)).map(|r| chosen(r)));
+                return format!("by name {rules:?}");
+            }
+        }
         let head = RequestHead {
             method: &Method::GET,
             path: "/x",
@@ -182,10 +208,7 @@ fn told(snapshot: &Snapshot) -> BTreeMap<String, String> {
         match frontend.route(&head) {
             Routed::Service(own) => format!("service {}", backend(own)),
             Routed::NotFound => "nowhere".to_owned(),
-            Routed::Rule(rule, _) => match rule.backend(0) {
-                Choice::Backend(chosen) => format!("{} {}", rule.route, backend(&chosen.backend)),
-                Choice::Invalid(why) => format!("{} {why}", rule.route),
-            },
+            Routed::Rule(rule, _) => chosen(rule),
         }
     };
     let frontend = |f: &Frontend| {

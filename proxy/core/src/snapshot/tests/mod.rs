@@ -1,5 +1,6 @@
 //! What objects become.
 
+mod contests;
 mod incremental;
 mod policies;
 mod semantics;
@@ -59,7 +60,7 @@ fn route(parent: &str, backends: Vec<BackendRef>) -> Change {
         generation: 1,
         created: None,
         parents: vec![ParentRef::new(name(parent))],
-        rules: vec![HttpRule {
+        rules: Rules::Http(vec![HttpRule {
             name: None,
             matches: vec![everything],
             filters: vec![],
@@ -67,7 +68,7 @@ fn route(parent: &str, backends: Vec<BackendRef>) -> Change {
             timeouts: Timeouts::default(),
             retry: None,
             persistence: None,
-        }],
+        }]),
     }))
 }
 
@@ -268,7 +269,7 @@ fn the_same_again_changes_nothing_routes_included() {
         let Change::Apply(Object::Route(mut with_pattern)) = route("web", vec![]) else {
             unreachable!()
         };
-        with_pattern.rules[0].matches[0].path =
+        with_pattern.rules.http_mut()[0].matches[0].path =
             PathMatch::Regex(regex::Regex::new("^/a.*$").unwrap());
         Change::Apply(Object::Route(with_pattern))
     };
@@ -372,7 +373,7 @@ fn a_route_of_another_namespace_is_for_that_namespaces_clients_alone() {
             unreachable!()
         };
         foreign.name = ObjectName::new(namespace, "route");
-        foreign.rules[0].matches[0].path = PathMatch::Prefix("/".into());
+        foreign.rules.http_mut()[0].matches[0].path = PathMatch::Prefix("/".into());
         Change::Apply(Object::Route(foreign))
     };
     let headers = HeaderMap::new();
