@@ -1,6 +1,6 @@
 //! Whatever happens to objects and connections: what the source says ends as what the server has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use nodeway::translate::{Identity, translate};
@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::follower::{Known, NODE, World};
 use crate::objects::{
-    KINDS, endpoint, grant, l4_route, namespace, node, pod, route, service, slice,
+    KINDS, config_map, endpoint, grant, l4_route, namespace, node, pod, policy, route, service,
+    slice,
 };
 
 const SEEDS: u64 = 8;
@@ -77,7 +78,8 @@ fn run(seed: u64) {
 /// Something happens to an object.
 fn change(server: &ApiServer, random: &mut fastrand::Rng) {
     let name = format!("o{}", random.u32(..NAMES));
-    let (kind, resource) = KINDS[random.usize(..KINDS.len())];
+    let kinds = kinds();
+    let (kind, resource) = kinds[random.usize(..kinds.len())];
     if random.u32(..4) == 0 {
         let of_cluster = matches!(kind, Kind::Namespace | Kind::Node);
         return server.delete(resource, if of_cluster { "" } else { "shop" }, &name);
@@ -97,12 +99,21 @@ fn change(server: &ApiServer, random: &mut fastrand::Rng) {
         Kind::TlsRoute => l4_route("TLSRoute", &name, &ip),
         Kind::TcpRoute => l4_route("TCPRoute", &name, &ip),
         Kind::ReferenceGrant => grant(&name),
-        Kind::BackendTlsPolicy | Kind::ConfigMap => unreachable!("not among {KINDS:?}"),
+        Kind::BackendTlsPolicy => {
+            let bundles = ["o0", "o1", "o2"].map(|bundle| random.bool().then_some(bundle));
+            policy(&name, &name, &bundles.into_iter().flatten().collect::<Vec<_>>())
+        }
+        Kind::ConfigMap => config_map(&name, &ip),
     };
     // In the mesh or not: all kinds have something to change.
     object["metadata"]["labels"]["nodeway.dev/mesh"] =
         json!(if random.bool() { "enabled" } else { "disabled" });
     server.put(&object);
+}
+
+/// With ConfigMaps, of which only those that policies name are asked for.
+fn kinds() -> Vec<(Kind, &'static str)> {
+    KINDS.into_iter().chain([(Kind::ConfigMap, "configmaps")]).collect()
 }
 
 fn trouble(server: &ApiServer, random: &mut fastrand::Rng) {
@@ -118,7 +129,8 @@ fn trouble(server: &ApiServer, random: &mut fastrand::Rng) {
         4 => server.faults(|faults| faults.gone_events = random.usize(1..3)),
         5 => server.faults(|faults| faults.refuse = (random.usize(1..4), 500)),
         6 => {
-            let (_, resource) = KINDS[random.usize(..KINDS.len())];
+            let kinds = kinds();
+            let (_, resource) = kinds[random.usize(..kinds.len())];
             let verb = if random.bool() { "watch" } else { "list" }.to_owned();
             let octets = random.usize(1..3000);
             server.faults(|faults| faults.cut = Some((verb, resource.to_owned(), octets)));
@@ -133,7 +145,8 @@ fn trouble(server: &ApiServer, random: &mut fastrand::Rng) {
 /// What there is for this node, in our words.
 fn there(server: &ApiServer) -> Objects {
     let mut there = Objects::new();
-    for (kind, resource) in KINDS {
+    let mut named = HashSet::new();
+    for (kind, resource) in kinds() {
         for object in server.all(resource) {
             if kind == Kind::Pod && object["spec"]["nodeName"] != NODE
                 || kind == Kind::Node && object["metadata"]["name"] != NODE
@@ -145,7 +158,12 @@ fn there(server: &ApiServer) -> Objects {
             let name = ObjectName::new(text(&metadata["namespace"]), text(&metadata["name"]));
             let identity = Identity { kind, name: name.clone() };
             let object = translate(&identity, object).object.unwrap();
-            there.insert((kind, name), object);
+            if let Object::TlsPolicy(policy) = &object {
+                named.extend(policy.bundles().cloned());
+            }
+            if kind != Kind::ConfigMap || named.contains(&name) {
+                there.insert((kind, name), object);
+            }
         }
     }
     there

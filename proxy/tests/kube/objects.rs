@@ -7,7 +7,7 @@ use crate::follower::World;
 
 pub(crate) const GATEWAY: &str = "gateway.networking.k8s.io";
 /// All that the source asks for.
-pub(crate) const KINDS: [(Kind, &str); 10] = [
+pub(crate) const KINDS: [(Kind, &str); 11] = [
     (Kind::Namespace, "namespaces"),
     (Kind::Node, "nodes"),
     (Kind::Pod, "pods"),
@@ -18,6 +18,7 @@ pub(crate) const KINDS: [(Kind, &str); 10] = [
     (Kind::TlsRoute, "tlsroutes.gateway.networking.k8s.io"),
     (Kind::TcpRoute, "tcproutes.gateway.networking.k8s.io"),
     (Kind::ReferenceGrant, "referencegrants.gateway.networking.k8s.io"),
+    (Kind::BackendTlsPolicy, "backendtlspolicies.gateway.networking.k8s.io"),
 ];
 
 /// What a real object carries and nobody here wants.
@@ -90,6 +91,26 @@ pub(crate) fn grant(name: &str) -> Value {
             "to": [{"group": "", "kind": "Service"}]}})
 }
 
+/// For the Service `of`; believes these ConfigMaps, or the system's CAs if there are none.
+pub(crate) fn policy(name: &str, of: &str, bundles: &[&str]) -> Value {
+    let refs = bundles.iter().map(|name| json!({"group": "", "kind": "ConfigMap", "name": name}));
+    let mut validation = json!({"hostname": "web.example.com"});
+    if bundles.is_empty() {
+        validation["wellKnownCACertificates"] = json!("System");
+    } else {
+        validation["caCertificateRefs"] = refs.collect();
+    }
+    json!({"apiVersion": format!("{GATEWAY}/v1"), "kind": "BackendTLSPolicy",
+        "metadata": metadata("shop", name), "spec": {
+            "targetRefs": [{"group": "", "kind": "Service", "name": of}],
+            "validation": validation}})
+}
+
+pub(crate) fn config_map(name: &str, ca: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata("shop", name),
+        "data": {"ca.crt": ca}})
+}
+
 /// One of each kind.
 pub(crate) fn one_of_each() -> Vec<Value> {
     vec![
@@ -103,6 +124,7 @@ pub(crate) fn one_of_each() -> Vec<Value> {
         l4_route("TLSRoute", "t", "web"),
         l4_route("TCPRoute", "c", "web"),
         grant("all"),
+        policy("tls", "web", &[]),
     ]
 }
 

@@ -99,6 +99,7 @@ impl Resource {
             of("v1", "grpcroutes", "GRPCRoute", "").with_status(),
             of("v1", "tlsroutes", "TLSRoute", "").with_status(),
             of("v1alpha2", "tcproutes", "TCPRoute", "").with_status(),
+            of("v1", "backendtlspolicies", "BackendTLSPolicy", "btlspolicy").with_status(),
             of("v1beta1", "referencegrants", "ReferenceGrant", "refgrant"),
         ]
     }

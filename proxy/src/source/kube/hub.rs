@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use nodeway_core::model::{Change, Kind, Object, ObjectName, RefusedRoute};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use super::bundles::{Bundles, Wanted};
 use super::objects::Said;
+use super::resource::Only;
 use super::watch::{State, Update};
 use crate::source::{Event, Health, Problem};
 
@@ -16,10 +18,13 @@ const AT_ONCE: usize = 64;
 /// See the module.
 pub(super) struct Hub {
     health: Arc<Health>,
+    bundles: Bundles,
+    /// The way to tell which are to be watched.
+    wanted: watch::Sender<Wanted>,
     /// Kinds of which not all is known yet.
     waiting: HashSet<Kind>,
     /// Kinds of which there may be news that is not known.
-    behind: HashSet<Kind>,
+    behind: HashSet<(Kind, Option<Only>)>,
     /// Whether it was told that the API cannot be reached.
     away: bool,
     /// What has changed since the first event.
@@ -55,9 +60,16 @@ impl First {
 // === impl Hub ===
 
 impl Hub {
-    pub(super) fn new(kinds: impl Iterator<Item = Kind>, health: Arc<Health>) -> Self {
-        Self {
+    /// Also which ConfigMaps are to be watched.
+    pub(super) fn new(
+        kinds: impl Iterator<Item = Kind>,
+        health: Arc<Health>,
+    ) -> (Self, watch::Receiver<Wanted>) {
+        let (wanted, receiver) = watch::channel(Wanted::new());
+        let hub = Self {
             health,
+            bundles: Bundles::default(),
+            wanted,
             waiting: kinds.collect(),
             behind: HashSet::new(),
             away: false,
@@ -66,7 +78,8 @@ impl Hub {
             problems: BTreeMap::new(),
             problems_changed: false,
             begun: false,
-        }
+        };
+        (hub, receiver)
     }
 
     /// Goes on until nobody listens.
@@ -95,7 +108,8 @@ impl Hub {
     /// What there is to tell.
     fn event(&mut self) -> Option<Event> {
         let news = !self.begun || !self.changes.is_empty() || self.problems_changed;
-        if !self.waiting.is_empty() || !news {
+        let waiting = !self.waiting.is_empty() || !self.begun && self.bundles.holds();
+        if waiting || !news {
             return None;
         }
         self.begun = true;
@@ -106,29 +120,65 @@ impl Hub {
         Some(Event { changes, problems })
     }
 
-    fn take(&mut self, Update { kind, said, state }: Update<Said>) {
-        if self.begun {
-            self.changes.extend(said.changes);
-        } else {
-            said.changes.into_iter().for_each(|change| self.begin_with(change));
+    fn take(&mut self, Update { kind, only, said, state }: Update<Said>) {
+        if only.as_ref().is_some_and(|only| !self.bundles.wants(only)) {
+            // Nobody names it any more.
+            return;
+        }
+        for change in said.changes {
+            for change in self.bundles.take(change) {
+                self.change(change);
+            }
         }
         for (name, problems) in said.problems {
             self.tell((kind, Some(name)), problems);
         }
+        if self.bundles.wanted() != &*self.wanted.borrow() {
+            self.follow_bundles();
+        }
         let forbidden = match state {
             State::Listing => return,
-            State::Behind => return self.lost(kind),
+            State::Behind => return self.lost((kind, only)),
             // Whether it is allowed cannot be known now.
             State::Away(why) => {
                 self.away(kind, &why);
-                return self.lost(kind);
+                return self.lost((kind, only));
             }
             State::Forbidden(message) => vec![Problem::of_kind(kind, message)],
             State::Current | State::Absent => Vec::new(),
         };
-        self.waiting.remove(&kind);
-        self.found(kind);
-        self.tell((kind, None), forbidden);
+        let name = only.as_ref().map(|only| only.name.clone());
+        match &name {
+            None => _ = self.waiting.remove(&kind),
+            Some(name) => {
+                for change in self.bundles.found(name) {
+                    self.change(change);
+                }
+            }
+        }
+        self.found((kind, only));
+        self.tell((kind, name), forbidden);
+    }
+
+    fn change(&mut self, change: Change) {
+        if self.begun {
+            self.changes.push(change);
+        } else {
+            self.begin_with(change);
+        }
+    }
+
+    /// Other ConfigMaps are named than before: what was said of those that are not is over.
+    fn follow_bundles(&mut self) {
+        let wanted = self.bundles.wanted().clone();
+        let over = |name: &ObjectName| !wanted.contains_key(name);
+        let before = self.problems.len();
+        self.problems
+            .retain(|(kind, name), _| *kind != Kind::ConfigMap || !name.as_ref().is_some_and(over));
+        self.problems_changed |= self.problems.len() != before;
+        let bundles = &self.bundles;
+        self.behind.retain(|(_, only)| only.as_ref().is_none_or(|only| bundles.wants(only)));
+        self.wanted.send_replace(wanted);
     }
 
     fn tell(&mut self, whose: (Kind, Option<ObjectName>), problems: Vec<Problem>) {
@@ -166,13 +216,13 @@ impl Hub {
         }
     }
 
-    fn lost(&mut self, kind: Kind) {
-        self.behind.insert(kind);
+    fn lost(&mut self, what: (Kind, Option<Only>)) {
+        self.behind.insert(what);
         self.health.lost();
     }
 
-    fn found(&mut self, kind: Kind) {
-        self.behind.remove(&kind);
+    fn found(&mut self, what: (Kind, Option<Only>)) {
+        self.behind.remove(&what);
         if self.behind.is_empty() && self.waiting.is_empty() {
             let age = self.health.found();
             if std::mem::take(&mut self.away) {
@@ -212,13 +262,13 @@ mod tests {
 
     fn update(changes: Vec<Change>, state: State) -> Update<Said> {
         let said = Said { changes, problems: Vec::new() };
-        Update { kind: Kind::HttpRoute, said, state }
+        Update { kind: Kind::HttpRoute, only: None, said, state }
     }
 
     #[test]
     fn what_changes_before_the_first_event_is_kept_as_it_is_last() {
         let health = Arc::new(Health::new());
-        let mut hub = Hub::new([Kind::HttpRoute, Kind::Service].into_iter(), health);
+        let (mut hub, _wanted) = Hub::new([Kind::HttpRoute, Kind::Service].into_iter(), health);
         hub.take(update(Vec::new(), State::Current));
         let gone = || Change::Delete(Kind::HttpRoute, name("gone"));
         for i in 0..1000 {
@@ -236,7 +286,7 @@ mod tests {
             assert!(hub.event().is_none(), "there is another kind");
         }
         let service = Said::default();
-        hub.take(Update { kind: Kind::Service, said: service, state: State::Current });
+        hub.take(Update { kind: Kind::Service, only: None, said: service, state: State::Current });
         let first = hub.event().unwrap().changes;
         let wanted = [
             good("broken", 999),

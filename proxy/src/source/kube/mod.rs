@@ -1,9 +1,11 @@
-//! The Kubernetes API as the source: one watch a kind, and one stream of events.
+//! The Kubernetes API as the source: one watch a kind (and one a ConfigMap that a policy names), and one
+//! stream of events.
 //!
 //! Nothing of the API's objects is kept but their names and versions: what they mean goes on as it comes.
 
 pub(crate) mod access;
 pub(crate) mod backoff;
+mod bundles;
 mod client;
 mod hub;
 mod objects;
@@ -49,8 +51,15 @@ impl Source for KubeSource {
         let streaming = Rc::new(Cell::new(true));
         let (updates, updated) = mpsc::channel(UPDATES);
         let resources = Resource::all(self.node_name.as_deref());
-        let hub = Hub::new(resources.iter().map(|r| r.kind), self.health);
+        let (hub, wanted) = Hub::new(resources.iter().map(|r| r.kind), self.health);
         let mut watches = JoinSet::new();
+        let bundles = bundles::Watches {
+            wanted,
+            access: Rc::clone(&access),
+            streaming: Rc::clone(&streaming),
+            updates: updates.clone(),
+        };
+        watches.spawn_local(bundles.run());
         for resource in resources {
             let objects = Objects::new(resource.kind);
             let (access, streaming) = (Rc::clone(&access), Rc::clone(&streaming));

@@ -1,6 +1,6 @@
 //! What is watched, and where the API serves it.
 
-use nodeway_core::model::Kind;
+use nodeway_core::model::{Kind, ObjectName};
 
 /// One kind, as the API serves it.
 #[derive(Debug, Clone)]
@@ -15,12 +15,21 @@ pub(crate) struct Resource {
     pub(crate) field_selector: Option<String>,
     /// Objects asked for at once.
     pub(crate) page: u16,
+    /// One object alone.
+    pub(crate) only: Option<Only>,
+}
+
+/// One object, and which watch of it this is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Only {
+    pub(crate) name: ObjectName,
+    pub(crate) number: u64,
 }
 
 // === impl Resource ===
 
 impl Resource {
-    /// All that `node`'s proxy needs to know.
+    /// All that `node`'s proxy needs to know; besides, single ConfigMaps (see `bundles`).
     pub(crate) fn all(node: Option<&str>) -> Vec<Self> {
         let mut all: Vec<Self> = [
             Kind::Namespace,
@@ -31,6 +40,7 @@ impl Resource {
             Kind::TlsRoute,
             Kind::TcpRoute,
             Kind::ReferenceGrant,
+            Kind::BackendTlsPolicy,
         ]
         .map(Self::of)
         .into();
@@ -65,7 +75,13 @@ impl Resource {
             kind if kind.is_route() => 100,
             _ => 500,
         };
-        Self { kind, group, versions, plural, field_selector: None, page }
+        Self { kind, group, versions, plural, field_selector: None, page, only: None }
+    }
+
+    /// One object alone.
+    pub(crate) fn only(self, only: Only) -> Self {
+        let field_selector = Some(format!("metadata.name={}", only.name.name));
+        Self { field_selector, only: Some(only), ..self }
     }
 
     /// The path of its collection, all namespaces.
@@ -146,7 +162,9 @@ mod tests {
                 }
             }
         }
-        let watched: BTreeSet<_> = Resource::all(Some("n")).iter().map(Resource::rbac).collect();
+        let bundles = Resource::of(Kind::ConfigMap);
+        let all = Resource::all(Some("n"));
+        let watched: BTreeSet<_> = all.iter().chain([&bundles]).map(Resource::rbac).collect();
         assert_eq!(may, watched);
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::access::{Access, Status, Stream, Trouble};
 use super::backoff::Backoff;
-use super::resource::Resource;
+use super::resource::{Only, Resource};
 use super::wire::{Bookmark, Line, Page, encode};
 
 /// A watch is asked to end after so many seconds, and up to a quarter less: no herd.
@@ -39,6 +39,8 @@ const INITIAL_END: &str = "k8s.io/initial-events-end";
 #[derive(Debug)]
 pub(crate) struct Update<Said> {
     pub(crate) kind: Kind,
+    /// The one object that was watched, if it is not the kind.
+    pub(crate) only: Option<Only>,
     pub(crate) said: Said,
     pub(crate) state: State,
 }
@@ -462,13 +464,18 @@ impl<R: Reader> Watch<R> {
         if R::is_nothing(&said) && state == State::Listing {
             return Ok(());
         }
-        let update = Update { kind: self.resource.kind, said, state };
+        let Resource { kind, only, .. } = &self.resource;
+        let update = Update { kind: *kind, only: only.clone(), said, state };
         self.updates.send(update).await.map_err(|_| Unheard)
     }
 
     fn path(&self) -> String {
         let versions = self.resource.versions;
-        self.resource.path(versions.get(self.version).copied().unwrap_or("v1"))
+        let version = versions.get(self.version).copied().unwrap_or("v1");
+        match &self.resource.only {
+            None => self.resource.path(version),
+            Some(only) => self.resource.path_in(version, &only.name.namespace),
+        }
     }
 
     fn selector(&self) -> Vec<(&'static str, String)> {
