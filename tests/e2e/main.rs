@@ -16,6 +16,8 @@ mod cluster;
 mod draining;
 mod enrolment;
 mod fail_policy;
+mod filters;
+mod grpc;
 mod health;
 mod http2_upstream;
 mod http_connections;

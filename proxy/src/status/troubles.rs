@@ -90,9 +90,8 @@ impl Troubles {
         }
         for problem in input.snapshot.problems() {
             let reason = match problem.kind {
-                // References are the status's.
-                kind if kind.is_route() && !problem.field.contains(".filters[") => continue,
-                kind if kind.is_route() => "InvalidFilter",
+                // Told by their status.
+                kind if kind.is_route() => continue,
                 // The one thing that Services can have against each other.
                 Kind::Service => "AddressConflict",
                 _ => "Invalid",

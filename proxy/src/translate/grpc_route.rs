@@ -2,15 +2,16 @@
 //! `/SERVICE/METHOD` of a POST (gRPC over HTTP/2).
 
 use gateway_api::experimental::grpcroutes::{
-    GrpcRoute, GrpcRouteRules, GrpcRouteRulesBackendRefsFiltersType, GrpcRouteRulesFiltersType,
-    GrpcRouteRulesMatches, GrpcRouteRulesMatchesHeadersType, GrpcRouteRulesMatchesMethodType,
-    GrpcRouteRulesSessionPersistenceCookieConfigLifetimeType, GrpcRouteRulesSessionPersistenceType,
+    GrpcRoute, GrpcRouteRules, GrpcRouteRulesMatches, GrpcRouteRulesMatchesHeadersType,
+    GrpcRouteRulesMatchesMethodType, GrpcRouteRulesSessionPersistenceCookieConfigLifetimeType,
+    GrpcRouteRulesSessionPersistenceType,
 };
 use nodeway_core::model::{HttpMatch, HttpRule, PathMatch, Rules, Timeouts};
 
 use super::attempts::session;
+use super::filter::filters;
 use super::http_match::{HeaderSpec, header_matches, whole};
-use super::route::{backends, filters, finish, parents};
+use super::route::{backends, finish, parents};
 use super::{Faults, Identity, Translated};
 
 /// Faults count as those of an HTTPRoute do.
@@ -36,9 +37,8 @@ fn rule(identity: &Identity, spec: &GrpcRouteRules, field: &str, faults: &mut Fa
         let path = PathMatch::Prefix("/".into());
         matches.push(HttpMatch { path, headers: Vec::new(), queries: Vec::new(), method: None });
     }
-    let filters = filters!(spec.filters, GrpcRouteRulesFiltersType, field, faults);
-    let backends =
-        backends!(identity, spec.backend_refs, GrpcRouteRulesBackendRefsFiltersType, field, faults);
+    let filters = filters(identity, spec.filters.as_ref(), field, faults);
+    let backends = backends!(identity, spec.backend_refs, field, faults);
     HttpRule {
         name: spec.name.as_deref().map(Into::into),
         matches,

@@ -1,14 +1,15 @@
 //! HTTPRoutes with parents of kind Service (Gateway API v1, GEP-1294).
 
 use gateway_api::experimental::httproutes::{
-    HttpRoute, HttpRouteRules, HttpRouteRulesBackendRefsFiltersType, HttpRouteRulesFiltersType,
+    HttpRoute, HttpRouteRules, HttpRouteRulesMatchesPath, HttpRouteRulesMatchesPathType,
     HttpRouteRulesSessionPersistenceCookieConfigLifetimeType, HttpRouteRulesSessionPersistenceType,
 };
-use nodeway_core::model::{HttpMatch, HttpRule, PathMatch, Rules};
+use nodeway_core::model::{BackendRef, Filter, HttpMatch, HttpRule, PathMatch, Rules};
 
 use super::attempts::{retry, session, timeouts};
+use super::filter::{filters, replaces_prefix};
 use super::http_match::http_match;
-use super::route::{backends, filters, finish, parents};
+use super::route::{backends, finish, parents};
 use super::{Faults, Identity, Translated};
 
 /// Nothing if it is not for us: somebody's Gateway's, or without a parent that can be taken.
@@ -39,9 +40,9 @@ fn rule(identity: &Identity, spec: &HttpRouteRules, field: &str, faults: &mut Fa
         let path = PathMatch::Prefix("/".into());
         matches.push(HttpMatch { path, headers: Vec::new(), queries: Vec::new(), method: None });
     }
-    let filters = filters!(spec.filters, HttpRouteRulesFiltersType, field, faults);
-    let backends =
-        backends!(identity, spec.backend_refs, HttpRouteRulesBackendRefsFiltersType, field, faults);
+    let filters = filters(identity, spec.filters.as_ref(), field, faults);
+    let backends = backends!(identity, spec.backend_refs, field, faults);
+    check_filters(spec, &filters, &backends, field, faults);
     HttpRule {
         name: spec.name.as_deref().map(Into::into),
         matches,
@@ -56,5 +57,32 @@ fn rule(identity: &Identity, spec: &HttpRouteRules, field: &str, faults: &mut Fa
             field,
             faults
         ),
+    }
+}
+
+/// What a rule's filters, matches and backends ask of each other.
+fn check_filters(
+    spec: &HttpRouteRules,
+    filters: &[Filter],
+    backends: &[BackendRef],
+    field: &str,
+    faults: &mut Faults,
+) {
+    let redirects = filters.iter().any(|filter| matches!(filter, Filter::Redirect(_)));
+    if redirects && !backends.is_empty() {
+        let message = "given with a RequestRedirect: no request would come here";
+        faults.add(format!("{field}.backendRefs"), message);
+    }
+    let prefix = |path: &HttpRouteRulesMatchesPath| {
+        matches!(path.r#type, None | Some(HttpRouteRulesMatchesPathType::PathPrefix))
+    };
+    let matches = spec.matches.as_deref().unwrap_or_default();
+    let one_prefix =
+        matches.len() <= 1 && matches.iter().all(|one| one.path.as_ref().is_none_or(prefix));
+    let all = [filters].into_iter().chain(backends.iter().map(|backend| &backend.filters[..]));
+    if !one_prefix && all.into_iter().any(replaces_prefix) {
+        let message =
+            "a filter of type ReplacePrefixMatch needs exactly one match, of a PathPrefix";
+        faults.add(format!("{field}.matches"), message);
     }
 }

@@ -9,6 +9,7 @@ mod config_map;
 mod duration;
 mod endpoint_slice;
 mod fault;
+mod filter;
 mod grpc_route;
 mod header_modifier;
 mod http_match;

@@ -9,41 +9,6 @@ use nodeway_core::model::{
 use super::meta::port;
 use super::{Faults, Identity, Translated};
 
-/// The filters of a rule or a backend: the generated types are alike but not the same.
-macro_rules! filters {
-    ($filters:expr, $type:ident, $field:expr, $faults:expr) => {{
-        let mut filters = Vec::new();
-        for (i, spec) in $filters.iter().flatten().enumerate() {
-            let field = format!("{}.filters[{i}]", $field);
-            let requests = spec.request_header_modifier.as_ref();
-            let responses = spec.response_header_modifier.as_ref();
-            filters.push(match (&spec.r#type, requests, responses) {
-                ($type::RequestHeaderModifier, Some(spec), _) => {
-                    let field = format!("{field}.requestHeaderModifier");
-                    $crate::translate::route::Filter::RequestHeaders(
-                        $crate::translate::header_modifier::modifier!(spec, &field, $faults),
-                    )
-                }
-                ($type::ResponseHeaderModifier, _, Some(spec)) => {
-                    let field = format!("{field}.responseHeaderModifier");
-                    $crate::translate::route::Filter::ResponseHeaders(
-                        $crate::translate::header_modifier::modifier!(spec, &field, $faults),
-                    )
-                }
-                (other, ..) => {
-                    let message =
-                        format!("{field}: filter {other:?} is not supported or incomplete");
-                    $crate::translate::route::Filter::Invalid { message: message.into() }
-                }
-            });
-        }
-        filters
-    }};
-}
-
-pub(super) use filters;
-pub(super) use nodeway_core::model::Filter;
-
 /// `spec.parentRefs`.
 macro_rules! parents {
     ($identity:expr, $refs:expr, $faults:expr) => {{
@@ -66,11 +31,12 @@ pub(super) use parents;
 
 /// `spec.rules[].backendRefs`.
 macro_rules! backends {
-    ($identity:expr, $refs:expr, $type:ident, $field:expr, $faults:expr) => {{
+    ($identity:expr, $refs:expr, $field:expr, $faults:expr) => {{
         let mut backends = Vec::new();
         for (i, spec) in $refs.iter().flatten().enumerate() {
             let field = format!("{}.backendRefs[{i}]", $field);
-            let filters = $crate::translate::route::filters!(spec.filters, $type, field, $faults);
+            let specs = spec.filters.as_ref();
+            let filters = $crate::translate::filter::filters($identity, specs, &field, $faults);
             let reference = $crate::translate::route::Reference {
                 group: spec.group.as_deref(),
                 kind: spec.kind.as_deref(),

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use nodeway_core::model::{
     HeaderMatch, HttpMatch, HttpRule, ObjectName, PathMatch, QueryMatch, TextMatch, Timeouts,
 };
-use nodeway_core::route::{RequestHead, Router, RouterBuilder, Rule};
+use nodeway_core::route::{Plan, RequestHead, Router, RouterBuilder, Rule};
 use regex::Regex;
 
 /// A set of rules and a request.
@@ -145,7 +145,7 @@ pub(crate) fn builder(matches: impl Iterator<Item = HttpMatch>) -> RouterBuilder
             retry: None,
             persistence: None,
         };
-        let rule = Arc::new(Rule::new(i as u64, name.clone(), &spec));
+        let rule = Arc::new(Rule::new(i as u64, name.clone(), &spec, Plan::default()));
         builder.rule(Some(0), &name, i, &spec.matches, &rule);
     }
     builder

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::uri::Scheme;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
-use super::BackendTarget;
+use super::{BackendTarget, RefFault};
 
 /// What happens to a request or response on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,9 @@ pub enum Filter {
     Invalid {
         /// What is wrong, for people.
         message: Arc<str>,
+        /// What is wrong, for machines, if it refers to something that is not known; else the filter
+        /// itself is of a kind that we do not have.
+        fault: Option<RefFault>,
     },
 }
 

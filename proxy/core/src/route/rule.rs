@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
+use super::plan::Plan;
 use crate::balance::Backend;
-use crate::model::{
-    Filter, HeaderModifier, HttpRule, ObjectName, Retry, SessionPersistence, Timeouts,
-};
+use crate::model::{HttpRule, ObjectName, Retry, SessionPersistence, Timeouts};
 
 /// One rule of a route.
 #[derive(Debug)]
@@ -18,18 +17,15 @@ pub struct Rule {
     pub route: ObjectName,
     /// Its name, if it has one.
     pub name: Option<Arc<str>>,
-    /// Applied in order to each request, before the chosen backend's.
-    pub request_headers: Box<[HeaderModifier]>,
-    /// Applied in order to each response, after the chosen backend's.
-    pub response_headers: Box<[HeaderModifier]>,
-    /// Why every request of this rule is answered with 500, if one of its filters is not understood.
-    pub invalid: Option<Arc<str>>,
+    /// Applied to each request before the chosen backend's, and to each response after them.
+    pub filters: Plan,
     /// How long its requests may take.
     pub timeouts: Timeouts,
     /// When they are sent again, if the rule says so.
     pub retry: Option<Retry>,
     /// How they stay with one endpoint, if the rule says so.
     pub persistence: Option<SessionPersistence>,
+    wants_origin: bool,
     split: Split,
 }
 
@@ -47,10 +43,8 @@ pub enum Choice<'a> {
 pub struct WeightedBackend {
     /// Where it goes.
     pub backend: Arc<Backend>,
-    /// Applied in order to each request, after the rule's.
-    pub request_headers: Box<[HeaderModifier]>,
-    /// Applied in order to each response, before the rule's.
-    pub response_headers: Box<[HeaderModifier]>,
+    /// Applied to each request after the rule's, and to each response before them.
+    pub filters: Plan,
 }
 
 /// Backends with weight, each with the sum of the weights up to and with its own.
@@ -65,27 +59,17 @@ enum Share {
     Invalid(Arc<str>),
 }
 
-/// A rule's or reference's filters, by kind.
-#[derive(Default)]
-struct Plan {
-    request: Vec<HeaderModifier>,
-    response: Vec<HeaderModifier>,
-    invalid: Option<Arc<str>>,
-}
-
 // === impl Rule ===
 
 impl Rule {
-    /// The rule `spec`; its backends come by [`Rule::with_backend`].
-    pub fn new(id: u64, route: ObjectName, spec: &HttpRule) -> Self {
-        let Plan { request, response, invalid } = Plan::new(&spec.filters);
+    /// The rule `spec`, whose filters are `filters`; its backends come by [`Rule::with_backend`].
+    pub fn new(id: u64, route: ObjectName, spec: &HttpRule, filters: Plan) -> Self {
         Self {
             id,
             route,
             name: spec.name.clone(),
-            request_headers: request.into(),
-            response_headers: response.into(),
-            invalid,
+            wants_origin: filters.wants_origin(),
+            filters,
             timeouts: spec.timeouts,
             retry: spec.retry.clone(),
             persistence: spec.persistence.clone(),
@@ -104,7 +88,7 @@ impl Rule {
             retry: None,
             persistence: None,
         };
-        Self::new(id, route, &spec)
+        Self::new(id, route, &spec, Plan::default())
     }
 
     /// The same with one more backend, or the reason why its share is answered with 500.
@@ -113,25 +97,27 @@ impl Rule {
         mut self,
         weight: u32,
         target: Result<Arc<Backend>, Arc<str>>,
-        filters: &[Filter],
+        filters: Plan,
     ) -> Self {
-        let Plan { request, response, invalid } = Plan::new(filters);
-        let share = match (target, invalid) {
+        self.wants_origin |= filters.wants_origin();
+        let share = match (target, filters.invalid().cloned()) {
             (Err(why), _) | (Ok(_), Some(why)) => Share::Invalid(why),
-            (Ok(backend), None) => Share::Backend(WeightedBackend {
-                backend,
-                request_headers: request.into(),
-                response_headers: response.into(),
-            }),
+            (Ok(backend), None) => Share::Backend(WeightedBackend { backend, filters }),
         };
         self.split.push(weight, share);
         self
     }
 
+    /// Whether a filter of its own or of a backend must be told a request's `Origin` with the response.
+    #[inline]
+    pub fn wants_origin(&self) -> bool {
+        self.wants_origin
+    }
+
     /// Where a request goes. `random` is uniform over all of `u64`.
     #[inline]
     pub fn backend(&self, random: u64) -> Choice<'_> {
-        if let Some(why) = &self.invalid {
+        if let Some(why) = self.filters.invalid() {
             return Choice::Invalid(why);
         }
         match self.split.at(random) {
@@ -179,24 +165,5 @@ impl Split {
         let place = (u128::from(random) * u128::from(self.total())) >> 64;
         let index = self.shares.partition_point(|(upto, _)| u128::from(*upto) <= place);
         self.shares.get(index).map(|(_, share)| share)
-    }
-}
-
-// === impl Plan ===
-
-impl Plan {
-    fn new(filters: &[Filter]) -> Self {
-        let mut plan = Self::default();
-        for filter in filters {
-            match filter {
-                Filter::RequestHeaders(m) => plan.request.push(m.clone().first_of_each_name()),
-                Filter::ResponseHeaders(m) => plan.response.push(m.clone().first_of_each_name()),
-                Filter::Invalid { message } => {
-                    plan.invalid.get_or_insert_with(|| Arc::clone(message));
-                }
-                Filter::Redirect(_) | Filter::Rewrite(_) | Filter::Mirror(_) | Filter::Cors(_) => {}
-            }
-        }
-        plan
     }
 }

@@ -32,7 +32,8 @@ pub use view::Snapshot;
 
 pub use crate::balance::{Backend, Caller, Family};
 pub use crate::route::{
-    Again, Choice, Matched, Outcome, RequestHead, Retries, Rule, ServerNames, WeightedBackend,
+    Again, Choice, Context, CorsPolicy, Matched, MirrorTo, Outcome, Plan, RequestHead, Retries,
+    Rewriter, Rule, ServerNames, Step, WeightedBackend,
 };
 
 /// A Service's port.

@@ -17,7 +17,7 @@ use crate::model::{
     AppProtocol, BackendRef, BackendTarget, Filter, Kind, L4Rule, ObjectName, ParentRef, RefFault,
     Route, Rules, Service, ServiceKind, ServicePort,
 };
-use crate::route::Rule;
+use crate::route::{Plan, Rule};
 
 /// Compiled Services by name.
 pub(super) type Services = HashMap<ObjectName, CompiledService, RandomState>;
@@ -38,6 +38,7 @@ pub(super) struct CompiledRoute {
     /// By parent: the ports of that Service that it attaches to, or why to none.
     parents: Vec<Verdict<NotAccepted, Vec<u16>>>,
     resolved: Verdict<RefFault>,
+    supported: Verdict<NotAccepted>,
     /// What is wrong whatever other routes there are.
     own: Vec<Problem>,
 }
@@ -54,6 +55,8 @@ struct Compilation<'a> {
     route: &'a Route,
     /// The first reference that is not usable.
     resolved: Verdict<RefFault>,
+    /// The first value that we do not know; what is said elsewhere is in force.
+    supported: Verdict<NotAccepted>,
     problems: Vec<Problem>,
 }
 
@@ -94,6 +97,7 @@ impl CompiledRoute {
             problems: Vec::new(),
             parents: Vec::new(),
             resolved: Ok(()),
+            supported: Ok(()),
             own: Vec::new(),
         }
     }
@@ -105,15 +109,21 @@ impl CompiledRoute {
         route: &Route,
         before: Option<&Self>,
     ) -> Self {
-        let mut compilation =
-            Compilation { store, services, route, resolved: Ok(()), problems: Vec::new() };
+        let mut compilation = Compilation {
+            store,
+            services,
+            route,
+            resolved: Ok(()),
+            supported: Ok(()),
+            problems: Vec::new(),
+        };
         let rules = compilation.rules(registry, before);
         let mut ports = Vec::new();
         let verdicts: Vec<_> =
             route.parents.iter().map(|parent| compilation.parent(parent, &mut ports)).collect();
-        let Compilation { resolved, problems: own, .. } = compilation;
+        let Compilation { resolved, supported, problems: own, .. } = compilation;
         let named = named(route);
-        Self { rules, ports, named, parents: verdicts, resolved, own, ..Self::nothing() }
+        Self { rules, ports, named, parents: verdicts, resolved, supported, own, ..Self::nothing() }
     }
 
     /// Says anew what its status and its problems are, by what has come of the contests at its ports.
@@ -134,6 +144,7 @@ impl CompiledRoute {
                     Ok(numbers) => standing(route, parent, numbers, contests, &mut problems),
                     Err(why) => Err(why.clone()),
                 };
+                let accepted = accepted.and_then(|()| self.supported.clone());
                 let resolved_refs = self.resolved.clone();
                 ParentStatus { parent: parent.clone(), accepted, resolved_refs }
             });
@@ -196,12 +207,19 @@ fn standing(
 }
 
 fn named(route: &Route) -> Vec<ObjectName> {
-    let backends = route.rules.backends().filter_map(|backend| match &backend.target {
+    let filters = route.rules.http().iter().flat_map(|rule| &rule.filters);
+    let filters = filters.chain(route.rules.backends().flat_map(|backend| &backend.filters));
+    let mirrors = filters.filter_map(|filter| match filter {
+        Filter::Mirror(mirror) => Some(&mirror.target),
+        _ => None,
+    });
+    let targets = route.rules.backends().map(|backend| &backend.target).chain(mirrors);
+    let services = targets.filter_map(|target| match target {
         BackendTarget::Service { service, .. } => Some(service),
         BackendTarget::Invalid { .. } => None,
     });
     let parents = route.parents.iter().map(|parent| &parent.service);
-    let mut named: Vec<ObjectName> = parents.chain(backends).cloned().collect();
+    let mut named: Vec<ObjectName> = parents.chain(services).cloned().collect();
     named.sort();
     named.dedup();
     named
@@ -250,13 +268,13 @@ impl Compilation<'_> {
         let mut rules = Vec::with_capacity(route.rules.http().len());
         for (place, rule) in route.rules.http().iter().enumerate() {
             let id = rule_id(registry, before, place, rule.name.as_ref());
-            self.filters(&rule.filters, &format!("spec.rules[{place}]"), "the rule");
-            let mut compiled = Rule::new(id, route.name.clone(), rule);
+            let plan = self.plan(&rule.filters, &format!("spec.rules[{place}]"), "the rule");
+            let mut compiled = Rule::new(id, route.name.clone(), rule, plan);
             for (i, backend) in rule.backends.iter().enumerate() {
                 let field = format!("spec.rules[{place}].backendRefs[{i}]");
-                self.filters(&backend.filters, &field, "its share");
-                let target = self.resolved(backend, field, "its share is answered with 500");
-                compiled = compiled.with_backend(backend.weight, target, &backend.filters);
+                let plan = self.plan(&backend.filters, &field, "its share");
+                let target = self.resolved(backend, &field, "its share is answered with 500");
+                compiled = compiled.with_backend(backend.weight, target, plan);
             }
             rules.push(Arc::new(compiled));
         }
@@ -274,8 +292,8 @@ impl Compilation<'_> {
         let mut compiled = Rule::relayed(id, self.route.name.clone(), rule.name.clone());
         for (i, backend) in rule.backends.iter().enumerate() {
             let field = format!("spec.rules[0].backendRefs[{i}]");
-            let target = self.resolved(backend, field, "connections of its share are reset");
-            compiled = compiled.with_backend(backend.weight, target, &[]);
+            let target = self.resolved(backend, &field, "connections of its share are reset");
+            compiled = compiled.with_backend(backend.weight, target, Plan::default());
         }
         Arc::new(compiled)
     }
@@ -284,24 +302,65 @@ impl Compilation<'_> {
     fn resolved(
         &mut self,
         backend: &BackendRef,
-        field: String,
+        field: &str,
         outcome: &str,
     ) -> Result<Arc<Backend>, Arc<str>> {
         self.target(&backend.target).map_err(|(fault, why)| {
-            if self.resolved.is_ok() {
-                self.resolved = Err((fault, format!("{field}: {why}").into()));
-            }
-            self.problem(field, format!("{why}: {outcome}"));
+            self.unresolved(fault, field, &why, outcome);
             why
         })
     }
 
-    fn filters(&mut self, filters: &[Filter], field: &str, whose: &str) {
+    /// The filters of a rule or a reference, at `field`.
+    fn plan(&mut self, filters: &[Filter], field: &str, whose: &str) -> Plan {
         for (i, filter) in filters.iter().enumerate() {
-            if let Filter::Invalid { message } = filter {
-                let message = format!("{message}: {whose} is answered with 500");
-                self.problem(format!("{field}.filters[{i}]"), message);
+            let field = format!("{field}.filters[{i}]");
+            match filter {
+                Filter::Invalid { message, fault } => {
+                    let meaning = format!("{whose} is answered with 500");
+                    match fault {
+                        Some(fault) => self.unresolved(*fault, &field, message, &meaning),
+                        None => self.unsupported(&field, message, &meaning),
+                    }
+                }
+                Filter::Mirror(mirror) => {
+                    self.unsupported(
+                        &field,
+                        "no copies are sent yet",
+                        &format!("{whose} is answered with 500"),
+                    );
+                    if let Err((fault, why)) = self.target(&mirror.target) {
+                        let field = format!("{field}.requestMirror.backendRef");
+                        self.unresolved(fault, &field, &why, "no copy is sent there");
+                    }
+                }
+                _ => {}
             }
+        }
+        let unsupported = |filter: &Filter| match filter {
+            Filter::Mirror(_) => {
+                Filter::Invalid { message: "no copies are sent yet".into(), fault: None }
+            }
+            other => other.clone(),
+        };
+        let filters: Vec<Filter> = filters.iter().map(unsupported).collect();
+        Plan::new(&filters, |target| self.target(target).map_err(|(_, why)| why))
+    }
+
+    /// A reference that is not usable, and what that means for traffic.
+    fn unresolved(&mut self, fault: RefFault, field: &str, why: &str, meaning: &str) {
+        self.problem(field.to_owned(), format!("{why}: {meaning}"));
+        if self.resolved.is_ok() {
+            self.resolved = Err((fault, format!("{field}: {why}").into()));
+        }
+    }
+
+    /// A value that we do not know, and what that means for traffic.
+    fn unsupported(&mut self, field: &str, why: &str, meaning: &str) {
+        self.problem(field.to_owned(), format!("{why}: {meaning}"));
+        if self.supported.is_ok() {
+            let why = format!("{field}: {why}: {meaning}");
+            self.supported = Err((NotAccepted::UnsupportedValue, why.into()));
         }
     }
 

@@ -33,7 +33,8 @@ pub enum NotAccepted {
     NoMatchingParent,
     /// A route of another kind, or an older one of the same, has the port (GEP-1294).
     Conflicted,
-    /// A value in the route is not supported; the whole route has no effect.
+    /// A value in the route is not supported. The whole route has no effect; or if it is a filter of a kind
+    /// that we do not have, its share is answered with 500 and the rest is in force.
     UnsupportedValue,
 }
 

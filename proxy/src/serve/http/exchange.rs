@@ -3,19 +3,20 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::header::EXPECT;
-use http::{Method, Request, Response, StatusCode};
+use http::header::{EXPECT, ORIGIN};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use nodeway_core::model::{AppProtocol, HeaderModifier};
+use nodeway_core::model::AppProtocol;
 use nodeway_core::snapshot::{
-    Backend, Choice, Frontend, RequestHead, Routed, Rule, WeightedBackend,
+    Backend, Choice, Context, Frontend, RequestHead, Routed, Rule, WeightedBackend,
 };
 
 use super::attempt::{self, Answer, Order};
 use super::body::ResponseBody;
 use super::headers::{strip_hop_by_hop, translate, wants_upgrade};
 use super::record::{Detail, Path, Record};
+use super::reply::Form;
 use super::spelling::normalise;
 use super::{Conn, reply, upgrade, wellformed};
 use crate::telemetry::Flag;
@@ -27,6 +28,21 @@ struct Decision<'a> {
     backend: &'a Backend,
     rule: Option<&'a Rule>,
     weighted: Option<&'a WeightedBackend>,
+}
+
+/// Why a request goes to no endpoint.
+enum Ended<'a> {
+    /// Something is missing.
+    Refused { status: StatusCode, text: &'static str, flag: Flag, rule: Option<&'a Rule> },
+    /// One of the route's filters has answered it.
+    Answered { rule: &'a Rule, answer: Response<()> },
+}
+
+/// What a client's request asked of this hop.
+struct Hop {
+    tunnel: Option<Tunnel>,
+    /// It holds its body back until it is asked for it.
+    expects: bool,
 }
 
 /// What a client waits for that has asked to leave HTTP.
@@ -43,40 +59,53 @@ pub(super) async fn handle(
     let start = Instant::now();
     let index = conn.requests.get();
     conn.requests.set(index + 1);
+    let form = Form::of(conn.version, request.headers());
     if let Some(reason) = malformed(&conn, index, &request) {
         conn.worker.metrics.counters.protocol_errors.add(1);
         return match conn.version {
-            Version::Http1 => reply::last_text(StatusCode::BAD_REQUEST, reason),
+            Version::Http1 => reply::last_text(form, StatusCode::BAD_REQUEST, reason),
             // RFC 9113, 8.1.1: the stream's error, not the connection's.
-            Version::Http2 => reply::text(StatusCode::BAD_REQUEST, reason, None),
+            Version::Http2 => reply::text(form, StatusCode::BAD_REQUEST, reason, None),
         };
     }
     // One snapshot from here to the last choice: a change in between concerns the next request.
     let view = conn.worker.view();
     let detail = Detail::of(&conn, &request);
     let Some(frontend) = conn.target.frontend(&view) else {
-        return reply::last_text(StatusCode::SERVICE_UNAVAILABLE, "the Service is gone\n");
+        return reply::last_text(form, StatusCode::SERVICE_UNAVAILABLE, "the Service is gone\n");
     };
     if frontend.is_routed_for(conn.client.namespace.as_deref()) && !normalise(&mut request) {
-        return reply::last_text(StatusCode::BAD_REQUEST, "the request's path is malformed\n");
+        return reply::last_text(
+            form,
+            StatusCode::BAD_REQUEST,
+            "the request's path is malformed\n",
+        );
     }
     let path = Path { generation: view.generation(), frontend, rule: None, backend: None };
-    let decision = match decide(&conn, frontend, &request) {
+    let routed = route(&conn, frontend, &request);
+    let (mut request, hop) = receive(&conn, request);
+    let origin = origin(routed, &request);
+    let decision = match decide(&conn, frontend, routed, &mut request) {
         Ok(decision) => decision,
-        Err((status, text, flag, rule)) => {
-            let path = Path { rule, ..path };
-            let record = Record::new(&conn, start, path, status, flag, detail);
-            return reply::text(status, text, Some(record));
+        Err(Ended::Refused { status, text, flag, rule }) => {
+            let record = Record::new(&conn, start, Path { rule, ..path }, status, flag, detail);
+            return reply::text(form, status, text, Some(record));
+        }
+        Err(Ended::Answered { rule, answer }) => {
+            let path = Path { rule: Some(rule), ..path };
+            let record = Record::new(&conn, start, path, answer.status(), Flag::None, detail);
+            return reply::answer(answer, record);
         }
     };
     let path = Path { rule: decision.rule, backend: Some(decision.backend), ..path };
-    let (request, tunnel, version) = prepare(&conn, decision, request);
+    let version = decision.version(&conn, hop.tunnel.is_some());
+    let request = send_off(&conn, request, version, hop.expects);
     let Decision { backend, rule, .. } = decision;
     match attempt::send(&conn, Order { start, backend, rule, version }, request).await {
         Ok(answer) => {
             let status = answer.response.status();
             let record = Record::new(&conn, start, path, status, answer.flag, detail);
-            respond(&conn, decision, answer, tunnel, record)
+            respond(&conn, decision, answer, hop.tunnel, origin.as_ref(), record)
         }
         Err(flag) => {
             let (status, text) = match flag {
@@ -96,7 +125,7 @@ pub(super) async fn handle(
                 _ => (StatusCode::SERVICE_UNAVAILABLE, "no endpoint could be reached\n"),
             };
             let record = Record::new(&conn, start, path, status, flag, detail);
-            reply::text(status, text, Some(record))
+            reply::text(form, status, text, Some(record))
         }
     }
 }
@@ -109,53 +138,20 @@ fn malformed(conn: &Conn, index: u64, request: &Request<Incoming>) -> Option<&'s
     wellformed::fault(request, conn.version)
 }
 
-type Refusal<'a> = (StatusCode, &'static str, Flag, Option<&'a Rule>);
-
-fn decide<'a>(
-    conn: &Conn,
-    frontend: &'a Frontend,
-    request: &Request<Incoming>,
-) -> Result<Decision<'a>, Refusal<'a>> {
-    let head = RequestHead {
+fn route<'a>(conn: &Conn, frontend: &'a Frontend, request: &Request<Incoming>) -> Routed<'a> {
+    frontend.route(&RequestHead {
         method: request.method(),
         path: request.uri().path(),
         query: request.uri().query(),
         headers: request.headers(),
         client: conn.client.namespace.as_deref(),
-    };
-    let rule = match frontend.route(&head) {
-        Routed::Service(backend) => return Ok(Decision { backend, rule: None, weighted: None }),
-        Routed::Rule(rule, _) => rule,
-        Routed::NotFound => {
-            return Err((StatusCode::NOT_FOUND, "no route matches\n", Flag::NoRoute, None));
-        }
-    };
-    match rule.backend(conn.worker.with_random(|random| random.u64(..))) {
-        Choice::Backend(weighted) => {
-            Ok(Decision { backend: &weighted.backend, rule: Some(rule), weighted: Some(weighted) })
-        }
-        Choice::Invalid(message) => {
-            tracing::debug!(route = %rule.route, message, "the request's share has no valid backend");
-            let status = StatusCode::INTERNAL_SERVER_ERROR;
-            Err((status, "the route's backend is invalid\n", Flag::InvalidRoute, Some(rule)))
-        }
-    }
+    })
 }
 
-/// Makes of a client's request one for the endpoint; also what is needed to tunnel if it is granted.
-fn prepare(
-    conn: &Conn,
-    decision: Decision<'_>,
-    mut request: Request<Incoming>,
-) -> (Request<RequestBody>, Option<Tunnel>, Version) {
+/// Takes from a client's request what is for this hop alone.
+fn receive(conn: &Conn, mut request: Request<Incoming>) -> (Request<RequestBody>, Hop) {
     let connect = *request.method() == Method::CONNECT;
     let upgrading = conn.version == Version::Http1 && (connect || wants_upgrade(request.headers()));
-    let version = match decision.backend.protocol {
-        _ if upgrading => Version::Http1,
-        AppProtocol::Http2 => Version::Http2,
-        AppProtocol::Http1 => Version::Http1,
-        _ => conn.version,
-    };
     let tunnel = upgrading.then(|| Tunnel { client: hyper::upgrade::on(&mut request), connect });
     let expects = request
         .headers()
@@ -165,16 +161,70 @@ fn prepare(
     let mut request = Request::from_parts(parts, RequestBody::new(incoming));
     request.extensions_mut().clear();
     strip_hop_by_hop(request.headers_mut(), upgrading && !connect);
-    for modifier in request_modifiers(decision) {
-        modifier.apply(request.headers_mut());
+    (request, Hop { tunnel, expects })
+}
+
+/// The request's origin as it came, if a filter will ask for it.
+fn origin<B>(routed: Routed<'_>, request: &Request<B>) -> Option<HeaderValue> {
+    match routed {
+        Routed::Rule(rule, _) if rule.wants_origin() => request.headers().get(ORIGIN).cloned(),
+        _ => None,
     }
+}
+
+/// Where the request goes, after the filters of its rule and of the backend have had it; or what it is
+/// answered with here.
+fn decide<'a>(
+    conn: &Conn,
+    frontend: &'a Frontend,
+    routed: Routed<'a>,
+    request: &mut Request<RequestBody>,
+) -> Result<Decision<'a>, Ended<'a>> {
+    let refused = |status, text, flag, rule| Ended::Refused { status, text, flag, rule };
+    let (rule, matched) = match routed {
+        Routed::Service(backend) => return Ok(Decision { backend, rule: None, weighted: None }),
+        Routed::Rule(rule, matched) => (rule, matched),
+        Routed::NotFound => {
+            return Err(refused(StatusCode::NOT_FOUND, "no route matches\n", Flag::NoRoute, None));
+        }
+    };
+    let invalid = |message: &str| {
+        tracing::debug!(route = %rule.route, message, "the request's share has no valid backend");
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        refused(status, "the route's backend is invalid\n", Flag::InvalidRoute, Some(rule))
+    };
+    if let Some(message) = rule.filters.invalid() {
+        return Err(invalid(message));
+    }
+    let context = Context { prefix: matched.prefix_len, port: frontend.port };
+    if let Some(answer) = rule.filters.request(request, context, |_, _| {}) {
+        return Err(Ended::of(rule, None, request, answer));
+    }
+    match rule.backend(conn.worker.with_random(|random| random.u64(..))) {
+        Choice::Backend(weighted) => {
+            if let Some(answer) = weighted.filters.request(request, context, |_, _| {}) {
+                return Err(Ended::of(rule, Some(weighted), request, answer));
+            }
+            Ok(Decision { backend: &weighted.backend, rule: Some(rule), weighted: Some(weighted) })
+        }
+        Choice::Invalid(message) => Err(invalid(message)),
+    }
+}
+
+/// Makes of a request one for the endpoint, which speaks `version`.
+fn send_off(
+    conn: &Conn,
+    mut request: Request<RequestBody>,
+    version: Version,
+    expects: bool,
+) -> Request<RequestBody> {
     translate(&mut request, conn.version, version);
     if expects {
         // RFC 9110, 10.1.1: the body waits until the endpoint asks for it. The client is told to go on when
         // its body is first wanted (hyper does so), so that the endpoint's word decides end to end.
         request = request.map(|body| body.behind(ContinueGate::default()));
     }
-    (request, tunnel, version)
+    request
 }
 
 fn respond(
@@ -182,6 +232,7 @@ fn respond(
     decision: Decision<'_>,
     answer: Answer,
     tunnel: Option<Tunnel>,
+    origin: Option<&HeaderValue>,
     record: Record,
 ) -> Response<ResponseBody> {
     let Answer { mut response, lease, active, deadline, .. } = answer;
@@ -194,9 +245,7 @@ fn respond(
         return response.map(|_| ResponseBody::full(bytes::Bytes::new(), None));
     }
     strip_hop_by_hop(response.headers_mut(), false);
-    for modifier in response_modifiers(decision) {
-        modifier.apply(response.headers_mut());
-    }
+    decision.response(response.headers_mut(), origin);
     *response.version_mut() = match conn.version {
         Version::Http1 => http::Version::HTTP_11,
         Version::Http2 => http::Version::HTTP_2,
@@ -204,13 +253,48 @@ fn respond(
     response.map(|incoming| ResponseBody::relayed(incoming, conn, lease, active, deadline, record))
 }
 
-fn request_modifiers<'a>(decision: Decision<'a>) -> impl Iterator<Item = &'a HeaderModifier> {
-    let rule = decision.rule.map_or(&[][..], |rule| &rule.request_headers);
-    rule.iter().chain(decision.weighted.map_or(&[][..], |backend| &backend.request_headers))
+// === impl Decision ===
+
+impl Decision<'_> {
+    /// What is spoken to the endpoint.
+    fn version(self, conn: &Conn, upgrading: bool) -> Version {
+        match self.backend.protocol {
+            _ if upgrading => Version::Http1,
+            AppProtocol::Http2 => Version::Http2,
+            AppProtocol::Http1 => Version::Http1,
+            _ => conn.version,
+        }
+    }
+
+    /// On the way back the filters nearest to the endpoint come first.
+    fn response(self, headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
+        if let Some(weighted) = self.weighted {
+            weighted.filters.response(headers, origin);
+        }
+        if let Some(rule) = self.rule {
+            rule.filters.response(headers, origin);
+        }
+    }
 }
 
-fn response_modifiers<'a>(decision: Decision<'a>) -> impl Iterator<Item = &'a HeaderModifier> {
-    // On the way back the filters nearest to the endpoint come first.
-    let backend = decision.weighted.map_or(&[][..], |backend| &backend.response_headers);
-    backend.iter().chain(decision.rule.map_or(&[][..], |rule| &rule.response_headers))
+// === impl Ended ===
+
+impl<'a> Ended<'a> {
+    /// A filter's answer, on its way back through the filters.
+    fn of<B>(
+        rule: &'a Rule,
+        weighted: Option<&'a WeightedBackend>,
+        request: &Request<B>,
+        mut answer: Response<()>,
+    ) -> Self {
+        // A preflight's answer is its policy's own, word for word.
+        if answer.status().is_redirection() {
+            let origin = request.headers().get(ORIGIN);
+            if let Some(weighted) = weighted {
+                weighted.filters.response(answer.headers_mut(), origin);
+            }
+            rule.filters.response(answer.headers_mut(), origin);
+        }
+        Self::Answered { rule, answer }
+    }
 }

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod documents;
+mod filters;
 mod l4_routes;
 mod objects;
 mod routes;

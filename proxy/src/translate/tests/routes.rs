@@ -118,7 +118,7 @@ fn a_route_is_refused_by_field() {
 #[test]
 fn what_is_invalid_keeps_its_share() {
     let (route, told) = http_route(rule(json!({
-        "filters": [{"type": "RequestRedirect", "requestRedirect": {"hostname": "x"}}, {"type": "RequestHeaderModifier"}],
+        "filters": [{"type": "ExtensionRef", "extensionRef": {"group": "x.y", "kind": "Z", "name": "z"}}],
         "backendRefs": [
             {"name": "a"}, {"name": "a", "port": 0}, {"name": "a", "kind": "Bucket", "group": "x", "port": 1},
             {"name": "a", "namespace": "bank", "port": 1}, {"name": "a", "namespace": "shop", "port": 1, "weight": 3}]})));
