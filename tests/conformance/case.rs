@@ -67,6 +67,8 @@ pub(crate) struct Request {
     pub(crate) by: By,
     /// Another Host than the Service's name.
     pub(crate) host: Option<String>,
+    /// The server's name that is asked for in TLS.
+    pub(crate) sni: Option<String>,
     #[serde(default, rename = "with")]
     pub(crate) headers: BTreeMap<String, String>,
     /// How often, each time on a new connection if not `again`.
@@ -89,6 +91,9 @@ pub(crate) enum By {
     H2c,
     Grpc,
     Tcp,
+    /// HTTP/1.1 over TLS.
+    Tls,
+    Websocket,
 }
 
 /// What is to come of a request.
@@ -222,6 +227,8 @@ impl By {
             Self::H2c => "h2c",
             Self::Grpc => "grpc",
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Websocket => "websocket",
         }
     }
 }

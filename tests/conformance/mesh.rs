@@ -4,12 +4,15 @@
 //! Its names are those of the Gateway API's own conformance tests. What a case adds it also takes away.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use nodeway_apiserver::{ApiServer, Options};
 use nodeway_tests::cluster::objects;
 use nodeway_tests::kubelet::{Driver, Kubelet, Sandbox};
+use nodeway_tests::tls::{Authority, Names};
 use nodeway_tests::{MeshLabel, Nodeway, Pod, Proc, World, binaries, eventually};
 use serde_json::{Value, json};
 
@@ -23,16 +26,25 @@ const CONSUMERS: &str = "gateway-conformance-mesh-consumer";
 const NODE: &str = "node-a";
 
 /// The ports of every Service and every pod: name, number, `appProtocol`.
-const PORTS: [(&str, u16, Option<&str>); 6] = [
+const PORTS: [(&str, u16, Option<&str>); 8] = [
     ("http", 80, Some("http")),
     ("http-alt", 8080, Some("http")),
     ("grpc", 7070, Some("grpc")),
+    ("https", 443, None),
     ("tcp", 9090, None),
     ("h2c", 8081, Some("kubernetes.io/h2c")),
     ("unsaid", 8082, None),
+    ("ws", 8083, Some("kubernetes.io/ws")),
 ];
-/// Which of them speak HTTP; 9090 is a server that speaks first.
-const HTTP: [u16; 5] = [80, 8080, 7070, 8081, 8082];
+/// Which of them speak HTTP; 443 does so in TLS, 9090 is a server that speaks first.
+const HTTP: [u16; 6] = [80, 8080, 7070, 8081, 8082, 8083];
+
+/// What the pods' certificate is for.
+const NAMES: Names<'_> = Names {
+    dns: &["abc.example.com"],
+    uris: &["spiffe://abc.example.com/test-identity"],
+    expired: false,
+};
 
 /// Services by name, with the pods behind them.
 const SERVICES: [(&str, &[&str]); 4] = [
@@ -53,15 +65,18 @@ pub(crate) struct Mesh {
     /// Cluster IPs, by `NAMESPACE/NAME`.
     addresses: HashMap<String, String>,
     given: u8,
+    /// What stands in manifests for a text that is made anew each time.
+    made: [(&'static str, String); 2],
     _world: World,
 }
 
 /// A pod's servers, and what is on their record.
 struct Server {
     http: Proc,
+    tls: Proc,
     _tcp: Proc,
-    /// So much of the record has been read.
-    read: usize,
+    /// So much of their records has been read.
+    read: [usize; 2],
     /// Requests by the case's id.
     seen: HashMap<String, usize>,
 }
@@ -101,10 +116,13 @@ impl Mesh {
             vec!["--node-name".into(), NODE.into()],
             world.args(),
         ];
+        let authority = Authority::new("ours");
+        let certificate = world.scratch().join("certificate.pem");
+        fs::write(&certificate, authority.issue(&NAMES)).expect("a certificate");
         let servers: BTreeMap<String, Server> = pods
             .iter()
             .filter(|(name, _)| *name != "consumer")
-            .map(|(name, sandbox)| (name.clone(), Server::start(&sandbox.pod)))
+            .map(|(name, sandbox)| (name.clone(), Server::start(&sandbox.pod, &certificate)))
             .collect();
         let node = Nodeway::start(&world.node(), &args.concat());
         let enrolled = || node.metrics().sum("nodeway_pods", &[("state", "enrolled")]);
@@ -121,6 +139,7 @@ impl Mesh {
             api,
             addresses: HashMap::new(),
             given: 10,
+            made: [("${CA}", authority.pem()), ("${OTHER_CA}", Authority::new("other").pem())],
             _world: world,
         };
         for (name, endpoints) in SERVICES {
@@ -139,6 +158,10 @@ impl Mesh {
     /// New, or in place of what has its name; what is not said of the kind and the namespace is the usual.
     pub(crate) fn put(&mut self, manifest: &Value) {
         let mut object = kinds::completed(manifest, NAMESPACE);
+        for text in object["data"].as_object_mut().into_iter().flat_map(|data| data.values_mut()) {
+            let made = self.made.iter().find(|(name, _)| text == name);
+            *text = made.map_or_else(|| text.clone(), |(_, made)| json!(made));
+        }
         let pods = object.as_object_mut().and_then(|object| object.remove("pods"));
         if object["kind"] == "Service" {
             self.address(&mut object);
@@ -252,31 +275,37 @@ impl Mesh {
 // === impl Server ===
 
 impl Server {
-    fn start(pod: &Pod) -> Self {
+    fn start(pod: &Pod, certificate: &Path) -> Self {
         let version = pod.name.rsplit('-').next().unwrap_or_default();
-        let start = |mode: &str, ports: &[u16]| {
-            let mut args = vec![mode.to_owned()];
-            args.extend(["--name", &pod.name, "--version", version].map(str::to_owned));
+        let start = |mode: &[&str], ports: &[u16]| {
+            let identity = ["--name", &pod.name, "--version", version];
+            let mut args: Vec<String> =
+                mode.iter().chain(&identity).map(|&arg| arg.to_owned()).collect();
             for port in ports {
                 args.extend(["--listen".to_owned(), pod.v4(*port).to_string()]);
             }
             pod.place.start(binaries::testserver(), &args).until_it_says("listening")
         };
-        let (http, _tcp) = (start("http", &HTTP), start("banner", &[9090]));
-        Self { http, _tcp, read: 0, seen: HashMap::new() }
+        let (http, _tcp) = (start(&["http"], &HTTP), start(&["banner"], &[9090]));
+        let certificate = certificate.to_str().expect("a path in UTF-8");
+        let tls = start(&["http", "--tls", certificate, "--alpn", "h2,http/1.1"], &[443]);
+        Self { http, tls, _tcp, read: [0, 0], seen: HashMap::new() }
     }
 
     fn seen(&mut self, id: &str) -> usize {
-        let record = self.http.out();
-        // The last line may be half written.
-        let end = record.rfind('\n').map_or(0, |at| at + 1);
-        for line in record[self.read..end].lines() {
-            let said: Value = serde_json::from_str(line).unwrap_or_default();
-            let headers = said["headers"].as_array().into_iter().flatten();
-            let id = headers.filter(|pair| pair[0] == "x-case").find_map(|pair| pair[1].as_str());
-            *self.seen.entry(id.unwrap_or_default().to_owned()).or_default() += 1;
+        for (server, read) in [&self.http, &self.tls].into_iter().zip(&mut self.read) {
+            let record = server.out();
+            // The last line may be half written.
+            let end = record.rfind('\n').map_or(0, |at| at + 1);
+            for line in record[*read..end].lines() {
+                let said: Value = serde_json::from_str(line).unwrap_or_default();
+                let headers = said["headers"].as_array().into_iter().flatten();
+                let mut id = headers.filter(|pair| pair[0] == "x-case");
+                let id = id.find_map(|pair| pair[1].as_str()).unwrap_or_default();
+                *self.seen.entry(id.to_owned()).or_default() += 1;
+            }
+            *read = end;
         }
-        self.read = end;
         self.seen.get(id).copied().unwrap_or(0)
     }
 }

@@ -113,6 +113,7 @@ fn ask_once(mesh: &mut Mesh, case: &Case, request: &Request) -> Result<(), Strin
         "path": path,
         "host": request.host.as_ref().unwrap_or(&request.to),
         "headers": headers,
+        "sni": request.sni,
         "times": request.times,
         "again": if request.again { "same" } else { "new" },
         "carry": request.carry,

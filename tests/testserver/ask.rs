@@ -14,10 +14,10 @@ use hyper::client::conn::{http1, http2};
 use hyper::{HeaderMap, Request};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use crate::grpc;
+use crate::{anyone, grpc, websocket};
 
 /// How long one answer may take, whatever is asked.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -99,7 +99,8 @@ impl Question<'_> {
     ) -> anyhow::Result<Value> {
         match self.text("as") {
             "tcp" => self.line().await,
-            "http" | "h2c" | "grpc" => {
+            "websocket" => self.websocket().await,
+            "http" | "h2c" | "grpc" | "tls" => {
                 let client = match connection.take() {
                     Some(client) => client,
                     None => self.connect().await?,
@@ -121,9 +122,47 @@ impl Question<'_> {
         Ok(json!({"pod": line.split(' ').nth(1)}))
     }
 
+    /// What comes back for a text, once the connection is a WebSocket.
+    async fn websocket(&self) -> anyhow::Result<Value> {
+        let stream = TcpStream::connect(self.to).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection.with_upgrades());
+        let mut request = Request::get(self.text("path"))
+            .header("host", self.text("host"))
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", websocket::KEY);
+        for pair in self.said["headers"].as_array().into_iter().flatten() {
+            let (name, value) = (pair[0].as_str(), pair[1].as_str());
+            request = request.header(name.unwrap_or_default(), value.unwrap_or_default());
+        }
+        let response = sender.send_request(request.body(Full::new(Bytes::new()))?).await?;
+        let status = response.status().as_u16();
+        let headers = pairs(response.headers());
+        if status != 101 {
+            return Ok(json!({"status": status, "headers": headers}));
+        }
+        let accepted = response.headers().get("sec-websocket-accept");
+        let accept = websocket::accept(websocket::KEY);
+        ensure!(accepted.is_some_and(|value| *value == *accept), "not accepted: {accepted:?}");
+        let mut stream = TokioIo::new(hyper::upgrade::on(response).await?);
+        stream.write_all(&websocket::frame("hello", true)).await?;
+        let text = websocket::read(&mut stream).await?.context("no text came back")?;
+        let said: Value = serde_json::from_str(&text)?;
+        ensure!(said["text"] == "hello", "another text came back: {text}");
+        Ok(json!({"status": status, "headers": headers, "said": said}))
+    }
+
     async fn connect(&self) -> anyhow::Result<Client> {
         let stream = TcpStream::connect(self.to).await?;
         stream.set_nodelay(true)?;
+        if self.text("as") == "tls" {
+            let stream = anyone::connect(stream, self.text("sni")).await?;
+            let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+            tokio::spawn(connection);
+            return Ok(Client::Http1(sender));
+        }
         let io = TokioIo::new(stream);
         if self.text("as") == "http" {
             let (sender, connection) = http1::handshake(io).await?;

@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::told::{self, Answer as Instead, Told};
-use crate::{Identity, grpc};
+use crate::{Identity, grpc, websocket};
 
 /// How every HTTP/2 connection starts.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
@@ -80,6 +80,9 @@ async fn answer(
     let told = told::told(request.headers());
     let path = request.uri().path().to_owned();
     let (what, argument) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
+    if websocket::is_asked_for(request.headers()) {
+        return Ok(websocket(request, from, me).await);
+    }
     let is_grpc = request.headers().get(CONTENT_TYPE).is_some_and(|value| value == GRPC);
     let mut response = match what {
         _ if told.is_some() || is_grpc => {
@@ -213,6 +216,33 @@ fn upgrade(request: &mut Request<Incoming>) -> Answer {
     let mut response = status(101);
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
     response.headers_mut().insert(UPGRADE, HeaderValue::from_static("echo"));
+    response
+}
+
+/// 101, then every text back with who has seen it.
+async fn websocket(mut request: Request<Incoming>, from: SocketAddr, me: &Identity) -> Answer {
+    let key = request.headers().get("sec-websocket-key").and_then(|key| key.to_str().ok());
+    let accept = websocket::accept(key.unwrap_or_default());
+    let upgraded = hyper::upgrade::on(&mut request);
+    let said = describe(request, from, me).await;
+    tokio::spawn(async move {
+        let Ok(upgraded) = upgraded.await else { return };
+        let mut stream = TokioIo::new(upgraded);
+        while let Ok(Some(text)) = websocket::read(&mut stream).await {
+            let mut answer: Value = serde_json::from_str(&said).unwrap_or_default();
+            answer["text"] = json!(text);
+            let frame = websocket::frame(&answer.to_string(), false);
+            if stream.write_all(&frame).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut response = status(101);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::from_str(&accept) {
+        response.headers_mut().insert("sec-websocket-accept", accept);
+    }
     response
 }
 

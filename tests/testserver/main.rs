@@ -9,6 +9,7 @@
 //! `probe ADDR`: who answers there, and from when on.
 //! `ask`: asks what it is told on standard input, and tells what came of it.
 
+mod anyone;
 mod ask;
 mod grpc;
 mod http;
@@ -18,6 +19,7 @@ mod tcp;
 mod tls;
 mod told;
 mod tools;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
