@@ -62,7 +62,7 @@ pub struct Frame {
 /// What a peer may make of a stream or of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// The stream is answered with this status.
+    /// The stream is answered with this status; 0 if it stands in HPACK's dynamic table, as one said before.
     Status(u32, u16),
     /// The stream is reset with this code.
     Reset(u32, u32),
@@ -223,7 +223,7 @@ impl H2 {
                     Some(status) => return Ok(Event::Status(frame.stream, status)),
                     // Trailers.
                     None if frame.flags & END_STREAM != 0 => {}
-                    None => return Err(ErrorKind::InvalidData.into()),
+                    None => return Ok(Event::Status(frame.stream, 0)),
                 },
                 kind::RST_STREAM => return Ok(Event::Reset(frame.stream, code(0))),
                 kind::GOAWAY => return Ok(Event::Goaway(code(4))),

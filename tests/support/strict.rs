@@ -56,7 +56,7 @@ enum Stop {
 // === impl Strict ===
 
 impl Strict {
-    /// Starts one at `at`; it answers every whole request with 200 and `ok`.
+    /// Starts one at `at`; it answers every whole request with 200 and `ok`, but never one for `/silent`.
     #[must_use]
     pub fn start(at: SocketAddr) -> Self {
         let this = Self::default();
@@ -155,6 +155,10 @@ fn one(reader: &mut Reader, state: &Mutex<State>) -> Result<(), Stop> {
         },
     }
     note(&mut |request| request.whole = true);
+    if target == "/silent" {
+        reader.more()?;
+        return Err(Stop::Doubt("a request before the last one's answer".into()));
+    }
     let answer: &[u8] = if method == "HEAD" {
         b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
     } else {

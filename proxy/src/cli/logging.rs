@@ -14,7 +14,8 @@ use super::LogFormat;
 pub(super) fn init(format: LogFormat) -> anyhow::Result<()> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(filter) => EnvFilter::try_new(&filter).with_context(|| format!("RUST_LOG={filter}"))?,
-        Err(_) => EnvFilter::new("info"),
+        // Of what a client does wrong, h2 warns once a frame: that would be the client's to fill the log with.
+        Err(_) => EnvFilter::new("info,h2=error"),
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::{http1_framing, http1_heads, http2_frames, http2_heads};
+use super::{http1_framing, http1_heads, http2_floods, http2_frames, http2_heads};
 
 const BEGIN: &str = "<!-- from the tests' tables: begin -->\n";
 const END: &str = "<!-- from the tests' tables: end -->\n";
@@ -41,6 +41,8 @@ fn tables() -> String {
     ] {
         table(&mut text, title, cases.iter().map(|case| (case.what, case.outcome.to_string())));
     }
+    let floods = http2_floods::CASES.iter().map(|case| (case.what, case.outcome.to_string()));
+    table(&mut text, "HTTP/2: floods", floods);
     text
 }
 

@@ -8,6 +8,7 @@ mod http1;
 mod http1_framing;
 mod http1_heads;
 mod http2;
+mod http2_floods;
 mod http2_frames;
 mod http2_heads;
 mod outcome;

@@ -13,6 +13,7 @@ mod headers;
 mod io;
 mod record;
 mod reply;
+mod resets;
 mod secured;
 mod spare;
 mod spelling;
@@ -28,14 +29,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
 use http::header::{CONNECTION, HeaderValue};
+use http::{Method, StatusCode};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 use self::io::{Faults, Http1Io, PrefixedIo};
+use self::resets::Resets;
 use super::{LAST_CALL, Target};
 use crate::runtime::Worker;
 use crate::upstream::{Client, Version};
@@ -118,11 +120,23 @@ pub async fn serve_http2(
     let requests = Cell::new(0);
     let conn = Conn { worker, client, target, version: Version::Http2, faults: None, requests };
     let conn = Rc::new(conn);
+    let resets = Rc::new(Resets::default());
     let service = {
-        let conn = Rc::clone(&conn);
+        let (conn, resets) = (Rc::clone(&conn), Rc::clone(&resets));
         service_fn(move |request| {
             let conn = Rc::clone(&conn);
-            async move { Ok::<_, Infallible>(exchange::handle(conn, request).await) }
+            let resets = Rc::clone(&resets);
+            async move {
+                if resets.spent() {
+                    let text = "too many requests were taken back\n";
+                    let form = reply::Form::Text;
+                    return Ok(reply::text(form, StatusCode::SERVICE_UNAVAILABLE, text, None));
+                }
+                let asked = resets.asked();
+                let response = exchange::handle(conn, request).await;
+                asked.answered();
+                Ok::<_, Infallible>(response)
+            }
         })
     };
     let connection = http2::Builder::new(LocalExecutor)
@@ -133,7 +147,20 @@ pub async fn serve_http2(
         .timer(TokioTimer::new())
         .serve_connection(io, service);
     // GOAWAY tells the client which of its requests have come (RFC 9113, 6.8): none is lost.
-    drive(&conn, pin!(connection), std::future::ready(())).await;
+    let mut connection = pin!(connection);
+    let served = drive(&conn, connection.as_mut(), std::future::ready(()));
+    let spent = tokio::select! {
+        biased;
+        () = served => false,
+        () = resets.until_spent() => true,
+    };
+    if spent {
+        conn.worker.metrics.counters.protocol_errors.add(1);
+        tracing::debug!(workload = %conn.client.workload, "a client takes its requests back: closed");
+        // What it has not taken back may end.
+        connection.as_mut().finish();
+        let _ = tokio::time::timeout(LAST_CALL, connection).await;
+    }
 }
 
 /// A server connection that can be asked to finish.
