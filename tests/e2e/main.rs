@@ -28,6 +28,7 @@ mod observability;
 mod peername;
 mod retries;
 mod routing;
+mod sessions;
 mod support_itself;
 mod takeover;
 mod timeouts;

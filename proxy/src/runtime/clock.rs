@@ -1,8 +1,14 @@
 //! Monotonic time in the core's unit, and waiting for a moment of it.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use nodeway_core::balance::Millis;
+
+/// The time of day, milliseconds since the epoch: for what other nodes read too.
+pub fn wall_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// Waits for this moment, or for ever.
 pub async fn until(moment: Option<Instant>) {

@@ -11,7 +11,7 @@ mod socket;
 mod threads;
 mod worker;
 
-pub use clock::{Clock, until};
+pub use clock::{Clock, until, wall_millis};
 pub use limits::raise_open_files;
 pub use published::{Published, View};
 pub use signal::Signal;

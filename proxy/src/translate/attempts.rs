@@ -136,7 +136,8 @@ pub(super) fn session_persistence(
             Some(faults.check(format!("{field}.sessionName"), name, checked)?.into())
         }
     };
-    Some(SessionPersistence { name, carrier, absolute_timeout, idle_timeout })
+    let secret = "".into();
+    Some(SessionPersistence { name, carrier, absolute_timeout, idle_timeout, secret })
 }
 
 /// A cookie's name is a token as a header's is (RFC 6265, 4.1.1); a header must not be one that HTTP

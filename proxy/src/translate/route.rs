@@ -70,9 +70,15 @@ pub(super) fn finish(
     identity: &Identity,
     meta: &ObjectMeta,
     parents: Vec<ParentRef>,
-    rules: Rules,
+    mut rules: Rules,
     faults: Faults,
 ) -> Translated {
+    if let Some(uid) = &meta.uid {
+        for persistence in rules.http_mut().iter_mut().filter_map(|rule| rule.persistence.as_mut())
+        {
+            persistence.secret = uid.as_str().into();
+        }
+    }
     let (kind, name) = (identity.kind, identity.name.clone());
     let generation = meta.generation.unwrap_or_default();
     if faults.refused {

@@ -1,6 +1,6 @@
 //! A Service's port as a place to send requests to: its endpoints and how one is chosen.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -139,6 +139,12 @@ impl Backend {
     /// The endpoints that Kubernetes says may serve now, by address.
     pub fn endpoints(&self) -> &[Arc<Endpoint>] {
         &self.endpoints
+    }
+
+    /// The endpoint at `address`, if it may serve now.
+    pub fn at(&self, address: SocketAddr) -> Option<&Arc<Endpoint>> {
+        let place = self.endpoints.binary_search_by(|e| e.address.cmp(&address)).ok()?;
+        self.endpoints.get(place)
     }
 
     /// How an endpoint is chosen.

@@ -121,6 +121,9 @@ pub struct SessionPersistence {
     pub absolute_timeout: Option<Duration>,
     /// The session ends when nothing was asked for so long.
     pub idle_timeout: Option<Duration>,
+    /// What every node knows of the route and clients do not: its `metadata.uid`. Empty where there is
+    /// none (in a folder): there who knows the route's name can make up and read its tokens.
+    pub secret: Arc<str>,
 }
 
 /// What carries a session.

@@ -22,6 +22,7 @@ mod router;
 mod rule;
 mod scratch;
 mod server_names;
+mod session;
 
 pub use cors::CorsPolicy;
 pub use path::normalised;
@@ -32,3 +33,4 @@ pub use rewrite::Rewriter;
 pub use router::{Matched, Router, RouterBuilder};
 pub use rule::{Choice, Rule, WeightedBackend};
 pub use server_names::ServerNames;
+pub use session::{Brought, Session};

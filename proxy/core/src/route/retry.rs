@@ -33,8 +33,8 @@ pub enum Outcome {
 pub struct Again {
     /// Not before so long.
     pub wait: Duration,
-    /// Not to the same endpoint, if there is another: it has failed.
-    pub elsewhere: bool,
+    /// Whether the endpoint has failed: it neither took the request nor answered.
+    pub failed: bool,
 }
 
 /// What is left to one request.
@@ -68,14 +68,14 @@ impl<'a> Retries<'a> {
     /// have had its effect: a method that is not idempotent is not sent again then, whatever the rule
     /// says, for a broken connection is nothing that its author could know.
     pub fn after(&mut self, outcome: Outcome, random: u64) -> Option<Again> {
-        let elsewhere = matches!(outcome, Outcome::Unsent | Outcome::Lost);
+        let failed = matches!(outcome, Outcome::Unsent | Outcome::Lost);
         let free = match outcome {
             Outcome::Unsent => true,
             Outcome::Lost => self.policy.is_none() && self.idempotent,
             Outcome::TimedOut | Outcome::Answered(_) => false,
         };
         if free && std::mem::take(&mut self.free) {
-            return Some(Again { wait: Duration::ZERO, elsewhere });
+            return Some(Again { wait: Duration::ZERO, failed });
         }
         let policy = self.policy?;
         if self.left == 0 || !self.wanted(outcome) {
@@ -84,7 +84,7 @@ impl<'a> Retries<'a> {
         self.left -= 1;
         self.made += 1;
         let wait = backoff(policy.backoff.unwrap_or(DEFAULT_BACKOFF), self.made, random);
-        Some(Again { wait, elsewhere })
+        Some(Again { wait, failed })
     }
 
     /// Whether the rule would have had it sent again after `outcome`, had there been tries left.
@@ -145,7 +145,7 @@ mod tests {
         ] {
             let mut retries = Retries::new(None, idempotent);
             let first = retries.after(outcome, 7);
-            let at_once = Again { wait: Duration::ZERO, elsewhere: true };
+            let at_once = Again { wait: Duration::ZERO, failed: true };
             assert_eq!(first, again.then_some(at_once), "{outcome:?} {idempotent}");
             assert_eq!(retries.after(outcome, 7), None, "{outcome:?}: only once");
         }
@@ -156,8 +156,8 @@ mod tests {
         let policy = policy(Some(2));
         let mut retries = Retries::new(Some(&policy), false);
         assert!(!retries.exhausted(FAILED), "not before the first");
-        assert!(retries.after(FAILED, 0).is_some_and(|again| !again.elsewhere));
-        assert!(retries.after(Outcome::TimedOut, 0).is_some_and(|again| !again.elsewhere));
+        assert!(retries.after(FAILED, 0).is_some_and(|again| !again.failed));
+        assert!(retries.after(Outcome::TimedOut, 0).is_some_and(|again| !again.failed));
         assert_eq!(retries.after(FAILED, 0), None);
         assert!(retries.exhausted(FAILED));
         assert!(!retries.exhausted(Outcome::Answered(StatusCode::OK)));
@@ -191,7 +191,7 @@ mod tests {
         let policy = policy(Some(1));
         let mut retries = Retries::new(Some(&policy), false);
         let waits: Vec<_> = (0..3).map(|_| retries.after(Outcome::Unsent, 0)).collect();
-        let again = |ms| Some(Again { wait: Duration::from_millis(ms), elsewhere: true });
+        let again = |ms| Some(Again { wait: Duration::from_millis(ms), failed: true });
         assert_eq!(waits, [again(0), again(100), None]);
     }
 

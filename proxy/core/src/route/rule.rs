@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
+
 use super::plan::Plan;
-use crate::balance::Backend;
+use super::{Brought, Session};
+use crate::balance::{Backend, Millis};
 use crate::model::{HttpRule, ObjectName, Retry, SessionPersistence, Timeouts};
 
 /// One rule of a route.
@@ -26,6 +29,9 @@ pub struct Rule {
     /// How they stay with one endpoint, if the rule says so.
     pub persistence: Option<SessionPersistence>,
     wants_origin: bool,
+    session: Option<Box<Session>>,
+    /// Backends without a weight: sessions may still be with them.
+    resting: Vec<WeightedBackend>,
     split: Split,
 }
 
@@ -73,6 +79,8 @@ impl Rule {
             timeouts: spec.timeouts,
             retry: spec.retry.clone(),
             persistence: spec.persistence.clone(),
+            session: None,
+            resting: Vec::new(),
             split: Split::default(),
         }
     }
@@ -91,6 +99,13 @@ impl Rule {
         Self::new(id, route, &spec, Plan::default())
     }
 
+    /// The same, whose requests stay with one endpoint; before [`Rule::with_backend`].
+    #[must_use]
+    pub fn with_session(mut self, session: Option<Session>) -> Self {
+        self.session = session.map(Box::new);
+        self
+    }
+
     /// The same with one more backend, or the reason why its share is answered with 500.
     #[must_use]
     pub fn with_backend(
@@ -104,7 +119,12 @@ impl Rule {
             (Err(why), _) | (Ok(_), Some(why)) => Share::Invalid(why),
             (Ok(backend), None) => Share::Backend(WeightedBackend { backend, filters }),
         };
-        self.split.push(weight, share);
+        match share {
+            Share::Backend(backend) if weight == 0 && self.session.is_some() => {
+                self.resting.push(backend);
+            }
+            share => self.split.push(weight, share),
+        }
         self
     }
 
@@ -125,6 +145,23 @@ impl Rule {
             Some(Share::Invalid(why)) => Choice::Invalid(why),
             None => Choice::Invalid("the rule has no backend with a weight above 0"),
         }
+    }
+
+    /// How its requests stay with one endpoint, if they do.
+    #[inline]
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_deref()
+    }
+
+    /// The session that a request with these headers belongs to: it comes before the split, "even if the
+    /// weight is set to 0" (GEP-1619). `wall`: milliseconds since the epoch.
+    pub fn brought(&self, headers: &HeaderMap, wall: u64, now: Millis) -> Option<Brought<'_>> {
+        let session = self.session.as_ref()?;
+        let sharing = self.split.shares.iter().filter_map(|(_, share)| match share {
+            Share::Backend(backend) => Some(backend),
+            Share::Invalid(_) => None,
+        });
+        session.brought(headers, sharing.chain(&self.resting), wall, now)
     }
 
     /// The backends that get a share of the traffic, with that share as a fraction of 1.

@@ -14,6 +14,7 @@ mod registry;
 mod routes;
 mod services;
 mod serving;
+mod sessions;
 mod shards;
 mod status;
 mod store;
@@ -32,8 +33,8 @@ pub use view::Snapshot;
 
 pub use crate::balance::{Backend, Caller, Family};
 pub use crate::route::{
-    Again, Choice, Context, CorsPolicy, Matched, MirrorTo, Outcome, Plan, RequestHead, Retries,
-    Rewriter, Rule, ServerNames, Step, WeightedBackend,
+    Again, Brought, Choice, Context, CorsPolicy, Matched, MirrorTo, Outcome, Plan, RequestHead,
+    Retries, Rewriter, Rule, ServerNames, Session, Step, WeightedBackend,
 };
 
 /// A Service's port.

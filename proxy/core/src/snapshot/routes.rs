@@ -9,6 +9,7 @@ use super::contest::Contest;
 use super::policies::taken;
 use super::registry::Registry;
 use super::services::CompiledService;
+use super::sessions;
 use super::status::{NotAccepted, ParentStatus, RouteStatus};
 use super::store::Store;
 use super::{PortKey, Problem, RouteKey};
@@ -17,7 +18,7 @@ use crate::model::{
     AppProtocol, BackendRef, BackendTarget, Filter, Kind, L4Rule, ObjectName, ParentRef, RefFault,
     Route, Rules, Service, ServiceKind, ServicePort,
 };
-use crate::route::{Plan, Rule};
+use crate::route::{Plan, Rule, Session};
 
 /// Compiled Services by name.
 pub(super) type Services = HashMap<ObjectName, CompiledService, RandomState>;
@@ -119,8 +120,14 @@ impl CompiledRoute {
         };
         let rules = compilation.rules(registry, before);
         let mut ports = Vec::new();
-        let verdicts: Vec<_> =
+        let mut verdicts: Vec<_> =
             route.parents.iter().map(|parent| compilation.parent(parent, &mut ports)).collect();
+        if let Some((field, message)) = sessions::clash(store, route) {
+            ports.clear();
+            let why = (NotAccepted::UnsupportedValue, format!("{field}: {message}").into());
+            verdicts.fill(Err(why));
+            compilation.problem(field, format!("{message}: the route has no effect"));
+        }
         let Compilation { resolved, supported, problems: own, .. } = compilation;
         let named = named(route);
         Self { rules, ports, named, parents: verdicts, resolved, supported, own, ..Self::nothing() }
@@ -269,7 +276,9 @@ impl Compilation<'_> {
         for (place, rule) in route.rules.http().iter().enumerate() {
             let id = rule_id(registry, before, place, rule.name.as_ref());
             let plan = self.plan(&rule.filters, &format!("spec.rules[{place}]"), "the rule");
-            let mut compiled = Rule::new(id, route.name.clone(), rule, plan);
+            let session = Session::of(route.kind, &route.name, place, rule);
+            let compiled = Rule::new(id, route.name.clone(), rule, plan);
+            let mut compiled = compiled.with_session(session);
             for (i, backend) in rule.backends.iter().enumerate() {
                 let field = format!("spec.rules[{place}].backendRefs[{i}]");
                 let plan = self.plan(&backend.filters, &field, "its share");

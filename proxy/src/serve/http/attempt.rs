@@ -34,6 +34,8 @@ pub(super) struct Order<'a> {
     /// When its head came.
     pub start: Instant,
     pub backend: &'a Backend,
+    /// The endpoint of `backend` that the request's session is with.
+    pub endpoint: Option<&'a Arc<Endpoint>>,
     /// The rule that it met, if there are routes.
     pub rule: Option<&'a Rule>,
     pub version: Version,
@@ -70,7 +72,7 @@ pub(super) async fn send(
     order: Order<'_>,
     mut request: Request<RequestBody>,
 ) -> Result<Answer, Flag> {
-    let Order { start, backend, rule, mut version } = order;
+    let Order { start, backend, mut endpoint, rule, mut version } = order;
     let (worker, caller) = (&conn.worker, conn.target.caller);
     if let Some(flag) = secured::refused(backend) {
         return Err(flag);
@@ -82,20 +84,20 @@ pub(super) async fn send(
     let mut retries = Retries::new(policy, idempotent);
     let spare;
     (request, spare) = Spare::of(request, version, policy, idempotent);
-    let mut failed: Option<Arc<Endpoint>> = None;
+    let mut avoided: Option<Arc<Endpoint>> = None;
     let (mut stale, mut other) = (0, 0);
     loop {
         let now = worker.clock.now();
-        let picked = worker
-            .with_random(|random| backend.pick(now, random, caller, failed.as_deref()).cloned());
-        let Some(endpoint) = picked else { return Err(Flag::NoHealthyUpstream) };
-        let active = Active::begin(endpoint);
+        let pick = |random: &mut _| backend.pick(now, random, caller, avoided.as_deref());
+        let Some(picked) = endpoint.or_else(|| worker.with_random(pick)) else {
+            return Err(Flag::NoHealthyUpstream);
+        };
+        let active = Active::begin(Arc::clone(picked));
         if let Some(deadline) = &mut deadline {
             deadline.begin_attempt();
         }
-        let (endpoint, tls) = (&**active.endpoint(), backend.tls());
         let choice = secured::choice(backend, version, &request);
-        let to = To { endpoint, tls, version, choice };
+        let to = To { endpoint: picked, tls: backend.tls(), version, choice };
         let sending = upstream::send(worker, &conn.client, to, request);
         let ended = match within(&mut deadline, sending).await {
             Ok(Err(SendError::Unsent { request: unsent })) if stale < MAX_STALE => {
@@ -115,7 +117,7 @@ pub(super) async fn send(
             }
             // The client's body broke off or broke the protocol: the endpoint is not to blame.
             Ok(Err(SendError::Abandoned)) => return Err(Flag::DownstreamProtocol),
-            Ok(sent) => Ended::of(sent, conn, backend, endpoint),
+            Ok(sent) => Ended::of(sent, conn, backend, picked),
             // Not counted against the endpoint: how long is too long is this route's own idea.
             Err(Expired::Attempt) => Ended::without_answer(Outcome::TimedOut, Flag::TimedOut, None),
             Err(Expired::Request) => return Err(Flag::TimedOut),
@@ -123,7 +125,7 @@ pub(super) async fn send(
         let Ended { outcome, flag, answer, unsent } = ended;
         let possible = unsent.is_some() || spare.as_ref().is_some_and(Spare::is_whole);
         let random = worker.with_random(|random| random.u64(..));
-        let Some(Again { wait, elsewhere }) =
+        let Some(Again { wait, failed }) =
             possible.then(|| retries.after(outcome, random)).flatten()
         else {
             let Some((response, lease)) = answer else { return Err(flag) };
@@ -137,9 +139,11 @@ pub(super) async fn send(
         let copy = unsent.or_else(|| spare.as_ref().and_then(|spare| spare.copy(version)));
         let Some(copy) = copy else { return Err(flag) };
         worker.metrics.counters.retries.add(1);
-        if elsewhere {
-            failed = Some(Arc::clone(active.endpoint()));
+        // A session leaves its endpoint only if that has failed; others try somebody else anyhow.
+        if failed {
+            endpoint = None;
         }
+        avoided = Some(Arc::clone(picked));
         drop(active);
         pause(conn, wait, answer).await;
         request = copy;

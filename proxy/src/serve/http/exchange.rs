@@ -17,8 +17,10 @@ use super::body::ResponseBody;
 use super::headers::{strip_hop_by_hop, translate, wants_upgrade};
 use super::record::{Detail, Path, Record};
 use super::reply::Form;
+use super::session::Stay;
 use super::spelling::normalise;
 use super::{Conn, reply, upgrade, wellformed};
+use crate::serve::tcp::Active;
 use crate::telemetry::Flag;
 use crate::upstream::{ContinueGate, RequestBody, Version};
 
@@ -28,6 +30,7 @@ struct Decision<'a> {
     backend: &'a Backend,
     rule: Option<&'a Rule>,
     weighted: Option<&'a WeightedBackend>,
+    stay: Option<Stay<'a>>,
 }
 
 /// Why a request goes to no endpoint.
@@ -100,8 +103,10 @@ pub(super) async fn handle(
     let path = Path { rule: decision.rule, backend: Some(decision.backend), ..path };
     let version = decision.version(&conn, hop.tunnel.is_some());
     let request = send_off(&conn, request, version, hop.expects);
-    let Decision { backend, rule, .. } = decision;
-    match attempt::send(&conn, Order { start, backend, rule, version }, request).await {
+    let Decision { backend, rule, stay, .. } = decision;
+    let endpoint = stay.and_then(|stay| stay.brought).map(|brought| brought.endpoint);
+    let order = Order { start, backend, endpoint, rule, version };
+    match attempt::send(&conn, order, request).await {
         Ok(answer) => {
             let status = answer.response.status();
             let record = Record::new(&conn, start, path, status, answer.flag, detail);
@@ -182,7 +187,9 @@ fn decide<'a>(
 ) -> Result<Decision<'a>, Ended<'a>> {
     let refused = |status, text, flag, rule| Ended::Refused { status, text, flag, rule };
     let (rule, matched) = match routed {
-        Routed::Service(backend) => return Ok(Decision { backend, rule: None, weighted: None }),
+        Routed::Service(backend) => {
+            return Ok(Decision { backend, rule: None, weighted: None, stay: None });
+        }
         Routed::Rule(rule, matched) => (rule, matched),
         Routed::NotFound => {
             return Err(refused(StatusCode::NOT_FOUND, "no route matches\n", Flag::NoRoute, None));
@@ -196,16 +203,23 @@ fn decide<'a>(
     if let Some(message) = rule.filters.invalid() {
         return Err(invalid(message));
     }
+    // Before a filter changes what the client has said.
+    let stay = Stay::of(conn, rule, matched.place, request.headers());
     let context = Context { prefix: matched.prefix_len, port: frontend.port };
     if let Some(answer) = rule.filters.request(request, context, |_, _| {}) {
         return Err(Ended::of(rule, None, request, answer));
     }
-    match rule.backend(conn.worker.with_random(|random| random.u64(..))) {
+    let choice = match stay.and_then(|stay| stay.brought) {
+        Some(brought) => Choice::Backend(brought.backend),
+        None => rule.backend(conn.worker.with_random(|random| random.u64(..))),
+    };
+    match choice {
         Choice::Backend(weighted) => {
             if let Some(answer) = weighted.filters.request(request, context, |_, _| {}) {
                 return Err(Ended::of(rule, Some(weighted), request, answer));
             }
-            Ok(Decision { backend: &weighted.backend, rule: Some(rule), weighted: Some(weighted) })
+            let (rule, backend) = (Some(rule), &*weighted.backend);
+            Ok(Decision { backend, rule, weighted: Some(weighted), stay })
         }
         Choice::Invalid(message) => Err(invalid(message)),
     }
@@ -240,17 +254,26 @@ fn respond(
         && upgrade::granted(connect, response.status())
     {
         let endpoint = hyper::upgrade::on(&mut response);
-        upgrade::tunnel(conn, client, endpoint, active, record);
         strip_hop_by_hop(response.headers_mut(), !connect);
+        tell(decision, &active, &mut response);
+        upgrade::tunnel(conn, client, endpoint, active, record);
         return response.map(|_| ResponseBody::full(bytes::Bytes::new(), None));
     }
     strip_hop_by_hop(response.headers_mut(), false);
     decision.response(response.headers_mut(), origin);
+    tell(decision, &active, &mut response);
     *response.version_mut() = match conn.version {
         Version::Http1 => http::Version::HTTP_11,
         Version::Http2 => http::Version::HTTP_2,
     };
     response.map(|incoming| ResponseBody::relayed(incoming, conn, lease, active, deadline, record))
+}
+
+/// A session's word is the last: no filter knows of it.
+fn tell<B>(decision: Decision<'_>, active: &Active, response: &mut Response<B>) {
+    if let Some(stay) = decision.stay {
+        stay.tell(decision.backend, active.endpoint(), response.headers_mut());
+    }
 }
 
 // === impl Decision ===

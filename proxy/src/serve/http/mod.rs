@@ -15,6 +15,7 @@ mod record;
 mod reply;
 mod resets;
 mod secured;
+mod session;
 mod spare;
 mod spelling;
 mod upgrade;

@@ -11,7 +11,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn route(kind: &str, rule: Value) -> Value {
     json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": kind,
-        "metadata": {"name": "r", "namespace": "shop"}, "spec": {
+        "metadata": {"name": "r", "namespace": "shop", "uid": "uid-of-r"}, "spec": {
             "parentRefs": [{"group": "", "kind": "Service", "name": "web"}], "rules": [{}, rule]}})
 }
 
@@ -53,8 +53,8 @@ fn a_session_is_read_of_either_kind_of_route() {
     for kind in ["HTTPRoute", "GRPCRoute"] {
         let session = |spec: Value| rule(kind, json!({"sessionPersistence": spec})).persistence;
         let of = |name: Option<&str>, carrier, absolute_timeout, idle_timeout| {
-            let name = name.map(Into::into);
-            Some(SessionPersistence { name, carrier, absolute_timeout, idle_timeout })
+            let (name, secret) = (name.map(Into::into), "uid-of-r".into());
+            Some(SessionPersistence { name, carrier, absolute_timeout, idle_timeout, secret })
         };
         let cookie = SessionCarrier::SessionCookie;
         assert_eq!(session(json!({})), of(None, cookie, None, None));

@@ -129,3 +129,32 @@ fn what_is_refused_leaves_the_last_good_version_in_force() {
     let gone = next(&mut compiler, &mut objects);
     assert!(gone.route_status(&KEY()).is_none() && gone.problems().is_empty());
 }
+
+#[test]
+fn a_session_beside_a_services_own_refuses_the_route() {
+    let session = SessionPersistence {
+        name: None,
+        carrier: SessionCarrier::SessionCookie,
+        absolute_timeout: None,
+        idle_timeout: None,
+        secret: "uid".into(),
+    };
+    let route = with(vec![backend(1, "web"), backend(0, "sticky")], |route| {
+        route.rules.http_mut()[0].persistence = Some(session);
+    });
+    let sticky = |affinity: Option<u64>| {
+        let Change::Apply(Object::Service(mut service)) = service("sticky", "10.96.0.2") else {
+            unreachable!()
+        };
+        service.affinity = affinity.map(std::time::Duration::from_secs);
+        Change::Apply(Object::Service(service))
+    };
+    let accepted = |affinity| {
+        let changes = [service("web", "10.96.0.1"), sticky(affinity), route.clone()];
+        whole(store(changes)).route_status(&KEY()).unwrap().parents[0].accepted.clone()
+    };
+    assert_eq!(accepted(None), Ok(()));
+    let (reason, message) = accepted(Some(10)).unwrap_err();
+    assert_eq!(reason, NotAccepted::UnsupportedValue);
+    assert!(message.starts_with("spec.rules[0].sessionPersistence: Service"), "{message}");
+}
