@@ -1,4 +1,4 @@
-//! All routes that are ours, what their status should say, and whose turn it is to be written. Pure.
+//! All routes and policies that are ours, what their status should say, and whose turn it is to be written. Pure.
 //!
 //! Nothing here reacts to its own writes: a route that has been written rests until the watch has shown
 //! what became of it, and who writes over us again and again is answered less and less often.
@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nodeway_core::model::Kind;
-use nodeway_core::snapshot::{RouteKey, RouteStatus, Snapshot};
+use nodeway_core::snapshot::{RouteKey, Snapshot};
 use serde_json::Value;
 
+use super::judged::{Judged, Shape};
 use super::pace::Bucket;
 use super::parents::{self, Verdict, Wanted};
 use super::route::{Found, Told};
-use super::verdict;
 use crate::source::kube::backoff::back_off;
 use crate::source::kube::resource::Resource;
 
@@ -77,7 +77,7 @@ struct Known {
     found: Found,
     /// Whether the listing that is under way, or the last one, has shown it.
     seen: bool,
-    status: Option<Arc<RouteStatus>>,
+    status: Option<Judged>,
     /// Its place in the queue.
     due: Option<Instant>,
     writing: bool,
@@ -168,9 +168,13 @@ impl Board {
         self.snapshot = snapshot;
         let Self { snapshot, routes, queue, .. } = self;
         for (key, known) in routes {
-            let status = snapshot.route_status(key);
-            if status.map(Arc::as_ptr) != known.status.as_ref().map(Arc::as_ptr) {
-                known.status = status.cloned();
+            let status = Judged::of(snapshot, key);
+            let same = match (&status, &known.status) {
+                (Some(now), Some(before)) => now.is(before),
+                (now, before) => now.is_none() && before.is_none(),
+            };
+            if !same {
+                known.status = status;
                 known.mark(queue, key, now);
             }
         }
@@ -201,7 +205,7 @@ impl Board {
         let known = self.routes.entry(key.clone()).or_insert_with(|| Known {
             found: Found { resource_version: Box::default(), ..found.clone() },
             seen: true,
-            status: self.snapshot.route_status(&key).cloned(),
+            status: Judged::of(&self.snapshot, &key),
             due: None,
             writing: false,
             rests: now,
@@ -375,7 +379,8 @@ impl Known {
         }
         let Some(wanted) = self.wanted() else { return Look::Nothing };
         let Found { generation, parents, .. } = &self.found;
-        let Some(due) = parents::due(parents, &wanted, *generation, time) else {
+        let shape = Shape::of(key.0);
+        let Some(due) = parents::due(shape, parents, &wanted, *generation, time) else {
             return Look::Nothing;
         };
         let verdicts: Vec<_> =
@@ -395,8 +400,8 @@ impl Known {
         if self.found.references.is_empty() {
             return Some(Vec::new());
         }
-        let status = self.status.as_ref().filter(|s| s.generation == self.found.generation)?;
-        verdict::wanted(status, &self.found.name, &self.found.references)
+        let status = self.status.as_ref().filter(|s| s.generation() == self.found.generation)?;
+        status.wanted(&self.found.name, &self.found.references)
     }
 
     fn write(&self, key: &RouteKey, due: parents::Due, wanted: u64) -> Write {
@@ -411,9 +416,10 @@ impl Known {
             uid: (**uid).into(),
             path: format!("{path}/{}/status", name.name),
             body: format!(
-                r#"{{"metadata":{{"uid":{},"resourceVersion":{}}},"status":{{"parents":{}}}}}"#,
+                r#"{{"metadata":{{"uid":{},"resourceVersion":{}}},"status":{{"{}":{}}}}}"#,
                 text(uid),
                 text(resource_version),
+                Shape::of(*kind).list(),
                 due.parents
             ),
             news: due.news,

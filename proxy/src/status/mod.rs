@@ -1,4 +1,4 @@
-//! What the snapshots say of objects goes back to the API: routes' status by one leader a cluster, and
+//! What the snapshots say of objects goes back to the API: routes' and policies' status by one leader a cluster, and
 //! Events for what users must know.
 //!
 //! Not what is said: that is compiled into the snapshot. Nothing here is on a request's way.
@@ -6,11 +6,13 @@
 mod board;
 mod election;
 mod events;
+mod judged;
 mod lead;
 mod lease;
 mod notice;
 mod pace;
 mod parents;
+mod policy;
 mod route;
 mod thread;
 mod time;

@@ -1,4 +1,4 @@
-//! What a route's `status.parents` should become, given what is there. Pure.
+//! What a route's `status.parents`, or a policy's `status.ancestors`, should become, given what is there. Pure.
 //!
 //! The list is atomic: it is written whole, with what others say of their parents as it is.
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::judged::Shape;
+
 /// We, among the controllers that write a route's status.
 pub(super) const CONTROLLER: &str = "nodeway.dev/mesh-controller";
-/// The most entries that the list takes (Gateway API, `RouteStatus`).
-const MOST_PARENTS: usize = 32;
 
 /// What should be said of one parent.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ pub(super) struct Due {
 struct Entry {
     #[serde(default)]
     controller_name: String,
-    #[serde(default)]
+    #[serde(default, alias = "ancestorRef")]
     parent_ref: Value,
     #[serde(default)]
     conditions: Vec<Condition>,
@@ -65,17 +65,15 @@ struct Condition {
     message: String,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct NewEntry<'a> {
-    parent_ref: &'a RawValue,
-    controller_name: &'a str,
-    conditions: [Condition; 2],
-}
-
 /// What has to be written so that `list` says what is `wanted` of the spec's `generation`; nothing, if it
 /// says so already. `time` is what a condition that changes is given.
-pub(super) fn due(list: &str, wanted: &[Wanted], generation: i64, time: &str) -> Option<Due> {
+pub(super) fn due(
+    shape: Shape,
+    list: &str,
+    wanted: &[Wanted],
+    generation: i64,
+    time: &str,
+) -> Option<Due> {
     let there: Vec<&RawValue> = serde_json::from_str(list).unwrap_or_default();
     let mut ours: Vec<Option<&Wanted>> = wanted.iter().map(Some).collect();
     // The same reference twice is one parent.
@@ -98,7 +96,7 @@ pub(super) fn due(list: &str, wanted: &[Wanted], generation: i64, time: &str) ->
             Some(wanted) if entry.says(wanted, generation) => parents.push(text.get().to_owned()),
             Some(wanted) => {
                 changed = true;
-                parents.push(wanted.entry(&entry.conditions, generation, time));
+                parents.push(wanted.entry(shape, &entry.conditions, generation, time));
                 wanted.news(&entry.conditions, &mut news);
             }
             None => changed = true,
@@ -106,12 +104,12 @@ pub(super) fn due(list: &str, wanted: &[Wanted], generation: i64, time: &str) ->
     }
     let mut left_out = 0;
     for wanted in ours.into_iter().flatten() {
-        if parents.len() >= MOST_PARENTS {
+        if parents.len() >= shape.most() {
             left_out += 1;
             continue;
         }
         changed = true;
-        parents.push(wanted.entry(&[], generation, time));
+        parents.push(wanted.entry(shape, &[], generation, time));
         wanted.news(&[], &mut news);
     }
     changed.then(|| Due { parents: format!("[{}]", parents.join(",")), news, left_out })
@@ -141,7 +139,7 @@ impl Entry {
 // === impl Wanted ===
 
 impl Wanted {
-    fn entry(&self, before: &[Condition], generation: i64, time: &str) -> String {
+    fn entry(&self, shape: Shape, before: &[Condition], generation: i64, time: &str) -> String {
         let conditions = self.conditions.each_ref().map(|verdict| {
             let kept = verdict.of(before).filter(|before| {
                 before.status == verdict.status() && !before.last_transition_time.is_empty()
@@ -156,10 +154,12 @@ impl Wanted {
                 message: verdict.message.clone(),
             }
         });
-        let entry =
-            NewEntry { parent_ref: &self.reference, controller_name: CONTROLLER, conditions };
         // Strings and numbers: it cannot fail.
-        serde_json::to_string(&entry).unwrap_or_default()
+        let conditions = serde_json::to_string(&conditions).unwrap_or_default();
+        let (name, reference) = (shape.reference(), self.reference.get());
+        format!(
+            r#"{{"{name}":{reference},"controllerName":"{CONTROLLER}","conditions":{conditions}}}"#
+        )
     }
 
     /// Adds what has become worse, or good again; several parents may say the same.

@@ -1,4 +1,4 @@
-//! Routes as the API has them, as far as their status needs them: read from a watch of the leader's own.
+//! Routes and policies as the API has them, as far as their status needs them: read from a watch of the leader's own.
 //!
 //! Not what they mean: that is in the snapshot.
 
@@ -21,9 +21,9 @@ pub(super) struct Found {
     pub(super) uid: Box<str>,
     pub(super) resource_version: Box<str>,
     pub(super) generation: i64,
-    /// `spec.parentRefs`, as JSON; empty if none is a Service.
+    /// `spec.parentRefs` (a policy's `spec.targetRefs`), as JSON; empty if none is a Service.
     pub(super) references: Box<str>,
-    /// `status.parents`, as JSON.
+    /// `status.parents` (a policy's `status.ancestors`), as JSON.
     pub(super) parents: Box<str>,
 }
 
@@ -79,13 +79,13 @@ struct Metadata<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Spec<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, alias = "targetRefs")]
     parent_refs: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Status<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, alias = "ancestors")]
     parents: Option<&'a RawValue>,
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nodeway_core::model::{Kind, ObjectName};
-use nodeway_core::snapshot::{self, NotAccepted, Snapshot};
+use nodeway_core::snapshot::{self, NotAccepted, PolicyFault, Snapshot};
 
 use super::Input;
 use super::notice::{Notice, Subject, Tone};
@@ -92,6 +92,8 @@ impl Troubles {
             let reason = match problem.kind {
                 // Told by their status.
                 kind if kind.is_route() => continue,
+                // Told with its conditions.
+                Kind::BackendTlsPolicy => continue,
                 // The one thing that Services can have against each other.
                 Kind::Service => "AddressConflict",
                 _ => "Invalid",
@@ -103,8 +105,15 @@ impl Troubles {
     }
 }
 
-/// Whether a route's condition `Accepted` says why.
+/// Whether its condition `Accepted` says why.
 fn is_refused(snapshot: &Snapshot, kind: Kind, name: &ObjectName) -> bool {
+    if kind == Kind::BackendTlsPolicy {
+        let status = snapshot.policy_status(name);
+        return status.is_some_and(|status| {
+            let mut verdicts = status.targets.iter().map(|target| &target.accepted);
+            verdicts.any(|accepted| matches!(accepted, Err((PolicyFault::Invalid, _))))
+        });
+    }
     let status = snapshot.route_status(&(kind, name.clone()));
     status.is_some_and(|status| {
         let mut verdicts = status.parents.iter().map(|parent| &parent.accepted);

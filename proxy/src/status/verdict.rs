@@ -68,11 +68,11 @@ pub(super) fn shortened(text: &str, most: usize) -> String {
     format!("{}...", &text[..end.unwrap_or(0)])
 }
 
-fn good(condition: &'static str, reason: &'static str, message: &str) -> Verdict {
+pub(super) fn good(condition: &'static str, reason: &'static str, message: &str) -> Verdict {
     Verdict { condition, holds: true, reason, message: message.to_owned() }
 }
 
-fn bad(condition: &'static str, reason: &'static str, message: &str) -> Verdict {
+pub(super) fn bad(condition: &'static str, reason: &'static str, message: &str) -> Verdict {
     Verdict { condition, holds: false, reason, message: shortened(message, MOST_MESSAGE) }
 }
 

@@ -3,6 +3,7 @@
 
 mod events;
 mod leader;
+mod policies;
 mod rights;
 mod routes;
 mod world;

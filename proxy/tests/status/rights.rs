@@ -6,6 +6,7 @@ use nodeway::status::{Notice, Subject, Tone};
 use nodeway_core::model::{Kind, ObjectName};
 use serde_json::{Value, json};
 
+use crate::policies::policy;
 use crate::world::{GRPC, HTTP, World, eventually, http, parent, route, service};
 
 /// A verb, and a resource as RBAC names it, with its group.
@@ -40,6 +41,7 @@ fn what_is_asked_for_is_granted_and_every_right_to_write_is_used() {
         http("a", parent("web"), "web"),
         http("lost", parent("nobody"), "web"),
         route("GRPCRoute", "grpc", parent("web"), "web"),
+        policy("tls", "2020-01-01T00:00:00Z", "ca"),
         // Its uid is looked for.
         service("zebra", "10.96.0.1"),
         json!({"apiVersion": "gateway.networking.k8s.io/v1beta1", "kind": "ReferenceGrant",
@@ -47,6 +49,7 @@ fn what_is_asked_for_is_granted_and_every_right_to_write_is_used() {
     ]);
     let node = world.node("a");
     world.await_verdict("a", "Accepted", "ResolvedRefs", 1);
+    eventually("the policy is told", || !world.events("BackendTLSPolicy", "tls").is_empty());
     eventually("the GRPCRoute is told", || world.verdict(GRPC, "grpc").is_some());
     for (kind, name) in [("HTTPRoute", "lost"), ("Service", "zebra"), ("ReferenceGrant", "bad")] {
         eventually(name, || !world.events(kind, name).is_empty());

@@ -27,7 +27,8 @@ fn wanted(name: &str, accepted: Result<(), &'static str>) -> Wanted {
 
 /// The list after what is due has been written.
 fn written(list: &str, wanted: &[Wanted], generation: i64, time: &str) -> String {
-    due(list, wanted, generation, time).map_or_else(|| list.to_owned(), |due| due.parents)
+    due(Shape::Parents, list, wanted, generation, time)
+        .map_or_else(|| list.to_owned(), |due| due.parents)
 }
 
 fn parsed(list: &str) -> Value {
@@ -40,7 +41,7 @@ fn reasons(news: &[Verdict]) -> Vec<(&str, bool)> {
 
 #[test]
 fn a_new_route_is_given_an_entry_and_no_news_if_it_is_good() {
-    let due = due("", &[wanted("web", Ok(()))], 3, NOW).unwrap();
+    let due = due(Shape::Parents, "", &[wanted("web", Ok(()))], 3, NOW).unwrap();
     let expected = json!([{"parentRef": reference("web"), "controllerName": CONTROLLER, "conditions": [
         {"type": "Accepted", "status": "True", "observedGeneration": 3, "lastTransitionTime": NOW,
             "reason": "Accepted", "message": "Accepted of web: Ok(())"},
@@ -53,7 +54,7 @@ fn a_new_route_is_given_an_entry_and_no_news_if_it_is_good() {
 #[test]
 fn the_time_of_a_condition_moves_with_its_status_alone() {
     let bad = wanted("web", Err("NoMatchingParent"));
-    let first = due("[]", std::slice::from_ref(&bad), 1, BEFORE).unwrap();
+    let first = due(Shape::Parents, "[]", std::slice::from_ref(&bad), 1, BEFORE).unwrap();
     assert_eq!(reasons(&first.news), [("NoMatchingParent", false)]);
     let times = |list: &str| {
         let list = parsed(list);
@@ -62,13 +63,15 @@ fn the_time_of_a_condition_moves_with_its_status_alone() {
         conditions.iter().map(time).collect::<Vec<_>>()
     };
     // Another reason, another generation: the same status.
-    let worse = due(&first.parents, &[wanted("web", Err("UnsupportedValue"))], 2, NOW).unwrap();
+    let worse =
+        due(Shape::Parents, &first.parents, &[wanted("web", Err("UnsupportedValue"))], 2, NOW)
+            .unwrap();
     assert_eq!(times(&worse.parents), [BEFORE, BEFORE]);
     assert_eq!(reasons(&worse.news), [("UnsupportedValue", false)]);
-    let seen = due(&first.parents, std::slice::from_ref(&bad), 2, NOW).unwrap();
+    let seen = due(Shape::Parents, &first.parents, std::slice::from_ref(&bad), 2, NOW).unwrap();
     assert_eq!(times(&seen.parents), [BEFORE, BEFORE]);
     assert!(seen.news.is_empty(), "the same of another generation");
-    let mended = due(&first.parents, &[wanted("web", Ok(()))], 2, NOW).unwrap();
+    let mended = due(Shape::Parents, &first.parents, &[wanted("web", Ok(()))], 2, NOW).unwrap();
     assert_eq!(times(&mended.parents), [NOW, BEFORE]);
     assert_eq!(reasons(&mended.news), [("Accepted", true)]);
 }
@@ -82,7 +85,7 @@ fn what_several_parents_say_is_told_once() {
             wanted
         })
         .into();
-    assert_eq!(due("", &all, 1, NOW).unwrap().news.len(), 1);
+    assert_eq!(due(Shape::Parents, "", &all, 1, NOW).unwrap().news.len(), 1);
 }
 
 #[test]
@@ -92,13 +95,13 @@ fn entries_of_others_stay_byte_for_byte_and_in_place() {
     let list = written("[]", &[wanted("gone", Ok(()))], 1, BEFORE);
     let gone = list.strip_prefix('[').unwrap().strip_suffix(']').unwrap();
     let list = format!("[{strange},{gone},{other}]");
-    let due = due(&list, &[wanted("web", Ok(()))], 1, NOW).unwrap();
+    let due = due(Shape::Parents, &list, &[wanted("web", Ok(()))], 1, NOW).unwrap();
     assert!(due.parents.starts_with(&format!("[{strange},{other},")), "{}", due.parents);
     assert!(!due.parents.contains("gone"));
     // A route that is ours no more.
-    let none = super::due(&due.parents, &[], 1, NOW).unwrap();
+    let none = super::due(Shape::Parents, &due.parents, &[], 1, NOW).unwrap();
     assert_eq!(none.parents, format!("[{strange},{other}]"));
-    assert!(super::due(&none.parents, &[], 1, NOW).is_none());
+    assert!(super::due(Shape::Parents, &none.parents, &[], 1, NOW).is_none());
 }
 
 #[test]
@@ -107,9 +110,12 @@ fn there_is_no_place_for_a_thirty_third_parent() {
     let full: Vec<Value> = (0..31).map(other).collect();
     let list = json!(full).to_string();
     let both = [wanted("a", Ok(())), wanted("b", Ok(()))];
-    let first = due(&list, &both, 1, NOW).unwrap();
+    let first = due(Shape::Parents, &list, &both, 1, NOW).unwrap();
     assert_eq!((parsed(&first.parents).as_array().unwrap().len(), first.left_out), (32, 1));
-    assert!(due(&first.parents, &both, 1, NOW).is_none(), "and that is no reason to write again");
+    assert!(
+        due(Shape::Parents, &first.parents, &both, 1, NOW).is_none(),
+        "and that is no reason to write again"
+    );
 }
 
 #[test]
@@ -163,13 +169,13 @@ proptest! {
         let text = json!(list).to_string();
         let after = written(&text, &wishes, generation, NOW);
         // Twice is once.
-        prop_assert!(due(&after, &wishes, generation, NOW).is_none());
+        prop_assert!(due(Shape::Parents, &after, &wishes, generation, NOW).is_none());
         let after: Vec<Value> = serde_json::from_str(&after).unwrap();
         let of_others = |list: &[Value]| {
             list.iter().filter(|entry| !ours(entry)).cloned().collect::<Vec<_>>()
         };
         prop_assert_eq!(of_others(&list), of_others(&after));
-        prop_assert!(after.len() <= list.len().max(MOST_PARENTS));
+        prop_assert!(after.len() <= list.len().max(Shape::Parents.most()));
         for entry in after.iter().filter(|entry| ours(entry)) {
             let wish = wishes.iter().find(|wish| value(&wish.reference) == entry["parentRef"]);
             let wish = wish.expect("nobody wants it");
@@ -177,7 +183,7 @@ proptest! {
                 &entry["conditions"][0]["reason"], wish.conditions[0].reason, "{}", entry
             );
         }
-        let room = after.len() < MOST_PARENTS;
+        let room = after.len() < Shape::Parents.most();
         for wish in &wishes {
             let there = after.iter().filter(|entry| {
                 ours(entry) && entry["parentRef"] == value(&wish.reference)
