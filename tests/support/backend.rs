@@ -154,7 +154,7 @@ impl Flood {
 }
 
 /// Reads up to the empty line; false if the connection ends before.
-fn read_head(stream: &mut TcpStream) -> bool {
+pub fn read_head(stream: &mut TcpStream) -> bool {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {

@@ -8,11 +8,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 use tokio::time::Sleep;
 
+use super::Informer;
 use super::replay::{Replay, Replayed};
 use crate::streams::{BodyError, Inbound};
 
@@ -27,6 +29,7 @@ pub struct RequestBody {
     again: VecDeque<Bytes>,
     source: Source,
     gate: Option<Gate>,
+    informer: Option<Informer>,
 }
 
 #[derive(Debug)]
@@ -60,6 +63,17 @@ impl RequestBody {
     /// The client's body.
     pub fn new(inbound: impl Into<Inbound>) -> Self {
         Self { source: Source::Client(inbound.into()), ..Self::default() }
+    }
+
+    /// Who is told what the endpoint says before its response to the request with this body.
+    pub fn telling(mut self, informer: Option<Informer>) -> Self {
+        self.informer = informer;
+        self
+    }
+
+    /// Who is told.
+    pub fn informer(&self) -> Option<&Informer> {
+        self.informer.as_ref()
     }
 
     /// What holds it back, if it is held back.
@@ -108,7 +122,11 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(gate) = &mut self.gate {
-            ready!(gate.poll_open(cx));
+            let asked = ready!(gate.poll_open(cx));
+            if !asked && let Some(informer) = &self.informer {
+                // The endpoint does not say it: somebody must, or the client waits longer than we did.
+                informer.inform(StatusCode::CONTINUE, &HeaderMap::new());
+            }
             self.gate = None;
         }
         if let Some(data) = self.again.pop_front() {
@@ -159,13 +177,17 @@ impl ContinueGate {
 // === impl Gate ===
 
 impl Gate {
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.state.open.load(Ordering::Acquire) || self.patience.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
+    /// Ready when the body may pass: whether the endpoint has asked for it.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.state.open.load(Ordering::Acquire) {
+            return Poll::Ready(true);
+        }
+        if self.patience.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(false);
         }
         let waiting = self
             .waiting
             .get_or_insert_with(|| Box::pin(Arc::clone(&self.state.opened).notified_owned()));
-        waiting.as_mut().poll(cx)
+        waiting.as_mut().poll(cx).map(|()| true)
     }
 }

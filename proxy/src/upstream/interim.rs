@@ -7,8 +7,8 @@ use http::{HeaderMap, Request, StatusCode};
 
 use super::{ContinueGate, RequestBody};
 
-/// Who is told of interim responses, as an extension of the request that they answer. Must be `Send`
-/// for hyper; it is called on the request's own thread.
+/// Who is told of interim responses to a request. Must be `Send` for hyper; it is called on the request's
+/// own thread.
 #[derive(Clone)]
 pub struct Informer(Arc<dyn Inform>);
 
@@ -31,6 +31,10 @@ impl Informer {
     pub fn new(whom: Arc<dyn Inform>) -> Self {
         Self(whom)
     }
+
+    pub(super) fn inform(&self, status: StatusCode, headers: &HeaderMap) {
+        self.0.inform(status, headers);
+    }
 }
 
 impl fmt::Debug for Informer {
@@ -44,20 +48,20 @@ impl fmt::Debug for Informer {
 impl Listener {
     /// Who listens to what is said of `request`, if anybody does.
     pub(super) fn of(request: &Request<RequestBody>) -> Option<Self> {
-        let informer = request.extensions().get::<Informer>().cloned();
+        let informer = request.body().informer().cloned();
         let gate = request.body().gate();
         (informer.is_some() || gate.is_some()).then_some(Self { informer, gate })
     }
 
     /// Tells all.
     pub(super) fn hear(&self, status: StatusCode, headers: &HeaderMap) {
-        if status == StatusCode::CONTINUE
-            && let Some(gate) = &self.gate
-        {
+        if status == StatusCode::CONTINUE {
+            // RFC 9110, 10.1.1: only for who has asked for it.
+            let Some(gate) = &self.gate else { return };
             gate.open();
         }
-        if let Some(Informer(whom)) = &self.informer {
-            whom.inform(status, headers);
+        if let Some(informer) = &self.informer {
+            informer.inform(status, headers);
         }
     }
 }

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use http::header::{EXPECT, ORIGIN};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use nodeway_core::model::AppProtocol;
 use nodeway_core::snapshot::{
@@ -21,8 +20,9 @@ use super::session::Stay;
 use super::spelling::normalise;
 use super::{Conn, reply, upgrade, wellformed};
 use crate::serve::tcp::Active;
+use crate::streams::Inbound;
 use crate::telemetry::Flag;
-use crate::upstream::{ContinueGate, RequestBody, Version};
+use crate::upstream::{ContinueGate, Informer, RequestBody, Version};
 
 /// What was decided for a request.
 #[derive(Clone, Copy)]
@@ -57,7 +57,8 @@ struct Tunnel {
 /// Answers `request`, which came over `conn`.
 pub(super) async fn handle(
     conn: Rc<Conn>,
-    mut request: Request<Incoming>,
+    mut request: Request<Inbound>,
+    informer: Option<Informer>,
 ) -> Response<ResponseBody> {
     let start = Instant::now();
     let index = conn.requests.get();
@@ -86,7 +87,7 @@ pub(super) async fn handle(
     }
     let path = Path { generation: view.generation(), frontend, rule: None, backend: None };
     let routed = route(&conn, frontend, &request);
-    let (mut request, hop) = receive(&conn, request);
+    let (mut request, hop) = receive(&conn, request, informer);
     let origin = origin(routed, &request);
     let decision = match decide(&conn, frontend, routed, &mut request) {
         Ok(decision) => decision,
@@ -136,14 +137,14 @@ pub(super) async fn handle(
 }
 
 /// Why a request must be refused before anybody looks at what it wants (RFC 9112, 6.3; see `wellformed`).
-fn malformed(conn: &Conn, index: u64, request: &Request<Incoming>) -> Option<&'static str> {
+fn malformed(conn: &Conn, index: u64, request: &Request<Inbound>) -> Option<&'static str> {
     if conn.faults.as_ref().is_some_and(|faults| faults.spoil(index)) {
         return Some("the request's framing is ambiguous\n");
     }
     wellformed::fault(request, conn.version)
 }
 
-fn route<'a>(conn: &Conn, frontend: &'a Frontend, request: &Request<Incoming>) -> Routed<'a> {
+fn route<'a>(conn: &Conn, frontend: &'a Frontend, request: &Request<Inbound>) -> Routed<'a> {
     frontend.route(&RequestHead {
         method: request.method(),
         path: request.uri().path(),
@@ -154,7 +155,11 @@ fn route<'a>(conn: &Conn, frontend: &'a Frontend, request: &Request<Incoming>) -
 }
 
 /// Takes from a client's request what is for this hop alone.
-fn receive(conn: &Conn, mut request: Request<Incoming>) -> (Request<RequestBody>, Hop) {
+fn receive(
+    conn: &Conn,
+    mut request: Request<Inbound>,
+    informer: Option<Informer>,
+) -> (Request<RequestBody>, Hop) {
     let connect = *request.method() == Method::CONNECT;
     let upgrading = conn.version == Version::Http1 && (connect || wants_upgrade(request.headers()));
     let tunnel = upgrading.then(|| Tunnel { client: hyper::upgrade::on(&mut request), connect });
@@ -163,7 +168,7 @@ fn receive(conn: &Conn, mut request: Request<Incoming>) -> (Request<RequestBody>
         .get(EXPECT)
         .is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     let (parts, incoming) = request.into_parts();
-    let mut request = Request::from_parts(parts, RequestBody::new(incoming));
+    let mut request = Request::from_parts(parts, RequestBody::new(incoming).telling(informer));
     request.extensions_mut().clear();
     strip_hop_by_hop(request.headers_mut(), upgrading && !connect);
     (request, Hop { tunnel, expects })

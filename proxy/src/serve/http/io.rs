@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -12,6 +12,8 @@ use nodeway_core::detect::HeadWatch;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
+
+use super::interim::Interim;
 
 /// How long a client may take from the first octet of a request's head to its last.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
@@ -34,6 +36,9 @@ pub(super) struct Http1Io {
     watch: HeadWatch,
     faults: Faults,
     deadline: Option<Pin<Box<Sleep>>>,
+    interim: Arc<Interim>,
+    /// What is being written of that.
+    ahead: Bytes,
 }
 
 /// What the watch has found. An upgraded connection must be `Send` for hyper, hence the atomics;
@@ -104,10 +109,31 @@ impl AsyncRead for PrefixedIo {
 // === impl Http1Io ===
 
 impl Http1Io {
-    /// `stream`, to be read after `prefix`; what is found goes to `faults`.
-    pub(super) fn new(stream: TcpStream, prefix: Bytes, faults: Faults) -> Self {
-        let inner = PrefixedIo::new(stream, prefix);
-        Self { inner, watch: HeadWatch::default(), faults, deadline: None }
+    /// `stream`, to be read after `prefix`; what is found goes to `faults`, what is in `interim` to the client.
+    pub(super) fn new(
+        stream: TcpStream,
+        prefix: Bytes,
+        faults: Faults,
+        interim: Arc<Interim>,
+    ) -> Self {
+        let (inner, watch) = (PrefixedIo::new(stream, prefix), HeadWatch::default());
+        Self { inner, watch, faults, deadline: None, interim, ahead: Bytes::new() }
+    }
+
+    /// Writes what is to be said before hyper's next message.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            let Some(octets) = self.interim.take() else { return Poll::Ready(Ok(())) };
+            self.ahead = octets.into();
+        }
+        while !self.ahead.is_empty() {
+            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.ahead))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.ahead.advance(written);
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn watch(&mut self, read: &[u8]) {
@@ -156,42 +182,69 @@ impl AsyncRead for Http1Io {
     }
 }
 
-macro_rules! writes_to {
-    ($type:ty, $($field:ident).+) => {
-        impl AsyncWrite for $type {
-            fn poll_write(
-                mut self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buf: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                Pin::new(&mut self.$($field).+).poll_write(cx, buf)
-            }
+impl AsyncWrite for PrefixedIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
 
-            fn poll_write_vectored(
-                mut self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                bufs: &[io::IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                Pin::new(&mut self.$($field).+).poll_write_vectored(cx, bufs)
-            }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
 
-            fn is_write_vectored(&self) -> bool {
-                true
-            }
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
 
-            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.$($field).+).poll_flush(cx)
-            }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
 
-            fn poll_shutdown(
-                mut self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-            ) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.$($field).+).poll_shutdown(cx)
-            }
-        }
-    };
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
-writes_to!(PrefixedIo, stream);
-writes_to!(Http1Io, inner.stream);
+impl AsyncWrite for Http1Io {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
+        self.interim.written();
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
+        self.interim.written();
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// hyper flushes when it has nothing left to write.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.interim.drained();
+        ready!(self.poll_interim(cx))?;
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

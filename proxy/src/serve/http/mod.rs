@@ -10,6 +10,8 @@ mod body;
 mod deadline;
 mod exchange;
 mod headers;
+mod http2;
+mod interim;
 mod io;
 mod record;
 mod reply;
@@ -26,22 +28,26 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
-use http::{Method, StatusCode};
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::{Method, Request};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{HttpService, service_fn};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use self::body::ResponseBody;
+use self::interim::Interim;
 use self::io::{Faults, Http1Io, PrefixedIo};
-use self::resets::Resets;
 use super::{LAST_CALL, Target};
 use crate::runtime::Worker;
-use crate::upstream::{Client, Version};
+use crate::streams::Inbound;
+use crate::upstream::{Client, Inform, Informer, Version};
 
 /// A request head (HTTP/1) or header list (HTTP/2) beyond this is refused with 431.
 const MAX_HEAD: u32 = 64 << 10;
@@ -58,20 +64,6 @@ struct Conn {
     requests: Cell<u64>,
 }
 
-/// Runs tasks of this thread on this thread.
-#[derive(Debug, Clone, Copy)]
-struct LocalExecutor;
-
-impl<F> hyper::rt::Executor<F> for LocalExecutor
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
-    }
-}
-
 /// Serves HTTP/1 on `stream`, of which `said` has been read already.
 pub async fn serve_http1(
     worker: Rc<Worker>,
@@ -81,16 +73,28 @@ pub async fn serve_http1(
     said: Bytes,
 ) {
     let faults = Faults::default();
-    let io = TokioIo::new(Http1Io::new(stream, said, faults.clone()));
+    let interim = Arc::new(Interim::default());
+    let io = Http1Io::new(stream, said, faults.clone(), Arc::clone(&interim));
+    let io = TokioIo::new(io);
     let requests = Cell::new(0);
     let conn =
         Conn { worker, client, target, version: Version::Http1, faults: Some(faults), requests };
     let conn = Rc::new(conn);
-    let service = service_fn(|request| {
-        let conn = Rc::clone(&conn);
+    let service = service_fn(|request: Request<Incoming>| {
+        let (conn, interim) = (Rc::clone(&conn), Arc::clone(&interim));
         async move {
             let connect = request.method() == Method::CONNECT;
-            let mut response = exchange::handle(Rc::clone(&conn), request).await;
+            interim.begin();
+            // RFC 9110, 15.2: HTTP/1.0 knows no interim responses.
+            let informed = request.version() == http::Version::HTTP_11;
+            let informer = informed.then(|| Informer::new(Arc::clone(&interim) as Arc<dyn Inform>));
+            let request = request.map(Inbound::Http1);
+            let mut handling = pin!(exchange::handle(Rc::clone(&conn), request, informer));
+            let mut response = poll_fn(|cx| {
+                interim.serving(cx);
+                handling.as_mut().poll(cx)
+            })
+            .await;
             if conn.is_closing() && !upgrade::granted(connect, response.status()) {
                 // RFC 9112, 9.6: this is the connection's last response.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -117,79 +121,36 @@ pub async fn serve_http2(
     stream: TcpStream,
     said: Bytes,
 ) {
-    let io = TokioIo::new(PrefixedIo::new(stream, said));
+    let io = PrefixedIo::new(stream, said);
     let requests = Cell::new(0);
     let conn = Conn { worker, client, target, version: Version::Http2, faults: None, requests };
     let conn = Rc::new(conn);
-    let resets = Rc::new(Resets::default());
-    let service = {
-        let (conn, resets) = (Rc::clone(&conn), Rc::clone(&resets));
-        service_fn(move |request| {
-            let conn = Rc::clone(&conn);
-            let resets = Rc::clone(&resets);
-            async move {
-                if resets.spent() {
-                    let text = "too many requests were taken back\n";
-                    let form = reply::Form::Text;
-                    return Ok(reply::text(form, StatusCode::SERVICE_UNAVAILABLE, text, None));
-                }
-                let asked = resets.asked();
-                let response = exchange::handle(conn, request).await;
-                asked.answered();
-                Ok::<_, Infallible>(response)
-            }
-        })
-    };
-    let connection = http2::Builder::new(LocalExecutor)
-        .auto_date_header(false)
-        .initial_connection_window_size(4 << 20)
-        .initial_stream_window_size(1 << 20)
-        .max_header_list_size(MAX_HEAD)
-        .timer(TokioTimer::new())
-        .serve_connection(io, service);
-    // GOAWAY tells the client which of its requests have come (RFC 9113, 6.8): none is lost.
-    let mut connection = pin!(connection);
-    let served = drive(&conn, connection.as_mut(), std::future::ready(()));
-    let spent = tokio::select! {
-        biased;
-        () = served => false,
-        () = resets.until_spent() => true,
-    };
-    if spent {
-        conn.worker.metrics.counters.protocol_errors.add(1);
-        tracing::debug!(workload = %conn.client.workload, "a client takes its requests back: closed");
-        // What it has not taken back may end.
-        connection.as_mut().finish();
-        let _ = tokio::time::timeout(LAST_CALL, connection).await;
+    if let Err(error) = http2::serve(&conn, io).await {
+        if error.is_go_away() && error.is_library() {
+            conn.worker.metrics.counters.protocol_errors.add(1);
+        }
+        tracing::debug!(%error, workload = %conn.client.workload, "a client's connection broke");
     }
 }
 
-/// A server connection that can be asked to finish.
-trait Graceful: Future<Output = hyper::Result<()>> {
-    fn finish(self: Pin<&mut Self>);
-}
-
-/// Runs a connection to its end. When its client or its worker is closing, and `ready` has ended then, it
+/// Runs a connection to its end. When its client or its worker is closing, and `quiet` has ended then, it
 /// is asked to finish.
-async fn drive(
+async fn drive<S>(
     conn: &Conn,
-    mut connection: Pin<&mut impl Graceful>,
-    ready: impl Future<Output = ()>,
-) {
-    let mut closing = (conn.worker.closing.listen(), conn.client.closing.listen());
-    let closing = poll_fn(move |context: &mut Context<'_>| {
-        let fired =
-            closing.0.poll_fired(context).is_ready() | closing.1.poll_fired(context).is_ready();
-        if fired { Poll::Ready(()) } else { Poll::Pending }
-    });
+    mut connection: Pin<&mut http1::UpgradeableConnection<TokioIo<Http1Io>, S>>,
+    quiet: impl Future<Output = ()>,
+) where
+    S: HttpService<Incoming, ResBody = ResponseBody>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
         () = async {
-            closing.await;
-            ready.await;
+            conn.closing().await;
+            quiet.await;
         } => {
-            connection.as_mut().finish();
+            connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
@@ -208,6 +169,15 @@ impl Conn {
         self.worker.closing.fired() || self.client.closing.fired()
     }
 
+    /// Ends when its client or its worker is closing.
+    fn closing(&self) -> impl Future<Output = ()> + use<> {
+        let mut closing = (self.worker.closing.listen(), self.client.closing.listen());
+        poll_fn(move |cx: &mut Context<'_>| {
+            let fired = closing.0.poll_fired(cx).is_ready() | closing.1.poll_fired(cx).is_ready();
+            if fired { Poll::Ready(()) } else { Poll::Pending }
+        })
+    }
+
     /// Whether nothing is under way, and nobody asks for so long.
     async fn is_quiet_for(self: &Rc<Self>, time: Duration) -> bool {
         // Each request under way holds the connection. One that ends meanwhile is followed by the whole time.
@@ -215,31 +185,5 @@ impl Conn {
         let (asked, was_idle) = (self.requests.get(), idle());
         tokio::time::sleep(time).await;
         was_idle && idle() && self.requests.get() == asked
-    }
-}
-
-impl<S, B> Graceful for http1::UpgradeableConnection<TokioIo<Http1Io>, S>
-where
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: http_body::Body + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-impl<S, B> Graceful for http2::Connection<TokioIo<PrefixedIo>, S, LocalExecutor>
-where
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    S::Future: 'static,
-    B: http_body::Body + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Not for what it may ask for, nor for framing: the rules decide the one, hyper and the watch over heads the other.
 
+use h2::ext::Protocol;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Uri};
-use hyper::ext::Protocol;
 
 use crate::upstream::Version;
 
