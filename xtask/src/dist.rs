@@ -33,7 +33,8 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode> {
         bail!("{} is missing and belongs into the tarball", missing.display());
     }
     let arch = args.arch.map_or_else(Arch::host, Ok)?;
-    packages::ensure(&[packages::BUILDAH, packages::KUBECTL], "making a release")?;
+    let needed = [packages::BUILDAH, packages::CA_CERTIFICATES, packages::KUBECTL];
+    packages::ensure(&needed, "making a release")?;
     let profile = if args.quick { Profile::TestRelease } else { Profile::Release };
     let binary = build::static_nodeway(profile, arch)?;
     let dist = shell::target_dir().join("dist");
@@ -57,7 +58,7 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Nothing but the binary is in the image: it has to start where there is nothing else.
+/// No other program and no library is in the image: it has to start where there is nothing else.
 fn runs_alone(binary: &Path, dist: &Path) -> Result<()> {
     let step = Step::start("Starting it with nothing around it");
     let root = dist.join("empty-root");

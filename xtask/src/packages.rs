@@ -52,6 +52,10 @@ pub(crate) const LIBC_AMD64: Package =
 pub(crate) const LIBC_ARM64: Package =
     path("libc6-dev-arm64-cross", "/usr/aarch64-linux-gnu/lib/libc.a");
 pub(crate) const BUILDAH: Package = program("buildah", "buildah");
+/// As its own scripts make it of what this machine believes in.
+pub(crate) const CA_CERTIFICATES: Package = path("ca-certificates", CA_BUNDLE);
+/// All of them in one file.
+pub(crate) const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 pub(crate) const KUBECTL: Package = program("kubernetes-client", "kubectl");
 /// For Debian's own Python, whatever other one is on PATH.
 pub(crate) const PIP: Package = path("python3-pip", "/usr/lib/python3/dist-packages/pip");

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{VERSION, copy, make_folder, remove, tar};
 use crate::arch::Arch;
+use crate::packages;
 use crate::shell::{self, Step};
 
 /// Its own storage, gone afterwards: images that the user has are not touched. `vfs` works everywhere.
@@ -37,6 +38,8 @@ pub(super) fn make(dist: &Path, binary: &Path, arch: Arch, date: &str) -> Result
     make_folder(&context.join(arch.oci()))?;
     copy(binary, &context.join(arch.oci()))?;
     copy(&shell::workspace().join("LICENSE"), &context)?;
+    // What BackendTLSPolicies call the system's.
+    copy(Path::new(packages::CA_BUNDLE), &context)?;
     let layout = dist.join("image-layout");
     remove(&layout)?;
     let mut build = shell::as_root("sh", &[])?;
