@@ -6,8 +6,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use nodeway_tests::http::{Conn, Response};
+use nodeway_tests::mesh::{VIP4, VIP6};
 use nodeway_tests::tls::{Authority, Names, policy};
-use nodeway_tests::{Plain, Proc, binaries, eventually};
+use nodeway_tests::{Mesh, Plain, Proc, Service, binaries, eventually};
 
 const SOON: Duration = Duration::from_secs(5);
 /// Believes the ConfigMap `ca`, and asks for `web.example.com`.
@@ -295,4 +296,47 @@ fn octets_that_are_not_http_are_relayed_in_tls_too() {
         let heard = stream.read(&mut [0; 8]);
         matches!(heard, Err(error) if error.kind() == ErrorKind::ConnectionReset)
     });
+}
+
+#[test]
+fn a_pods_plain_requests_leave_it_in_tls() {
+    let Some(mut mesh) = Mesh::new() else { return };
+    let authority = Authority::new("authority");
+    let pod = mesh.world.pod("web-1");
+    let file = mesh.manifests.dir().with_file_name("web-1.pem");
+    fs::write(&file, authority.issue(&WEB)).unwrap();
+    let args = ["http", "--name", "v1", "--version", "v1", "--alpn", "h2,http/1.1"];
+    let at = [pod.v4(8443).to_string(), pod.v6(8443).to_string()];
+    let rest = ["--tls", file.to_str().unwrap(), "--listen", &at[0], "--listen", &at[1]];
+    let args: Vec<&str> = args.into_iter().chain(rest).collect();
+    let _server = pod.place.start(binaries::testserver(), &args).until_it_says("listening");
+    let secured = Service::new("web").ip(VIP4).ip(VIP6).port(443, 8443, Some("https"));
+    mesh.manifests.service(&secured.to_pod(&pod));
+    mesh.manifests.put("ca.yaml", &Authority::config_map("ca", &[&authority]));
+    mesh.manifests.put("policy.yaml", &policy("tls", "web", USUAL));
+    // A route of another Service leads there too.
+    let front = Service::new("front").ip("10.96.0.11").http();
+    mesh.manifests.service(&front);
+    mesh.manifests.route("front", "front", "- backendRefs: [{name: web, port: 443}]");
+    mesh.start(&[]);
+    let curl = |args: &[&str]| {
+        let always =
+            ["-s", "--max-time", "5", "-o", "/dev/null", "-w", "%{http_code} %header{x-tls}"];
+        let args: Vec<&str> = always.iter().chain(args).copied().collect();
+        mesh.client.place.run("curl", &args).out
+    };
+    for url in [
+        format!("http://{VIP4}:443/"),
+        format!("http://[{VIP6}]:443/"),
+        "http://10.96.0.11/".to_owned(),
+    ] {
+        let said = curl(&[&url]);
+        assert!(said.starts_with("200 web.example.com"), "{url}: {said}");
+    }
+    // Who speaks TLS itself sees the server's own certificate, and is left alone.
+    let ca = mesh.manifests.dir().with_file_name("ca.pem");
+    fs::write(&ca, authority.pem()).unwrap();
+    let resolve = format!("web.example.com:443:{VIP4}");
+    let own = ["--cacert", ca.to_str().unwrap(), "--resolve", &resolve, "https://web.example.com/"];
+    assert!(curl(&own).starts_with("200 web.example.com"), "{}", curl(&own));
 }
