@@ -3,8 +3,10 @@
 mod catching;
 mod workers;
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -34,7 +36,7 @@ const REST: Duration = Duration::from_millis(5);
 
 /// The control flow's state.
 struct Control {
-    store: Store,
+    store: Rc<RefCell<Store>>,
     compiler: Compiler,
     published: Arc<Published>,
     workers: Workers,
@@ -94,9 +96,16 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     }
 
     let ready = Readiness::default();
-    let admin = Admin { metrics, ready: ready.clone(), published: Arc::clone(&published), clock };
+    let store = Rc::new(RefCell::new(Store::default()));
+    let admin = Admin {
+        metrics,
+        ready: ready.clone(),
+        published: Arc::clone(&published),
+        store: Rc::clone(&store),
+        clock,
+    };
     let control = Control {
-        store: Store::default(),
+        store,
         compiler: Compiler::new(CompileOptions {
             enroll: config.enroll,
             node_name: config.node_name.as_deref().map(Into::into),
@@ -186,10 +195,11 @@ impl Control {
                 told = true;
             }
             for change in changes {
-                self.store.apply(change);
+                self.store.borrow_mut().apply(change);
             }
         }
-        if let Some(compiled) = self.compiler.compile(&mut self.store) {
+        let compiled = self.compiler.compile(&mut self.store.borrow_mut());
+        if let Some(compiled) = compiled {
             self.put_in_force(compiled, start);
         }
         if let Some(status) = self.status.as_ref().filter(|_| told) {

@@ -7,13 +7,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::Admin;
+use super::{Admin, Asked};
+
+/// Octets of a question.
+const MOST_ASKED: usize = 256 << 10;
 
 /// Which of the two it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,10 +48,12 @@ pub async fn serve(listener: TcpListener, role: Role, admin: Admin) -> std::io::
             Some(_) = connections.join_next() => continue,
         };
         let admin = admin.clone();
-        connections.spawn(async move {
-            let service = service_fn(|request| {
-                let response = answer(role, &admin, &request);
-                async move { Ok::<_, Infallible>(response) }
+        connections.spawn_local(async move {
+            let service = service_fn(|request: Request<Incoming>| async {
+                Ok::<_, Infallible>(match (role, request.uri().path()) {
+                    (Role::Admin, "/explain") => explain(&admin, request).await,
+                    _ => answer(role, &admin, &request),
+                })
             });
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -89,9 +94,34 @@ fn answer(role: Role, admin: &Admin, request: &Request<Incoming>) -> Response<Fu
         }
         (Role::Admin, "/") => text(
             StatusCode::OK,
-            Admin::index(&[("/snapshot", "frontends and endpoints in force, as JSON")]),
+            Admin::index(&[
+                ("/snapshot", "frontends and endpoints in force, as JSON"),
+                ("/explain", "what would happen to a request: POST it, as nodeway explain does"),
+            ]),
         ),
         _ => text(StatusCode::NOT_FOUND, "not found; ask for /\n"),
+    }
+}
+
+/// What would happen to the request that is posted.
+async fn explain(admin: &Admin, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    if request.method() != Method::POST {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "POST only\n");
+    }
+    let body = match Limited::new(request.into_body(), MOST_ASKED).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+    };
+    let asked: Asked = match serde_json::from_slice(&body) {
+        Ok(asked) => asked,
+        Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+    };
+    match admin.explain(&asked) {
+        Err(why) => text(StatusCode::UNPROCESSABLE_ENTITY, format!("{why}\n")),
+        Ok(explanation) => match serde_json::to_vec_pretty(&explanation) {
+            Ok(body) => with_type(StatusCode::OK, body, "application/json"),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        },
     }
 }
 

@@ -1,11 +1,16 @@
 //! What the endpoints tell.
 
+use std::cell::RefCell;
 use std::fmt::Write;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nodeway_core::snapshot::Store;
+use nodeway_core::snapshot::explain::{Explainer, Explanation};
 use serde_json::{Value, json};
 
+use super::question::Asked;
 use crate::runtime::{Clock, Published};
 use crate::telemetry::Metrics;
 
@@ -22,6 +27,8 @@ pub struct Admin {
     pub ready: Readiness,
     /// For `/snapshot`.
     pub published: Arc<Published>,
+    /// For `/explain`.
+    pub store: Rc<RefCell<Store>>,
     /// The workers' clock.
     pub clock: Clock,
 }
@@ -77,6 +84,17 @@ impl Admin {
             .collect();
         let pods: Vec<String> = snapshot.pods().iter().map(|pod| pod.name.to_string()).collect();
         json!({ "generation": self.published.generation(), "frontends": frontends, "pods": pods })
+    }
+
+    /// What would happen to a request now.
+    ///
+    /// # Errors
+    /// It cannot be told, for people.
+    pub fn explain(&self, asked: &Asked) -> Result<Explanation, String> {
+        let question = asked.question()?;
+        let (store, snapshot) = (self.store.borrow(), self.published.load());
+        let explainer = Explainer { store: &store, snapshot: &snapshot, now: self.clock.now() };
+        explainer.explain(&question).map_err(|unknown| unknown.to_string())
     }
 
     /// What there is to ask for.

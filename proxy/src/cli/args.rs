@@ -19,6 +19,18 @@ Examples:
 
 What is logged is set by RUST_LOG [default: info].";
 
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  By a folder of manifests:
+      nodeway explain --manifests docs/examples/shop --from shop/client \\
+          GET http://web.shop/api -H 'x-canary: yes'
+
+  By the node's own proxy, with what it knows of its endpoints now:
+      nodeway explain --from shop/client http://web/api
+
+Exits with 0 if such a request gets an answer that its author meant, with 1 if it or a share of it is
+refused, and with 2 if that cannot be told.";
+
 /// Service mesh without sidecars: the node's one proxy.
 #[derive(Debug, Parser)]
 #[command(name = "nodeway", version, about, propagate_version = true)]
@@ -44,6 +56,15 @@ pub enum Command {
         /// The folder.
         folder: PathBuf,
     },
+    /// Tell what would happen to a request, and why.
+    ///
+    /// Frontend, routes, the match that wins and why others lose, filters, backends with their shares, and
+    /// endpoints with why each is in or out.
+    #[command(
+        after_long_help = EXPLAIN_EXAMPLES,
+        override_usage = "nodeway explain [OPTIONS] --from <NAMESPACE/POD> [METHOD] <URL>"
+    )]
+    Explain(Box<ExplainArgs>),
     /// Tell whether this host can run the proxy, and what to do if not.
     ///
     /// Exits with 1 if something that is needed is missing.
@@ -117,6 +138,39 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
+}
+
+/// The flags of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A folder of Kubernetes manifests; all endpoints count as well. By default a running node is asked.
+    #[arg(long, value_name = "DIR", conflicts_with = "admin")]
+    pub manifests: Option<PathBuf>,
+    /// The `--admin` address of the node that is asked.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15000")]
+    pub admin: SocketAddr,
+    /// The pod that asks.
+    #[arg(long, value_name = "NAMESPACE/POD")]
+    pub from: String,
+    /// A header of the request; may be given several times.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub headers: Vec<String>,
+    /// How it is told.
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: OutputArg,
+    /// The method (GET if there is none) and the URL: http://, https://, or tcp:// and a port. The host is
+    /// a Service's name, as in the pod's DNS, or its address.
+    #[arg(required = true, num_args = 1..=2, value_names = ["METHOD", "URL"])]
+    pub request: Vec<String>,
+}
+
+/// How something is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputArg {
+    /// For people.
+    Text,
+    /// For programs: docs/explain.md says what stands there.
+    Json,
 }
 
 /// Which pods are enrolled.

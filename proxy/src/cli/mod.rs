@@ -2,10 +2,13 @@
 
 mod args;
 mod check;
+mod explain;
 mod logging;
 mod validate;
 
-pub use args::{Cli, Command, EnrollArg, FailPolicyArg, ListenArg, LogFormat, RunArgs};
+pub use args::{
+    Cli, Command, EnrollArg, ExplainArgs, FailPolicyArg, ListenArg, LogFormat, OutputArg, RunArgs,
+};
 
 use std::process::ExitCode;
 
@@ -37,6 +40,7 @@ pub fn main() -> ExitCode {
             }
         }
         Command::Validate { folder } => validate::validate(&folder),
+        Command::Explain(args) => explain::explain(&args),
         Command::Check { cgroup, bpffs } => check::check(cgroup.as_deref(), &bpffs),
     }
 }

@@ -56,6 +56,10 @@ impl Health {
         now.0 < self.last.load(Relaxed) >> 8
     }
 
+    pub(super) fn ejected_for(&self, now: Millis) -> Option<u64> {
+        (self.last.load(Relaxed) >> 8).checked_sub(now.0).filter(|left| *left > 0)
+    }
+
     pub(super) fn failed(&self, now: Millis) -> Option<Ejection> {
         let last = self.last.load(Relaxed);
         let (until, level) = (last >> 8, last & 0xff);

@@ -85,6 +85,11 @@ impl Endpoint {
     pub fn ejected(&self, now: Millis) -> bool {
         self.live.health.ejected(now)
     }
+
+    /// How long it is still being left out because it failed, milliseconds.
+    pub fn ejected_for(&self, now: Millis) -> Option<u64> {
+        self.live.health.ejected_for(now)
+    }
 }
 
 impl fmt::Debug for Endpoint {

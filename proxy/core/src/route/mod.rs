@@ -3,6 +3,7 @@
 //! Knows no endpoints beyond [`Backend`](crate::balance::Backend): who answers is `balance`'s.
 
 mod cors;
+mod explain;
 mod group;
 mod headers;
 mod modifier;
@@ -25,6 +26,7 @@ mod server_names;
 mod session;
 
 pub use cors::CorsPolicy;
+pub use explain::{Trial, Verdict};
 pub use path::normalised;
 pub use plan::{Context, MirrorTo, Plan, Step};
 pub use request::RequestHead;

@@ -122,7 +122,6 @@ fn escaped(text: &[u8]) -> Option<u8> {
 
 impl PathMatch {
     /// Whether `path` meets this one; both are normalised, and a prefix has no trailing slash.
-    #[expect(dead_code, reason = "explaining asks it")]
     pub(super) fn holds(&self, path: &str) -> bool {
         match self {
             Self::Exact(exact) => path == &**exact,

@@ -72,6 +72,37 @@ impl Rank {
         }
     }
 
+    /// By what a smaller one, `better`, goes before this one.
+    pub(super) fn behind(&self, better: &Self) -> &'static str {
+        match (better.path, self.path) {
+            (a, b) if a == b => {}
+            (PathRank::Exact, _) => return "it has the exact path",
+            (PathRank::Regex { .. }, PathRank::Regex { .. }) => return "its path pattern is longer",
+            (PathRank::Regex { .. }, _) => return "a path pattern goes before prefixes",
+            (PathRank::Prefix { .. }, PathRank::GrpcMethod) => return "it names the service",
+            (PathRank::GrpcMethod, _) => return "it names the method",
+            _ => return "its path prefix is longer",
+        }
+        if better.method != self.method {
+            "it names a method"
+        } else if better.headers != self.headers {
+            "it names more headers"
+        } else if better.queries != self.queries {
+            "it names more query parameters"
+        } else if better.age != self.age {
+            "its route is older"
+        } else if better.route != self.route {
+            "its route comes first by name"
+        } else {
+            "it comes first in the route"
+        }
+    }
+
+    /// Where the rule stands in its route.
+    pub(super) fn place_of_rule(&self) -> usize {
+        self.place.0
+    }
+
     /// Which of its rule's matches it is.
     pub(super) fn place_in_rule(&self) -> usize {
         self.place.1

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use regex::Regex;
 
 use super::router::RouterBuilder;
-use super::{RequestHead, Rule, normalised};
+use super::{RequestHead, Rule, Trial, Verdict, normalised};
 use crate::model::{
     HeaderMatch, HttpMatch, HttpRule, Kind, ObjectName, PathMatch, QueryMatch, Route, Rules,
     TextMatch, Timeouts,
@@ -267,6 +267,12 @@ proptest! {
             let head = RequestHead { method, path, query, headers: &headers, client: None };
             let routed = router.route(&head).map(|(rule, _)| winners[usize::try_from(rule.id).unwrap()]);
             prop_assert_eq!(routed, naive(&routes, &head), "{:?}", head);
+            let trials = router.explain(&head);
+            let won = |trial: &&Trial<'_>| trial.verdict == Verdict::Won;
+            let told = trials.iter().find(won).map(|trial| (trial.rule.id, trial.matched));
+            let met = router.route(&head).map(|(rule, matched)| (rule.id, matched));
+            prop_assert_eq!(told, met, "explained otherwise than routed: {:?}", head);
+            prop_assert!(trials.iter().filter(won).count() <= 1);
         }
     }
 }

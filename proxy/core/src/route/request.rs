@@ -43,7 +43,7 @@ impl Conditions {
 
 /// Several fields of one name count as one, joined by `,` (RFC 9110, 5.3); a value that is not UTF-8
 /// meets no pattern.
-fn header_matches(wanted: &HeaderMatch, headers: &HeaderMap) -> bool {
+pub(super) fn header_matches(wanted: &HeaderMatch, headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(&wanted.name).iter().map(|v| v.as_bytes());
     let Some(first) = values.next() else { return false };
     match &wanted.value {
@@ -69,7 +69,7 @@ fn header_matches(wanted: &HeaderMatch, headers: &HeaderMap) -> bool {
 }
 
 /// A value that is not UTF-8 when it is decoded meets no pattern.
-fn query_matches(wanted: &QueryMatch, query: Option<&str>) -> bool {
+pub(super) fn query_matches(wanted: &QueryMatch, query: Option<&str>) -> bool {
     let Some(value) = query.and_then(|q| query::first(q, &wanted.name)) else { return false };
     match &wanted.value {
         TextMatch::Exact(text) => query::decodes_to(value, text),

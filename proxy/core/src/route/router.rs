@@ -58,7 +58,6 @@ pub struct Matched {
 /// One match of a rule.
 #[derive(Debug)]
 pub(super) struct Candidate {
-    #[expect(dead_code, reason = "explaining asks it")]
     pub(super) rank: Rank,
     pub(super) path: PathMatch,
     pub(super) conditions: Conditions,
@@ -239,7 +238,6 @@ impl Router {
     }
 
     /// All matches, the best first.
-    #[expect(dead_code, reason = "explaining asks it")]
     pub(super) fn candidates(&self) -> &[Candidate] {
         &self.candidates
     }

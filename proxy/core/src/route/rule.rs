@@ -164,6 +164,19 @@ impl Rule {
         session.brought(headers, sharing.chain(&self.resting), wall, now)
     }
 
+    /// Why every request is answered with 500, if one of its filters is not understood.
+    pub fn invalid(&self) -> Option<&str> {
+        self.filters.invalid().map(|why| &**why)
+    }
+
+    /// What has a weight above 0, in order: a backend, or why its share is answered with 500.
+    pub fn shares(&self) -> impl Iterator<Item = Result<&WeightedBackend, &str>> {
+        self.split.shares.iter().map(|(_, share)| match share {
+            Share::Backend(backend) => Ok(backend),
+            Share::Invalid(why) => Err(&**why),
+        })
+    }
+
     /// The backends that get a share of the traffic, with that share as a fraction of 1.
     pub fn backends(&self) -> impl Iterator<Item = (&WeightedBackend, f64)> {
         let total = self.split.total() as f64;

@@ -102,11 +102,25 @@ impl Frontend {
         }
     }
 
-    /// Whether routes are attached for clients of this namespace: then
+    /// Whether routes of HTTP are attached for clients of this namespace: then
     /// [`normalised`](crate::route::normalised) paths are looked at, and sent on.
     #[inline]
     pub fn is_routed_for(&self, client: Option<&str>) -> bool {
-        self.routes.for_client(client).is_some()
+        self.router(client).is_some()
+    }
+
+    /// The matches that requests of this namespace's clients are matched against, if there are any.
+    #[inline]
+    pub(super) fn router(&self, client: Option<&str>) -> Option<&Router> {
+        match self.routes.for_client(client)? {
+            Attached::Http(router) => Some(router),
+            Attached::Tls(_) | Attached::Tcp(_) => None,
+        }
+    }
+
+    /// Whether routes of the clients' own namespace stand instead of the Service's.
+    pub(super) fn has_own_routes_for(&self, client: Option<&str>) -> bool {
+        client.is_some_and(|client| self.routes.consumers.contains_key(client))
     }
 
     /// Whether any route is attached, for whichever client.

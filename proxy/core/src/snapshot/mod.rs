@@ -7,6 +7,7 @@ mod claims;
 mod compile;
 mod contest;
 mod enrol;
+pub mod explain;
 mod frontend;
 mod policies;
 mod problem;

@@ -98,7 +98,9 @@ impl CompiledPort {
         port: &ServicePort,
         before: Option<&Self>,
     ) -> Self {
-        let candidates = Candidates::collect(store, registry, &service.name, port);
+        let candidates = Candidates::collect(store, &service.name, port, |address, pod| {
+            registry.endpoint(address, pod)
+        });
         let key = (service.name.clone(), port.port);
         let protocol = taken(port.protocol, tls.is_some());
         let mut backend = |endpoints, before: Option<&Arc<Backend>>| {

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Store;
-use super::registry::Registry;
 use crate::balance::Endpoint;
 use crate::model::{EndpointAddress, ObjectName, ServicePort};
 
@@ -16,15 +15,15 @@ pub(super) struct Place {
     pub(super) zone: Option<Arc<str>>,
 }
 
-/// The endpoints that a Service's slices name for one of its ports, by address.
-pub(super) struct Candidates<'a> {
-    found: BTreeMap<SocketAddr, Candidate<'a>>,
+/// The endpoints that a Service's slices name for one of its ports, by address, each as an `E`.
+pub(super) struct Candidates<'a, E = Arc<Endpoint>> {
+    found: BTreeMap<SocketAddr, Candidate<'a, E>>,
 }
 
-struct Candidate<'a> {
+struct Candidate<'a, E> {
     state: State,
     spec: &'a EndpointAddress,
-    endpoint: Arc<Endpoint>,
+    endpoint: E,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,17 +46,17 @@ enum Prefer<'a> {
 
 // === impl Candidates ===
 
-impl<'a> Candidates<'a> {
+impl<'a, E: Clone> Candidates<'a, E> {
     /// All slices merged. An address that is named several times (a pod moves from one slice to
     /// another; its address is given to a new pod while the old one terminates) counts as what serves
     /// best.
     pub(super) fn collect(
         store: &'a Store,
-        registry: &mut Registry,
         service: &ObjectName,
         port: &ServicePort,
+        mut endpoint: impl FnMut(SocketAddr, Option<&ObjectName>) -> E,
     ) -> Self {
-        let mut found: BTreeMap<SocketAddr, Candidate<'a>> = BTreeMap::new();
+        let mut found: BTreeMap<SocketAddr, Candidate<'a, E>> = BTreeMap::new();
         for slice in store.slices(service) {
             for target in slice.ports.iter().filter(|p| p.name == port.name) {
                 for spec in &slice.endpoints {
@@ -70,7 +69,7 @@ impl<'a> Candidates<'a> {
                     if found.get(&address).is_some_and(|known| known.state >= state) {
                         continue;
                     }
-                    let endpoint = registry.endpoint(address, spec.pod.as_ref());
+                    let endpoint = endpoint(address, spec.pod.as_ref());
                     found.insert(address, Candidate { state, spec, endpoint });
                 }
             }
@@ -79,13 +78,13 @@ impl<'a> Candidates<'a> {
     }
 
     /// All of them, ready or not: whoever holds them keeps their state.
-    pub(super) fn named(&self) -> Box<[Arc<Endpoint>]> {
-        self.found.values().map(|c| Arc::clone(&c.endpoint)).collect()
+    pub(super) fn named(&self) -> Box<[E]> {
+        self.found.values().map(|c| c.endpoint.clone()).collect()
     }
 
     /// Those for traffic policy `Cluster`: the ready ones, or if topology prefers some, these; if none
     /// is ready, those that still serve while they terminate (KEP-1669), whatever topology says.
-    pub(super) fn cluster(&self, place: &Place) -> Box<[Arc<Endpoint>]> {
+    pub(super) fn cluster(&self, place: &Place) -> Box<[E]> {
         let prefer = self.preference(place);
         self.best(|spec| match prefer {
             Prefer::Anyone => true,
@@ -95,17 +94,17 @@ impl<'a> Candidates<'a> {
     }
 
     /// Those for traffic policy `Local`: of this node only.
-    pub(super) fn local(&self, place: &Place) -> Box<[Arc<Endpoint>]> {
+    pub(super) fn local(&self, place: &Place) -> Box<[E]> {
         self.best(|spec| spec.node.is_some() && spec.node == place.node)
     }
 
-    fn best(&self, allowed: impl Fn(&EndpointAddress) -> bool) -> Box<[Arc<Endpoint>]> {
+    fn best(&self, allowed: impl Fn(&EndpointAddress) -> bool) -> Box<[E]> {
         for wanted in [State::Ready, State::Draining] {
             let chosen: Box<[_]> = self
                 .found
                 .values()
                 .filter(|c| c.state == wanted && allowed(c.spec))
-                .map(|c| Arc::clone(&c.endpoint))
+                .map(|c| c.endpoint.clone())
                 .collect();
             if !chosen.is_empty() {
                 return chosen;
@@ -134,5 +133,48 @@ impl<'a> Candidates<'a> {
             return Prefer::Zone(zone);
         }
         Prefer::Anyone
+    }
+}
+
+// === impl Candidates, in words ===
+
+impl<'a> Candidates<'a, SocketAddr> {
+    /// All of them, each with why it is among those that serve clients of `place`, or why it is not; by
+    /// traffic policy `Local` or `Cluster`.
+    pub(super) fn standings(
+        &self,
+        place: &Place,
+        local: bool,
+    ) -> Vec<(SocketAddr, &'a EndpointAddress, Result<&'static str, String>)> {
+        let chosen = if local { self.local(place) } else { self.cluster(place) };
+        let standing = |(address, candidate): (&SocketAddr, &Candidate<'a, SocketAddr>)| {
+            let told = match candidate.state {
+                State::Ready if chosen.contains(address) => Ok("ready"),
+                State::Draining if chosen.contains(address) => {
+                    Ok("terminating, and used while none is ready")
+                }
+                State::Ready => Err(self.elsewhere(candidate.spec, place, local)),
+                State::Draining => Err("terminating".to_owned()),
+                State::No if candidate.spec.terminating => Err("terminating".to_owned()),
+                State::No => Err("not ready".to_owned()),
+            };
+            (*address, candidate.spec, told)
+        };
+        self.found.iter().map(standing).collect()
+    }
+
+    /// Why topology leaves this endpoint out.
+    fn elsewhere(&self, spec: &EndpointAddress, place: &Place, local: bool) -> String {
+        if local {
+            let node = spec.node.as_deref().unwrap_or("an unknown node");
+            return format!("on {node}, and internalTrafficPolicy is Local");
+        }
+        match self.preference(place) {
+            Prefer::Anyone => "not chosen".to_owned(),
+            Prefer::Node(node) => format!("its hints do not name node {node}"),
+            Prefer::Zone(zone) => {
+                format!("its hints name zone {}, not {zone}", spec.for_zones.join(", "))
+            }
+        }
     }
 }

@@ -209,6 +209,15 @@ impl Store {
         self.routes.get(key)
     }
 
+    pub(super) fn routes(&self) -> impl Iterator<Item = (&RouteKey, &Route)> {
+        self.routes.iter()
+    }
+
+    /// The Pod of this name.
+    pub fn pod(&self, name: &ObjectName) -> Option<&Arc<Pod>> {
+        self.pods.get(name)
+    }
+
     pub(super) fn refused(&self, key: &RouteKey) -> Option<&RefusedRoute> {
         self.refused.get(key)
     }

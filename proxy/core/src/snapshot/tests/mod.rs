@@ -1,6 +1,7 @@
 //! What objects become.
 
 mod contests;
+mod explain;
 mod incremental;
 mod policies;
 mod semantics;
