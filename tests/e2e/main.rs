@@ -26,6 +26,7 @@ mod http_streams;
 mod idle;
 mod interim;
 mod l4_routes;
+mod mirrors;
 mod observability;
 mod peername;
 mod retries;

@@ -50,5 +50,5 @@ pub use place::Place;
 pub use plain::Plain;
 pub use process::Proc;
 pub use script::Script;
-pub use wait::eventually;
+pub use wait::{eventually, within};
 pub use world::{Pod, World};

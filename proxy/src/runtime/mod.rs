@@ -3,6 +3,7 @@
 //!
 //! Not what it serves: that is `listen`, `serve` and `upstream`.
 
+mod allowance;
 mod clock;
 mod limits;
 mod published;
@@ -11,6 +12,7 @@ mod socket;
 mod threads;
 mod worker;
 
+pub use allowance::{Allowance, Share};
 pub use clock::{Clock, until, wall_millis};
 pub use limits::raise_open_files;
 pub use published::{Published, View};

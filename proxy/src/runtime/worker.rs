@@ -4,8 +4,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Clock, Published, Signal, View};
+use super::{Allowance, Clock, Published, Signal, View};
 use crate::telemetry::Shard;
+
+/// Copies for mirrors that nobody takes would pile up: beyond so many, no more are made.
+const MOST_COPIES: usize = 1024;
+/// All that waits for mirrors on one worker, octets.
+const MOST_COPIED: usize = 32 << 20;
 
 /// A worker thread's own state.
 #[derive(Debug)]
@@ -18,6 +23,10 @@ pub struct Worker {
     pub access_log: bool,
     /// Fires when the process is to end: finish what is under way, take nothing new.
     pub closing: Signal,
+    /// How many copies of requests may be on their way to mirrors.
+    pub copies: Rc<Allowance>,
+    /// How much of their bodies may wait for mirrors, octets.
+    pub copied: Rc<Allowance>,
     published: Arc<Published>,
     view: RefCell<Rc<View>>,
     random: RefCell<fastrand::Rng>,
@@ -32,6 +41,8 @@ impl Worker {
             metrics,
             access_log,
             closing: Signal::default(),
+            copies: Allowance::new(MOST_COPIES),
+            copied: Allowance::new(MOST_COPIED),
             published,
             view,
             random: RefCell::new(fastrand::Rng::new()),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{Received, trailers};
+use super::{BodyCopy, Copied, Received, trailers};
 
 /// A body that comes from a client or an endpoint. Its trailers are those that a trailer section may have.
 #[derive(Debug, Default)]
@@ -21,6 +21,10 @@ pub enum Inbound {
     Http1(Incoming),
     /// Over HTTP/2.
     Http2(Received),
+    /// Either, copied as it passes.
+    Copied(Box<Copied>),
+    /// A copy of one.
+    Copy(BodyCopy),
 }
 
 /// Why a body broke off.
@@ -34,6 +38,8 @@ pub enum BodyError {
     Superseded,
     /// The request's time was over before its response was.
     TimedOut,
+    /// It is a copy, and there is no more of it.
+    Cut,
 }
 
 // === impl Inbound ===
@@ -62,6 +68,8 @@ impl Body for Inbound {
             Self::Empty => return Poll::Ready(None),
             Self::Http1(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::Http1),
             Self::Http2(received) => Pin::new(received).poll_frame(cx).map_err(BodyError::Http2),
+            Self::Copied(body) => return Pin::new(body).poll_frame(cx),
+            Self::Copy(copy) => return Pin::new(copy).poll_frame(cx),
         };
         if let Poll::Ready(Some(Ok(frame))) = &mut frame
             && let Some(fields) = frame.trailers_mut()
@@ -76,6 +84,8 @@ impl Body for Inbound {
             Self::Empty => true,
             Self::Http1(incoming) => incoming.is_end_stream(),
             Self::Http2(received) => received.is_end_stream(),
+            Self::Copied(body) => body.is_end_stream(),
+            Self::Copy(copy) => copy.is_end_stream(),
         }
     }
 
@@ -84,6 +94,8 @@ impl Body for Inbound {
             Self::Empty => SizeHint::with_exact(0),
             Self::Http1(incoming) => incoming.size_hint(),
             Self::Http2(received) => received.size_hint(),
+            Self::Copied(body) => body.size_hint(),
+            Self::Copy(copy) => copy.size_hint(),
         }
     }
 }
@@ -107,6 +119,7 @@ impl fmt::Display for BodyError {
             Self::Http2(error) => error.fmt(f),
             Self::Superseded => f.write_str("the request is sent again"),
             Self::TimedOut => f.write_str("the request's time was over before its response was"),
+            Self::Cut => f.write_str("the original broke off, or the copy fell behind"),
         }
     }
 }
@@ -116,7 +129,7 @@ impl Error for BodyError {
         match self {
             Self::Http1(error) => error.source(),
             Self::Http2(error) => error.source(),
-            Self::Superseded | Self::TimedOut => None,
+            Self::Superseded | Self::TimedOut | Self::Cut => None,
         }
     }
 }

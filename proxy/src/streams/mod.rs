@@ -2,11 +2,13 @@
 //!
 //! Not the connections: clients' are `serve`'s, endpoints' are `upstream`'s.
 
+mod copied;
 mod inbound;
 mod pump;
 mod received;
 mod trailers;
 
+pub use copied::{BodyCopy, Copied, Watch};
 pub use inbound::{BodyError, Inbound};
 pub use pump::{Pump, Pumped};
 pub use received::Received;

@@ -56,6 +56,12 @@ pub struct WorkerCounters {
     pub retries: Counter,
     /// Endpoints left out for failing.
     pub ejections: Counter,
+    /// Copies of requests that mirrors have answered.
+    pub mirrored: Counter,
+    /// Copies that no mirror has answered.
+    pub mirrors_failed: Counter,
+    /// Copies not made because too many were on their way.
+    pub mirrors_dropped: Counter,
 }
 
 /// A request's series, to be counted into when it has ended.
@@ -277,6 +283,11 @@ impl Metrics {
         text.family(name, Type::Counter, "Attempts to connect to an endpoint.");
         text.sample(name, &[("result", "ok")], sum(|c| c.upstream_connects.get()));
         text.sample(name, &[("result", "failed")], sum(|c| c.upstream_connect_failures.get()));
+        let name = "nodeway_mirrored_requests_total";
+        text.family(name, Type::Counter, "Copies of requests for mirrors, by what became of them.");
+        text.sample(name, &[("result", "ok")], sum(|c| c.mirrored.get()));
+        text.sample(name, &[("result", "failed")], sum(|c| c.mirrors_failed.get()));
+        text.sample(name, &[("result", "dropped")], sum(|c| c.mirrors_dropped.get()));
         for (name, kind, help, value) in [
             (
                 "nodeway_downstream_connections_active",

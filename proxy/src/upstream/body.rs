@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
@@ -16,7 +17,8 @@ use tokio::time::Sleep;
 
 use super::Informer;
 use super::replay::{Replay, Replayed};
-use crate::streams::{BodyError, Inbound};
+use crate::runtime::Allowance;
+use crate::streams::{BodyCopy, BodyError, Copied, Inbound};
 
 /// How long an endpoint may leave `Expect: 100-continue` unanswered before the body is sent all the
 /// same (RFC 9110, 10.1.1, asks clients not to wait for ever; curl waits as long).
@@ -97,6 +99,18 @@ impl RequestBody {
                 (Self { source: Source::Replayed(first), ..self }, Some(replay))
             }
             source => (Self { source, ..self }, None),
+        }
+    }
+
+    /// The same body with `count` copies of it; none if there is nothing to copy, or if it has been begun.
+    pub fn copied(self, count: usize, allowance: &Rc<Allowance>) -> (Self, Vec<BodyCopy>) {
+        match self.source {
+            Source::Client(inbound) if count > 0 && !inbound.is_end_stream() => {
+                let (copied, copies) = Copied::new(inbound, count, allowance);
+                let source = Source::Client(Inbound::Copied(Box::new(copied)));
+                (Self { source, ..self }, copies)
+            }
+            source => (Self { source, ..self }, Vec::new()),
         }
     }
 

@@ -333,11 +333,6 @@ impl Compilation<'_> {
                     }
                 }
                 Filter::Mirror(mirror) => {
-                    self.unsupported(
-                        &field,
-                        "no copies are sent yet",
-                        &format!("{whose} is answered with 500"),
-                    );
                     if let Err((fault, why)) = self.target(&mirror.target) {
                         let field = format!("{field}.requestMirror.backendRef");
                         self.unresolved(fault, &field, &why, "no copy is sent there");
@@ -346,14 +341,7 @@ impl Compilation<'_> {
                 _ => {}
             }
         }
-        let unsupported = |filter: &Filter| match filter {
-            Filter::Mirror(_) => {
-                Filter::Invalid { message: "no copies are sent yet".into(), fault: None }
-            }
-            other => other.clone(),
-        };
-        let filters: Vec<Filter> = filters.iter().map(unsupported).collect();
-        Plan::new(&filters, |target| self.target(target).map_err(|(_, why)| why))
+        Plan::new(filters, |target| self.target(target).map_err(|(_, why)| why))
     }
 
     /// A reference that is not usable, and what that means for traffic.

@@ -8,12 +8,13 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use nodeway_core::model::AppProtocol;
 use nodeway_core::snapshot::{
-    Backend, Choice, Context, Frontend, RequestHead, Routed, Rule, WeightedBackend,
+    Backend, Choice, Context, Frontend, MirrorTo, RequestHead, Routed, Rule, WeightedBackend,
 };
 
 use super::attempt::{self, Answer, Order};
 use super::body::ResponseBody;
 use super::headers::{strip_hop_by_hop, translate, wants_upgrade};
+use super::mirror::Copies;
 use super::record::{Detail, Path, Record};
 use super::reply::Form;
 use super::session::Stay;
@@ -89,7 +90,8 @@ pub(super) async fn handle(
     let routed = route(&conn, frontend, &request);
     let (mut request, hop) = receive(&conn, request, informer);
     let origin = origin(routed, &request);
-    let decision = match decide(&conn, frontend, routed, &mut request) {
+    let mut copies = Copies::default();
+    let decision = match decide(&conn, frontend, routed, &mut request, &mut copies) {
         Ok(decision) => decision,
         Err(Ended::Refused { status, text, flag, rule }) => {
             let record = Record::new(&conn, start, Path { rule, ..path }, status, flag, detail);
@@ -103,6 +105,9 @@ pub(super) async fn handle(
     };
     let path = Path { rule: decision.rule, backend: Some(decision.backend), ..path };
     let version = decision.version(&conn, hop.tunnel.is_some());
+    if hop.tunnel.is_none() {
+        request = copies.send(&conn, request);
+    }
     let request = send_off(&conn, request, version, hop.expects);
     let Decision { backend, rule, stay, .. } = decision;
     let endpoint = stay.and_then(|stay| stay.brought).map(|brought| brought.endpoint);
@@ -154,6 +159,15 @@ fn route<'a>(conn: &Conn, frontend: &'a Frontend, request: &Request<Inbound>) ->
     })
 }
 
+/// What is spoken to endpoints of `backend` for a client that speaks `version`.
+pub(super) fn spoken(backend: &Backend, version: Version) -> Version {
+    match backend.protocol {
+        AppProtocol::Http2 => Version::Http2,
+        AppProtocol::Http1 => Version::Http1,
+        _ => version,
+    }
+}
+
 /// Takes from a client's request what is for this hop alone.
 fn receive(
     conn: &Conn,
@@ -189,6 +203,7 @@ fn decide<'a>(
     frontend: &'a Frontend,
     routed: Routed<'a>,
     request: &mut Request<RequestBody>,
+    copies: &mut Copies,
 ) -> Result<Decision<'a>, Ended<'a>> {
     let refused = |status, text, flag, rule| Ended::Refused { status, text, flag, rule };
     let (rule, matched) = match routed {
@@ -211,7 +226,10 @@ fn decide<'a>(
     // Before a filter changes what the client has said.
     let stay = Stay::of(conn, rule, matched.place, request.headers());
     let context = Context { prefix: matched.prefix_len, port: frontend.port };
-    if let Some(answer) = rule.filters.request(request, context, |_, _| {}) {
+    let mut mirror = |to: &MirrorTo, request: &Request<RequestBody>| {
+        copies.note(&conn.worker, to, request);
+    };
+    if let Some(answer) = rule.filters.request(request, context, &mut mirror) {
         return Err(Ended::of(rule, None, request, answer));
     }
     let choice = match stay.and_then(|stay| stay.brought) {
@@ -220,7 +238,7 @@ fn decide<'a>(
     };
     match choice {
         Choice::Backend(weighted) => {
-            if let Some(answer) = weighted.filters.request(request, context, |_, _| {}) {
+            if let Some(answer) = weighted.filters.request(request, context, &mut mirror) {
                 return Err(Ended::of(rule, Some(weighted), request, answer));
             }
             let (rule, backend) = (Some(rule), &*weighted.backend);
@@ -286,12 +304,7 @@ fn tell<B>(decision: Decision<'_>, active: &Active, response: &mut Response<B>) 
 impl Decision<'_> {
     /// What is spoken to the endpoint.
     fn version(self, conn: &Conn, upgrading: bool) -> Version {
-        match self.backend.protocol {
-            _ if upgrading => Version::Http1,
-            AppProtocol::Http2 => Version::Http2,
-            AppProtocol::Http1 => Version::Http1,
-            _ => conn.version,
-        }
+        if upgrading { Version::Http1 } else { spoken(self.backend, conn.version) }
     }
 
     /// On the way back the filters nearest to the endpoint come first.

@@ -13,6 +13,7 @@ mod headers;
 mod http2;
 mod interim;
 mod io;
+mod mirror;
 mod record;
 mod reply;
 mod resets;

@@ -2,6 +2,7 @@
 
 mod contests;
 mod explain;
+mod filters;
 mod incremental;
 mod policies;
 mod semantics;
