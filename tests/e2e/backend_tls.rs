@@ -199,6 +199,30 @@ fn what_is_spoken_is_what_is_declared_or_else_what_the_server_likes() {
 }
 
 #[test]
+fn an_http2_client_is_served_whatever_the_server_likes() {
+    for (declared, alpn, agreed, version) in [
+        ("http", "h2,http/1.1", "h2", "HTTP/2.0"),
+        ("http", "http/1.1", "http/1.1", "HTTP/1.1"),
+        ("grpc", "h2", "h2", "HTTP/2.0"),
+        ("https", "http/1.1", "http/1.1", "HTTP/1.1"),
+    ] {
+        let (plain, web, _server) = world(declared, &WEB, alpn, USUAL);
+        let url = format!("http://{web}/some/path?q");
+        let args = ["-sS", "-i", "--http2-prior-knowledge", "-d", "0123456789", &url];
+        // What the server has chosen is known the second time.
+        for _ in 0..2 {
+            let said = plain.place().ok("curl", &args);
+            let tls = format!("x-tls: web.example.com {agreed} ");
+            assert!(said.contains(&tls), "{declared} {alpn}: {said}");
+            let answer = said.lines().find(|line| line.starts_with('{')).expect("JSON");
+            let answer: serde_json::Value = serde_json::from_str(answer).unwrap();
+            assert_eq!((&answer["protocol"], &answer["body"]), (&version.into(), &10.into()));
+            assert_eq!((&answer["path"], &answer["query"]), (&"/some/path".into(), &"q".into()));
+        }
+    }
+}
+
+#[test]
 fn an_upgrade_is_granted_over_tls_whatever_the_server_likes_best() {
     let (_plain, web, _server) = world("https", &WEB, "h2,http/1.1", USUAL);
     assert_eq!(once(web).status, 200);

@@ -72,12 +72,17 @@ impl Admin {
                         })
                     })
                     .collect();
+                let tls = frontend.backend.tls().map(|tls| {
+                    let refused = tls.terms.as_ref().err();
+                    json!({ "policy": tls.policy.to_string(), "refused": refused })
+                });
                 json!({
                     "address": address,
                     "service": frontend.service.to_string(),
                     "port": frontend.port,
                     "protocol": frontend.protocol,
                     "routed": frontend.has_routes(),
+                    "tls": tls,
                     "endpoints": endpoints,
                 })
             })
