@@ -15,6 +15,7 @@ mod cleanup;
 mod cluster;
 mod draining;
 mod enrolment;
+mod explain;
 mod fail_policy;
 mod filters;
 mod grpc;
