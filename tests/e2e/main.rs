@@ -37,3 +37,4 @@ mod support_itself;
 mod takeover;
 mod timeouts;
 mod transparency;
+mod websockets;

@@ -2,14 +2,16 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::sync::oneshot;
 
-use super::{BodyCopy, Copied, Received, trailers};
+use super::{BodyCopy, Copied, Later, Octets, Received, trailers};
 
 /// A body that comes from a client or an endpoint. Its trailers are those that a trailer section may have.
 #[derive(Debug, Default)]
@@ -25,6 +27,10 @@ pub enum Inbound {
     Copied(Box<Copied>),
     /// A copy of one.
     Copy(BodyCopy),
+    /// Over a connection that has left HTTP.
+    Octets(Octets),
+    /// It shows later from where.
+    Later(Later),
 }
 
 /// Why a body broke off.
@@ -34,6 +40,8 @@ pub enum BodyError {
     Http1(hyper::Error),
     /// Over HTTP/2.
     Http2(h2::Error),
+    /// Over a connection that has left HTTP.
+    Io(io::Error),
     /// The request is being sent again, and this attempt is over.
     Superseded,
     /// The request's time was over before its response was.
@@ -43,6 +51,14 @@ pub enum BodyError {
 }
 
 // === impl Inbound ===
+
+impl Inbound {
+    /// A body that will be what is sent.
+    pub fn later() -> (oneshot::Sender<Self>, Self) {
+        let (sender, receiver) = oneshot::channel();
+        (sender, Self::Later(Later::Awaited(receiver)))
+    }
+}
 
 impl From<Incoming> for Inbound {
     fn from(incoming: Incoming) -> Self {
@@ -70,6 +86,13 @@ impl Body for Inbound {
             Self::Http2(received) => Pin::new(received).poll_frame(cx).map_err(BodyError::Http2),
             Self::Copied(body) => return Pin::new(body).poll_frame(cx),
             Self::Copy(copy) => return Pin::new(copy).poll_frame(cx),
+            Self::Octets(octets) => {
+                let data = octets.poll_data(cx);
+                return data.map(|data| data.map(|d| d.map(Frame::data).map_err(BodyError::Io)));
+            }
+            Self::Later(later) => {
+                return Pin::new(ready!(later.poll_known(cx))).poll_frame(cx);
+            }
         };
         if let Poll::Ready(Some(Ok(frame))) = &mut frame
             && let Some(fields) = frame.trailers_mut()
@@ -86,6 +109,7 @@ impl Body for Inbound {
             Self::Http2(received) => received.is_end_stream(),
             Self::Copied(body) => body.is_end_stream(),
             Self::Copy(copy) => copy.is_end_stream(),
+            Self::Octets(_) | Self::Later(_) => false,
         }
     }
 
@@ -96,6 +120,7 @@ impl Body for Inbound {
             Self::Http2(received) => received.size_hint(),
             Self::Copied(body) => body.size_hint(),
             Self::Copy(copy) => copy.size_hint(),
+            Self::Octets(_) | Self::Later(_) => SizeHint::default(),
         }
     }
 }
@@ -117,6 +142,7 @@ impl fmt::Display for BodyError {
         match self {
             Self::Http1(error) => error.fmt(f),
             Self::Http2(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
             Self::Superseded => f.write_str("the request is sent again"),
             Self::TimedOut => f.write_str("the request's time was over before its response was"),
             Self::Cut => f.write_str("the original broke off, or the copy fell behind"),
@@ -129,6 +155,7 @@ impl Error for BodyError {
         match self {
             Self::Http1(error) => error.source(),
             Self::Http2(error) => error.source(),
+            Self::Io(error) => error.source(),
             Self::Superseded | Self::TimedOut | Self::Cut => None,
         }
     }

@@ -4,11 +4,13 @@
 
 mod copied;
 mod inbound;
+mod octets;
 mod pump;
 mod received;
 mod trailers;
 
 pub use copied::{BodyCopy, Copied, Watch};
 pub use inbound::{BodyError, Inbound};
+pub use octets::{Later, Octets, Outlet, split};
 pub use pump::{Pump, Pumped};
 pub use received::Received;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use h2::ext::Protocol;
 use http::uri::Scheme;
 use http::{Request, Response};
 use hyper::client::conn::{TrySendError, http1};
@@ -175,6 +176,10 @@ async fn send_http2(
             return Err(SendError::OtherVersion { request: Box::new(request), version });
         }
     };
+    if request.extensions().get::<Protocol>().is_some() && !stream.takes_extended_connect().await {
+        let version = Version::Http1;
+        return Err(SendError::OtherVersion { request: Box::new(request), version });
+    }
     if to.tls.is_some() {
         secured(&mut request);
     }

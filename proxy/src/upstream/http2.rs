@@ -11,10 +11,12 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use h2::Reason;
 use h2::client::{self, ResponseFuture, SendRequest};
+use h2::ext::Protocol;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use nodeway_core::balance::Millis;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::interim::Listener;
@@ -41,6 +43,8 @@ pub(super) struct Connection {
     idle_since: Cell<Millis>,
     clock: Clock,
     shared: Weak<Shared>,
+    /// Told when the peer's settings have come, or none will.
+    settled: Rc<Notify>,
 }
 
 /// The right to one stream of a connection; counted as open until it is dropped.
@@ -99,11 +103,14 @@ impl Connection {
             .handshake(io)
             .await?;
         let weak = Rc::downgrade(shared);
+        let settled = Rc::new(Notify::new());
+        let settling = Rc::clone(&settled);
         // Ends when nobody holds the connection any more and its streams have ended, or the endpoint closes
         // it; the errors that matter reach the requests that met them.
         tokio::task::spawn_local(async move {
             let ended = poll_fn(|cx| {
                 let ended = Pin::new(&mut connection).poll(cx);
+                settling.notify_waiters();
                 // Settings may have come, or a farewell.
                 if let Some(shared) = weak.upgrade() {
                     shared.serve_waiting();
@@ -111,6 +118,7 @@ impl Connection {
                 ended
             })
             .await;
+            settling.notify_waiters();
             if let Err(error) = ended {
                 tracing::debug!(%error, "an HTTP/2 connection to an endpoint broke");
             }
@@ -125,6 +133,7 @@ impl Connection {
             idle_since: Cell::new(clock.now()),
             clock,
             shared: Rc::downgrade(shared),
+            settled,
         }))
     }
 
@@ -160,6 +169,23 @@ impl Connection {
 // === impl Stream ===
 
 impl Stream {
+    /// Whether the endpoint takes extended CONNECT (RFC 8441); it says so when the connection begins.
+    pub(super) async fn takes_extended_connect(&self) -> bool {
+        let connection = &self.connection;
+        loop {
+            let settled = connection.settled.notified();
+            let sender = connection.sender.borrow();
+            if sender.current_max_send_streams() != UNSETTLED {
+                return sender.is_extended_connect_protocol_enabled();
+            }
+            drop(sender);
+            if connection.room() == Room::Gone {
+                return false;
+            }
+            settled.await;
+        }
+    }
+
     /// Sends `request` and waits for its response's head.
     ///
     /// # Errors
@@ -174,6 +200,9 @@ impl Stream {
         *head.method_mut() = parts.method.clone();
         *head.uri_mut() = parts.uri.clone();
         *head.headers_mut() = parts.headers.clone();
+        if let Some(protocol) = parts.extensions.get::<Protocol>() {
+            head.extensions_mut().insert(protocol.clone());
+        }
         let body = Kept { body, read: Some(Vec::new()), length: 0 };
         let whole = body.is_end_stream();
         let sent = self.connection.sender.borrow_mut().send_request(head, whole);

@@ -4,8 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use http::header::{EXPECT, ORIGIN};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use hyper::upgrade::OnUpgrade;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use nodeway_core::model::AppProtocol;
 use nodeway_core::snapshot::{
     Backend, Choice, Context, Frontend, MirrorTo, RequestHead, Routed, Rule, WeightedBackend,
@@ -13,12 +12,13 @@ use nodeway_core::snapshot::{
 
 use super::attempt::{self, Answer, Order};
 use super::body::ResponseBody;
-use super::headers::{strip_hop_by_hop, translate, wants_upgrade};
+use super::headers::{strip_hop_by_hop, translate};
 use super::mirror::Copies;
 use super::record::{Detail, Path, Record};
 use super::reply::Form;
 use super::session::Stay;
 use super::spelling::normalise;
+use super::upgrade::Tunnel;
 use super::{Conn, reply, upgrade, wellformed};
 use crate::serve::tcp::Active;
 use crate::streams::Inbound;
@@ -47,12 +47,6 @@ struct Hop {
     tunnel: Option<Tunnel>,
     /// It holds its body back until it is asked for it.
     expects: bool,
-}
-
-/// What a client waits for that has asked to leave HTTP.
-struct Tunnel {
-    client: OnUpgrade,
-    connect: bool,
 }
 
 /// Answers `request`, which came over `conn`.
@@ -88,7 +82,7 @@ pub(super) async fn handle(
     }
     let path = Path { generation: view.generation(), frontend, rule: None, backend: None };
     let routed = route(&conn, frontend, &request);
-    let (mut request, hop) = receive(&conn, request, informer);
+    let (mut request, mut hop) = receive(&conn, request, informer);
     let origin = origin(routed, &request);
     let mut copies = Copies::default();
     let decision = match decide(&conn, frontend, routed, &mut request, &mut copies) {
@@ -104,11 +98,11 @@ pub(super) async fn handle(
         }
     };
     let path = Path { rule: decision.rule, backend: Some(decision.backend), ..path };
-    let version = decision.version(&conn, hop.tunnel.is_some());
+    let version = decision.version(&conn, hop.tunnel.as_ref());
     if hop.tunnel.is_none() {
         request = copies.send(&conn, request);
     }
-    let request = send_off(&conn, request, version, hop.expects);
+    let request = send_off(&conn, request, version, &mut hop);
     let Decision { backend, rule, stay, .. } = decision;
     let endpoint = stay.and_then(|stay| stay.brought).map(|brought| brought.endpoint);
     let order = Order { start, backend, endpoint, rule, version };
@@ -174,9 +168,8 @@ fn receive(
     mut request: Request<Inbound>,
     informer: Option<Informer>,
 ) -> (Request<RequestBody>, Hop) {
-    let connect = *request.method() == Method::CONNECT;
-    let upgrading = conn.version == Version::Http1 && (connect || wants_upgrade(request.headers()));
-    let tunnel = upgrading.then(|| Tunnel { client: hyper::upgrade::on(&mut request), connect });
+    let tunnel = Tunnel::asked(conn, &mut request);
+    let upgrading = tunnel.as_ref().is_some_and(|tunnel| !tunnel.is_connect());
     let expects = request
         .headers()
         .get(EXPECT)
@@ -184,7 +177,7 @@ fn receive(
     let (parts, incoming) = request.into_parts();
     let mut request = Request::from_parts(parts, RequestBody::new(incoming).telling(informer));
     request.extensions_mut().clear();
-    strip_hop_by_hop(request.headers_mut(), upgrading && !connect);
+    strip_hop_by_hop(request.headers_mut(), upgrading);
     (request, Hop { tunnel, expects })
 }
 
@@ -253,10 +246,15 @@ fn send_off(
     conn: &Conn,
     mut request: Request<RequestBody>,
     version: Version,
-    expects: bool,
+    hop: &mut Hop,
 ) -> Request<RequestBody> {
     translate(&mut request, conn.version, version);
-    if expects {
+    if version == Version::Http2
+        && let Some(tunnel) = &mut hop.tunnel
+    {
+        tunnel.ask_in_http2(&mut request);
+    }
+    if hop.expects {
         // RFC 9110, 10.1.1: the body waits until the endpoint asks for it. The client is told to go on when
         // its body is first wanted (hyper does so), so that the endpoint's word decides end to end.
         request = request.map(|body| body.behind(ContinueGate::default()));
@@ -273,14 +271,18 @@ fn respond(
     record: Record,
 ) -> Response<ResponseBody> {
     let Answer { mut response, lease, active, deadline, .. } = answer;
-    if let Some(Tunnel { client, connect }) = tunnel
-        && upgrade::granted(connect, response.status())
-    {
-        let endpoint = hyper::upgrade::on(&mut response);
-        strip_hop_by_hop(response.headers_mut(), !connect);
-        tell(decision, &active, &mut response);
-        upgrade::tunnel(conn, client, endpoint, active, record);
-        return response.map(|_| ResponseBody::full(bytes::Bytes::new(), None));
+    if let Some(tunnel) = tunnel {
+        match tunnel.is_granted(&response) {
+            Ok(false) => {}
+            Ok(true) => {
+                strip_hop_by_hop(response.headers_mut(), !tunnel.is_connect());
+                tell(decision, &active, &mut response);
+                return tunnel.open(conn, response, upgrade::Parts { lease, active, record });
+            }
+            Err(text) => {
+                return reply::text(Form::Text, StatusCode::BAD_GATEWAY, text, Some(record));
+            }
+        }
     }
     strip_hop_by_hop(response.headers_mut(), false);
     decision.response(response.headers_mut(), origin);
@@ -303,8 +305,12 @@ fn tell<B>(decision: Decision<'_>, active: &Active, response: &mut Response<B>) 
 
 impl Decision<'_> {
     /// What is spoken to the endpoint.
-    fn version(self, conn: &Conn, upgrading: bool) -> Version {
-        if upgrading { Version::Http1 } else { spoken(self.backend, conn.version) }
+    fn version(self, conn: &Conn, tunnel: Option<&Tunnel>) -> Version {
+        // To leave HTTP by is what HTTP/2 has few words for.
+        if tunnel.is_some_and(|tunnel| !tunnel.can_be_extended()) {
+            return Version::Http1;
+        }
+        spoken(self.backend, conn.version)
     }
 
     /// On the way back the filters nearest to the endpoint come first.

@@ -72,6 +72,10 @@ pub(super) fn translate<B>(request: &mut Request<B>, from: Version, to: Version)
             *request.version_mut() = http::Version::HTTP_11;
             host_of_target(request);
         }
+        // The client may have said it in `Host`.
+        (Version::Http2, Version::Http2) if request.uri().authority().is_none() => {
+            to_http2(request);
+        }
         (Version::Http2, Version::Http2) => {}
         (Version::Http1, Version::Http2) => to_http2(request),
         (Version::Http2, Version::Http1) => to_http1(request),

@@ -20,7 +20,7 @@ use super::headers::strip_hop_by_hop;
 use super::io::PrefixedIo;
 use super::reply::{self, Form};
 use super::resets::Resets;
-use super::{Conn, MAX_HEAD, exchange};
+use super::{Conn, MAX_HEAD, exchange, websocket};
 use crate::serve::LAST_CALL;
 use crate::streams::{Pump, Received};
 use crate::upstream::{Inform, Informer};
@@ -117,7 +117,14 @@ async fn answer(
     let asked = resets.asked();
     let informer = Informer::new(Arc::clone(&responder) as Arc<dyn Inform>);
     let response = {
-        let request = Request::from_parts(parts, body.into());
+        let mut request = Request::from_parts(parts, body.into());
+        if !websocket::to_upgrade(&mut request) {
+            // RFC 8441, 4, leaves it to us; RFC 9220 and 9298 say so.
+            let text = "this protocol is not spoken\n";
+            let text = reply::text(Form::Text, StatusCode::NOT_IMPLEMENTED, text, None);
+            asked.answered();
+            return send(&responder, text, head).await;
+        }
         let mut handling = pin!(exchange::handle(conn, request, Some(informer)));
         poll_fn(|cx| match handling.as_mut().poll(cx) {
             Poll::Ready(response) => Poll::Ready(Some(response)),

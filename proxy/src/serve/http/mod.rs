@@ -22,6 +22,7 @@ mod session;
 mod spare;
 mod spelling;
 mod upgrade;
+mod websocket;
 mod wellformed;
 
 use std::cell::Cell;

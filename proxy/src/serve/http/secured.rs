@@ -2,12 +2,14 @@
 //!
 //! Not TLS itself: that is `upstream`'s.
 
+use h2::ext::Protocol;
 use http::header::UPGRADE;
 use http::{Method, Request};
 use nodeway_core::model::AppProtocol;
 use nodeway_core::snapshot::Backend;
 
 use super::headers::translate;
+use super::websocket;
 use crate::telemetry::Flag;
 use crate::upstream::{RequestBody, Version};
 
@@ -37,5 +39,11 @@ pub(super) fn choice(backend: &Backend, version: Version, request: &Request<Requ
 /// Says in version `to` what was said in `from`.
 pub(super) fn say_in(request: &mut Request<RequestBody>, from: Version, to: Version) {
     request.headers_mut().remove(http::header::CONNECTION);
+    if to == Version::Http1 && request.extensions().get::<Protocol>().is_some() {
+        // The tunnel begins with the answer, beside the request.
+        *request.body_mut() = RequestBody::empty();
+        websocket::to_upgrade(request);
+        request.extensions_mut().remove::<Protocol>();
+    }
     translate(request, from, to);
 }

@@ -1,32 +1,175 @@
 //! Connections that leave HTTP (RFC 9110, 7.8): WebSocket and its like, and CONNECT.
+//!
+//! Each side is a connection of HTTP/1.1 of its own, or one stream of HTTP/2.
 
 use std::rc::Rc;
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::{Method, Request, Response, StatusCode, Version as Spoken};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::sync::oneshot;
 
-use super::Conn;
+use super::body::ResponseBody;
+use super::headers::wants_upgrade;
 use super::record::Record;
+use super::{Conn, websocket};
 use crate::serve::connection::ActiveConnection;
 use crate::serve::tcp::Active;
+use crate::streams::{Inbound, split};
+use crate::upstream::{Lease, RequestBody, Version};
 
-/// Whether a response of `status` grants what the request asked for (`connect`: its method).
+/// What a client waits for that has asked to leave HTTP.
+pub(super) struct Tunnel {
+    client: Client,
+    connect: bool,
+    /// Whether it can be asked for in HTTP/2.
+    extended: bool,
+    upgrade: Option<HeaderValue>,
+    key: Option<HeaderValue>,
+    /// To an endpoint of HTTP/2: where it is told what the client says.
+    feed: Option<oneshot::Sender<Inbound>>,
+}
+
+enum Client {
+    Http1(OnUpgrade),
+    /// What the client says on its stream.
+    Http2(Inbound),
+}
+
+/// What a tunnel is made of besides its two ends.
+pub(super) struct Parts {
+    pub lease: Lease,
+    pub active: Active,
+    pub record: Record,
+}
+
+/// Whether a response of `status` grants what an HTTP/1 client asked for (`connect`: its method).
 pub(super) fn granted(connect: bool, status: StatusCode) -> bool {
     if connect { status.is_success() } else { status == StatusCode::SWITCHING_PROTOCOLS }
 }
 
-/// Relays between the two upgraded connections until both have finished.
-pub(super) fn tunnel(
-    conn: &Rc<Conn>,
-    client: OnUpgrade,
-    endpoint: OnUpgrade,
-    active: Active,
-    record: Record,
-) {
-    if let Some(faults) = &conn.faults {
-        faults.off();
+// === impl Tunnel ===
+
+impl Tunnel {
+    /// What `request` asks for, if it asks to leave HTTP; what the client says on its stream is taken out of it.
+    pub(super) fn asked(conn: &Conn, request: &mut Request<Inbound>) -> Option<Self> {
+        let connect = *request.method() == Method::CONNECT;
+        let http2 = conn.version == Version::Http2;
+        if !connect && !wants_upgrade(request.headers()) {
+            return None;
+        }
+        let headers = request.headers();
+        let extended = http2 || (!connect && websocket::is_websocket(headers));
+        let (upgrade, key) =
+            (headers.get(UPGRADE).cloned(), headers.get(SEC_WEBSOCKET_KEY).cloned());
+        let client = if http2 {
+            Client::Http2(std::mem::take(request.body_mut()))
+        } else {
+            Client::Http1(hyper::upgrade::on(request))
+        };
+        Some(Self { client, connect, extended, upgrade, key, feed: None })
     }
+
+    /// Whether it is the request's method that asks for it.
+    pub(super) fn is_connect(&self) -> bool {
+        self.connect
+    }
+
+    /// Whether it can be asked for in HTTP/2.
+    pub(super) fn can_be_extended(&self) -> bool {
+        self.extended
+    }
+
+    /// Makes of the request one that asks an endpoint of HTTP/2.
+    pub(super) fn ask_in_http2(&mut self, request: &mut Request<RequestBody>) {
+        websocket::to_connect(request);
+        let (feed, later) = Inbound::later();
+        self.feed = Some(feed);
+        *request.body_mut() = RequestBody::new(later);
+    }
+
+    /// Whether `response` grants it; an error if it says so in a way that cannot be told the client.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(super) fn is_granted<B>(&self, response: &Response<B>) -> Result<bool, &'static str> {
+        if response.version() == Spoken::HTTP_2 {
+            return Ok(response.status().is_success());
+        }
+        let granted = granted(self.connect, response.status());
+        match (&self.client, &self.key) {
+            (Client::Http1(_), _) => Ok(granted),
+            // RFC 8441, 5: any success would open the stream.
+            (Client::Http2(_), _) if !granted && response.status().is_success() => {
+                Err("the endpoint has not switched protocols\n")
+            }
+            (Client::Http2(_), Some(key)) if granted => {
+                if websocket::is_accepted(response.headers(), key) {
+                    Ok(true)
+                } else {
+                    Err("the endpoint has not understood what it was asked\n")
+                }
+            }
+            (Client::Http2(_), _) => Ok(granted),
+        }
+    }
+
+    /// Relays between the client and the endpoint that has granted it; the response that tells the client.
+    pub(super) fn open(
+        self,
+        conn: &Rc<Conn>,
+        mut response: Response<Inbound>,
+        parts: Parts,
+    ) -> Response<ResponseBody> {
+        if let Some(faults) = &conn.faults {
+            faults.off();
+        }
+        let to_http2 = response.version() == Spoken::HTTP_2;
+        let Self { client, connect, upgrade, key, feed, .. } = self;
+        let Parts { lease, active, record } = parts;
+        match client {
+            Client::Http1(client) if !to_http2 => {
+                let endpoint = hyper::upgrade::on(&mut response);
+                relay(conn, client, endpoint, active, record);
+                response.map(|_| ResponseBody::full(Bytes::new(), None))
+            }
+            Client::Http1(client) => {
+                let (mut head, endpoint) = response.into_parts();
+                pour_to_client(conn, client, feed, endpoint, Parts { lease, active, record });
+                head.version = Spoken::HTTP_11;
+                if !connect {
+                    head.status = StatusCode::SWITCHING_PROTOCOLS;
+                    head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+                    head.headers.extend(upgrade.map(|upgrade| (UPGRADE, upgrade)));
+                    let accept = key.as_ref().and_then(websocket::accept);
+                    head.headers.extend(accept.map(|accept| (SEC_WEBSOCKET_ACCEPT, accept)));
+                }
+                Response::from_parts(head, ResponseBody::full(Bytes::new(), None))
+            }
+            Client::Http2(client) => {
+                *response.status_mut() = StatusCode::OK;
+                for name in websocket::HANDSHAKE {
+                    response.headers_mut().remove(name);
+                }
+                if to_http2 {
+                    // Who does not take it has gone.
+                    let _ = feed.map(|feed| feed.send(client));
+                    return response.map(|endpoint| {
+                        ResponseBody::relayed(endpoint, conn, lease, active, None, record)
+                    });
+                }
+                let endpoint = hyper::upgrade::on(&mut response);
+                let later = pour_to_endpoint(client, endpoint);
+                response.map(|_| ResponseBody::relayed(later, conn, lease, active, None, record))
+            }
+        }
+    }
+}
+
+/// HTTP/1.1 on both sides.
+fn relay(conn: &Rc<Conn>, client: OnUpgrade, endpoint: OnUpgrade, active: Active, record: Record) {
     // To hyper the client's connection has ended.
     let connection = ActiveConnection::begin(&conn.worker);
     tokio::task::spawn_local(async move {
@@ -40,4 +183,45 @@ pub(super) fn tunnel(
         }
         record.end(None);
     });
+}
+
+/// HTTP/1.1 from the client, a stream to the endpoint: what the client says is its request's body.
+fn pour_to_client(
+    conn: &Rc<Conn>,
+    client: OnUpgrade,
+    feed: Option<oneshot::Sender<Inbound>>,
+    endpoint: Inbound,
+    parts: Parts,
+) {
+    let conn = Rc::clone(conn);
+    let connection = ActiveConnection::begin(&conn.worker);
+    tokio::task::spawn_local(async move {
+        let Parts { lease, active, record } = parts;
+        let _active = (active, connection);
+        if let (Ok(client), Some(feed)) = (client.await, feed) {
+            let (from, to) = split(client);
+            // Who does not take it has gone, which the other direction shows.
+            let _ = feed.send(from);
+            match to.pour(endpoint).await {
+                Ok(()) => lease.give_back(&conn.worker, &conn.client),
+                Err(error) => tracing::debug!(%error, "an upgraded connection broke"),
+            }
+        }
+        record.end(None);
+    });
+}
+
+/// A stream from the client, HTTP/1.1 to the endpoint: what the endpoint says is the response's body.
+fn pour_to_endpoint(client: Inbound, endpoint: OnUpgrade) -> Inbound {
+    let (feed, later) = Inbound::later();
+    tokio::task::spawn_local(async move {
+        let Ok(endpoint) = endpoint.await else { return };
+        let (from, to) = split(endpoint);
+        // As above.
+        let _ = feed.send(from);
+        if let Err(error) = to.pour(client).await {
+            tracing::debug!(%error, "an upgraded connection broke");
+        }
+    });
+    later
 }
