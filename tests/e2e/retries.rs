@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use nodeway_tests::http::{Conn, Response};
+use nodeway_tests::http::{self, Conn, Response};
 use nodeway_tests::script::{Act, status};
 use nodeway_tests::{Plain, Script, eventually};
 
@@ -12,7 +12,7 @@ const SOON: Duration = Duration::from_secs(5);
 /// `web` with these endpoints and one rule; its listener.
 fn web(rule: &str, endpoints: &[SocketAddr]) -> (Plain, SocketAddr) {
     let mut plain = Plain::new();
-    let service = Plain::service("web", "kubernetes.io/ws");
+    let service = Plain::service("web", "kubernetes.io/ws").ip("10.96.0.7");
     let service = endpoints.iter().fold(service, |service, at| service.to(*at));
     plain.manifests.service(&service);
     plain.manifests.route(
@@ -41,8 +41,18 @@ fn post(conn: &mut Conn, body: &str) -> Response {
     conn.response().unwrap()
 }
 
-fn counted(plain: &mut Plain, metric: &str, labels: &[(&str, &str)]) -> u64 {
-    plain.node().metrics().sum(metric, labels) as u64
+/// The metric has come to this.
+#[track_caller]
+fn counted(plain: &mut Plain, metric: &str, labels: &[(&str, &str)], expected: u32) {
+    let sum = plain.node().metrics().sum(metric, labels);
+    assert!((sum - f64::from(expected)).abs() < f64::EPSILON, "{metric}: {sum}, not {expected}");
+}
+
+/// What is under way, endpoint by endpoint.
+fn active(plain: &mut Plain) -> Vec<u64> {
+    let snapshot = http::get(plain.node().admin_at, "/snapshot").unwrap().json();
+    let endpoints = snapshot["frontends"][0]["endpoints"].as_array().unwrap();
+    endpoints.iter().map(|endpoint| endpoint["active"].as_u64().unwrap()).collect()
 }
 
 #[test]
@@ -52,11 +62,11 @@ fn a_listed_status_is_tried_again_up_to_the_attempts() {
     let (mut plain, web) = web("retry: {codes: [503], attempts: 2, backoff: 20ms}", &[at]);
     let mut conn = Plain::connect(web);
     assert_eq!((get_over(&mut conn).status, script.asked().len()), (200, 3));
-    assert_eq!(counted(&mut plain, "nodeway_retries_total", &[]), 2);
+    counted(&mut plain, "nodeway_retries_total", &[], 2);
     // The last response is the client's, as it is.
     let response = get_over(&mut conn);
     assert_eq!((response.status, response.text(), script.asked().len()), (503, "body\n".into(), 6));
-    assert_eq!(counted(&mut plain, "nodeway_requests_total", &[("response_flags", "URX")]), 1);
+    counted(&mut plain, "nodeway_requests_total", &[("response_flags", "URX")], 1);
     let waits: Vec<Duration> = script.asked().windows(2).map(|two| two[1].at - two[0].at).collect();
     assert!(
         waits[0] >= Duration::from_millis(20) && waits[1] >= Duration::from_millis(40),
@@ -96,6 +106,20 @@ fn a_chunked_body_is_sent_again_whole_over_either_version() {
 }
 
 #[test]
+fn an_endpoint_that_speaks_http2_is_tried_again_too() {
+    let (mut plain, web, _server) = Plain::with_testserver("kubernetes.io/h2c");
+    let rule = "- retry: {codes: [503], attempts: 2, backoff: 1ms}\n  backendRefs: [{name: web, port: 80}]";
+    plain.manifests.route("web", "web", rule);
+    let url = format!("http://{web}/status/503");
+    eventually(SOON, "the rule is in force", || {
+        let args = ["-sS", "--http2-prior-knowledge", "-w", "%{http_code}", "-d", "a body", &url];
+        assert_eq!(plain.place().ok("curl", &args), "503");
+        plain.node().metrics().sum("nodeway_retries_total", &[]) > 0.0
+    });
+    counted(&mut plain, "nodeway_retries_total", &[], 2);
+}
+
+#[test]
 fn a_body_that_is_too_large_to_keep_is_sent_once() {
     let at = Plain::backend();
     let script = Script::statuses(at, &[503, 200]);
@@ -127,7 +151,7 @@ fn the_time_of_an_attempt_is_tried_again_and_ends_in_504() {
     assert_eq!((get(web).status, script.asked().len()), (504, 6));
     assert!((Duration::from_millis(600)..SOON).contains(&start.elapsed()), "{:?}", start.elapsed());
     eventually(SOON, "no endpoint is kept waiting", || script.left() == 5);
-    assert_eq!(counted(&mut plain, "nodeway_requests_total", &[("response_flags", "UT")]), 1);
+    counted(&mut plain, "nodeway_requests_total", &[("response_flags", "UT")], 1);
 }
 
 #[test]
@@ -173,7 +197,7 @@ fn no_attempts_are_no_retries() {
     let script = Script::statuses(at, &[503]);
     let (mut plain, web) = web("retry: {codes: [503], attempts: 0}", &[at]);
     assert_eq!((get(web).status, script.asked().len()), (503, 1));
-    assert_eq!(counted(&mut plain, "nodeway_retries_total", &[]), 0);
+    counted(&mut plain, "nodeway_retries_total", &[], 0);
 }
 
 #[test]
@@ -183,16 +207,20 @@ fn a_client_that_leaves_leaves_nothing_behind() {
         0 => Act::SayAndHang(String::new()),
         _ => Act::Say(status(503)),
     });
-    let rule = "retry: {codes: [503], attempts: 9, backoff: 60s}\n  timeouts: {request: 600s, backendRequest: 1s}";
+    let rule = "retry: {codes: [503], attempts: 9, backoff: 60s}\n  timeouts: {request: 600s, backendRequest: 60s}";
     let (mut plain, web) = web(rule, &[at]);
     // During an attempt, then during the wait after one.
-    for (asked, left) in [(1, 1), (2, 1)] {
+    for (asked, under_way, left) in [(1, 1, 1), (2, 0, 1)] {
         let mut conn = Plain::connect(web);
         conn.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n").unwrap();
         eventually(SOON, "it is asked", || script.asked().len() == asked);
+        eventually(SOON, "it is under way, or waits", || active(&mut plain) == [under_way]);
         drop(conn);
         eventually(SOON, "the endpoint is let go", || script.left() == left);
     }
     let open = "nodeway_downstream_connections_active";
-    eventually(SOON, "the clients are forgotten", || counted(&mut plain, open, &[]) == 0);
+    eventually(SOON, "the clients are forgotten", || {
+        plain.node().metrics().sum(open, &[]) < f64::EPSILON
+    });
+    eventually(SOON, "nothing is under way", || active(&mut plain) == [0]);
 }

@@ -28,8 +28,6 @@ pub(super) struct Replayed<B = Inbound> {
     shared: Rc<RefCell<Shared<B>>>,
     /// Which attempt's this is.
     turn: u32,
-    /// Octets that this attempt has had.
-    sent: u64,
     ended: bool,
 }
 
@@ -45,6 +43,8 @@ struct Shared<B> {
     broken: bool,
     /// The attempt whose turn it is; an earlier one gets no more.
     turn: u32,
+    /// Octets that it has had.
+    sent: u64,
     /// Whom to tell that his turn is over.
     waker: Option<Waker>,
     length: Option<u64>,
@@ -61,9 +61,10 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Replay<B> {
             end: None,
             broken: false,
             turn: 0,
+            sent: 0,
             waker: None,
         }));
-        let first = Replayed { shared: Rc::clone(&shared), turn: 0, sent: 0, ended: false };
+        let first = Replayed { shared: Rc::clone(&shared), turn: 0, ended: false };
         (Self { shared }, first)
     }
 
@@ -80,18 +81,22 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Replay<B> {
             return None;
         }
         let mut shared = self.shared.borrow_mut();
-        shared.turn += 1;
+        (shared.turn, shared.sent) = (shared.turn + 1, 0);
         if let Some(waker) = shared.waker.take() {
             waker.wake();
         }
         let turn = shared.turn;
-        Some(Replayed { shared: Rc::clone(&self.shared), turn, sent: 0, ended: false })
+        Some(Replayed { shared: Rc::clone(&self.shared), turn, ended: false })
     }
 }
 
 impl<B> Drop for Replay<B> {
     fn drop(&mut self) {
-        self.shared.borrow_mut().keeps = false;
+        let mut shared = self.shared.borrow_mut();
+        shared.keeps = false;
+        if shared.unsent().is_empty() {
+            shared.let_go();
+        }
     }
 }
 
@@ -113,22 +118,18 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Body for Replayed<B> {
         if shared.turn != this.turn {
             return Poll::Ready(Some(Err(BodyError::Superseded)));
         }
-        let frame = shared.poll_frame(this.sent, cx);
-        drop(shared);
-        match &frame {
-            Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
-                Some(data) => this.sent += data.len() as u64,
-                None => this.ended = true,
-            },
-            Poll::Ready(_) => this.ended = true,
-            Poll::Pending => {}
-        }
+        let frame = shared.poll_frame(cx);
+        this.ended = match &frame {
+            Poll::Ready(Some(Ok(frame))) => !frame.is_data(),
+            Poll::Ready(_) => true,
+            Poll::Pending => false,
+        };
         frame
     }
 
     fn is_end_stream(&self) -> bool {
         let shared = self.shared.borrow();
-        let rest = shared.kept.len() as u64 > self.sent;
+        let rest = !shared.unsent().is_empty();
         let end = match &shared.end {
             Some(trailers) => trailers.is_none(),
             None => shared.incoming.is_end_stream(),
@@ -137,24 +138,38 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Body for Replayed<B> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let length = self.shared.borrow().length;
-        length.map_or_else(SizeHint::default, |l| SizeHint::with_exact(l.saturating_sub(self.sent)))
+        let Shared { length, sent, .. } = *self.shared.borrow();
+        length.map_or_else(SizeHint::default, |l| SizeHint::with_exact(l.saturating_sub(sent)))
     }
 }
 
 // === impl Shared ===
 
+impl<B> Shared<B> {
+    /// What is kept and the attempt has not had. What is kept is the body's beginning: who is behind its
+    /// end has had all of it.
+    fn unsent(&self) -> &[u8] {
+        usize::try_from(self.sent).ok().and_then(|sent| self.kept.get(sent..)).unwrap_or_default()
+    }
+
+    /// Gives the memory back if nobody will ask for it.
+    fn let_go(&mut self) {
+        if !self.keeps {
+            self.kept = Vec::new();
+        }
+    }
+}
+
 impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Shared<B> {
-    /// The next frame for an attempt that has had `sent` octets.
+    /// The next frame for the attempt.
     fn poll_frame(
         &mut self,
-        sent: u64,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        // What is kept is the body's beginning: who is behind its end has had all of it.
-        let kept = usize::try_from(sent).ok().and_then(|sent| self.kept.get(sent..));
-        if let Some(kept) = kept.filter(|kept| !kept.is_empty()) {
-            let data = Bytes::copy_from_slice(kept);
+        let unsent = self.unsent();
+        if !unsent.is_empty() {
+            let data = Bytes::copy_from_slice(unsent);
+            self.sent += data.len() as u64;
             self.let_go();
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
@@ -179,6 +194,7 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Shared<B> {
             }
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
+                    self.sent += data.len() as u64;
                     self.keep(data);
                 } else if let Some(trailers) = frame.trailers_ref() {
                     self.end = Some(Some(trailers.clone()));
@@ -196,11 +212,182 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Shared<B> {
             self.let_go();
         }
     }
+}
 
-    /// Gives the memory back if nobody will ask for it.
-    fn let_go(&mut self) {
-        if !self.keeps {
-            self.kept = Vec::new();
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use http_body_util::BodyExt as _;
+    use proptest::prelude::*;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// A client's body that sends what the test sends.
+    struct Client {
+        frames: mpsc::UnboundedReceiver<Option<Frame<Bytes>>>,
+        length: Option<u64>,
+    }
+
+    type Sender = mpsc::UnboundedSender<Option<Frame<Bytes>>>;
+
+    impl Body for Client {
+        type Data = Bytes;
+        type Error = BodyError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            self.frames.poll_recv(cx).map(|frame| match frame {
+                Some(Some(frame)) => Some(Ok(frame)),
+                // Any error will do.
+                Some(None) => Some(Err(BodyError::Superseded)),
+                None => None,
+            })
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+        }
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn client(length: Option<u64>) -> (Sender, Replay<Client>, Replayed<Client>) {
+        let (sender, frames) = mpsc::unbounded_channel();
+        let (replay, first) = Replay::new(Client { frames, length });
+        (sender, replay, first)
+    }
+
+    fn send(sender: &Sender, data: &[u8]) {
+        sender.send(Some(Frame::data(Bytes::copy_from_slice(data)))).unwrap();
+    }
+
+    fn poll(body: &mut Replayed<Client>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn data(body: &mut Replayed<Client>) -> Vec<u8> {
+        match poll(body) {
+            Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap().to_vec(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn kept(replay: &Replay<Client>) -> usize {
+        replay.shared.borrow().kept.capacity()
+    }
+
+    #[test]
+    fn a_second_attempt_has_what_the_first_had_and_goes_on() {
+        let (sender, replay, mut first) = client(Some(6));
+        send(&sender, b"ab");
+        send(&sender, b"cd");
+        assert_eq!((data(&mut first), data(&mut first)), (b"ab".to_vec(), b"cd".to_vec()));
+        assert!(poll(&mut first).is_pending());
+        let mut second = replay.again().unwrap();
+        assert_eq!(second.size_hint().exact(), Some(6));
+        assert_eq!(data(&mut second), b"abcd");
+        assert_eq!((second.size_hint().exact(), second.is_end_stream()), (Some(2), false));
+        send(&sender, b"ef");
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", http::HeaderValue::from_static("7"));
+        sender.send(Some(Frame::trailers(trailers))).unwrap();
+        assert_eq!(data(&mut second), b"ef");
+        assert!(matches!(poll(&mut second), Poll::Ready(Some(Ok(frame))) if frame.is_trailers()));
+        assert!(matches!(poll(&mut second), Poll::Ready(None)));
+        let mut third = replay.again().unwrap();
+        assert_eq!(data(&mut third), b"abcdef");
+        assert!(matches!(poll(&mut third), Poll::Ready(Some(Ok(frame))) if frame.is_trailers()));
+        assert!(third.is_end_stream());
+    }
+
+    #[test]
+    fn an_attempt_whose_turn_is_over_is_woken_and_gets_no_more() {
+        let (sender, replay, mut first) = client(None);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let pending = Pin::new(&mut first).poll_frame(&mut Context::from_waker(&waker));
+        assert!(pending.is_pending());
+        let mut second = replay.again().unwrap();
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        send(&sender, b"for the second");
+        assert!(matches!(poll(&mut first), Poll::Ready(Some(Err(BodyError::Superseded)))));
+        assert_eq!(data(&mut second), b"for the second");
+    }
+
+    #[test]
+    fn what_is_too_large_or_broken_is_not_sent_again_and_not_kept() {
+        let (sender, replay, mut first) = client(None);
+        send(&sender, &vec![b'x'; MOST_KEPT]);
+        assert_eq!(data(&mut first).len(), MOST_KEPT);
+        assert!(replay.can_be_sent_again());
+        send(&sender, b"y");
+        assert_eq!(data(&mut first), b"y", "it goes on all the same");
+        assert!(replay.again().is_none());
+        assert_eq!(kept(&replay), 0);
+        let (sender, replay, mut first) = client(None);
+        sender.send(None).unwrap();
+        assert!(matches!(poll(&mut first), Poll::Ready(Some(Err(_)))));
+        assert!(replay.again().is_none());
+    }
+
+    #[test]
+    fn the_memory_is_given_back_when_nobody_will_send_it_again() {
+        let (sender, replay, mut body) = client(None);
+        send(&sender, b"abc");
+        data(&mut body);
+        let shared = Rc::clone(&replay.shared);
+        drop(replay);
+        assert_eq!(shared.borrow().kept.capacity(), 0, "all of it had been sent");
+        let (sender, replay, mut body) = client(None);
+        send(&sender, b"abc");
+        data(&mut body);
+        let (shared, mut second) = (Rc::clone(&replay.shared), replay.again().unwrap());
+        drop(replay);
+        assert_eq!(data(&mut second), b"abc", "the last attempt still needs it");
+        assert_eq!(shared.borrow().kept.capacity(), 0);
+        send(&sender, b"def");
+        assert_eq!(data(&mut second), b"def");
+        assert_eq!(shared.borrow().kept.capacity(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn each_attempt_has_the_body_from_its_beginning(
+            pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..50), 0..12),
+            stops in prop::collection::vec(0..8_usize, 0..4),
+        ) {
+            let (sender, replay, mut body) = client(None);
+            let whole = pieces.concat();
+            for piece in &pieces {
+                send(&sender, piece);
+            }
+            drop(sender);
+            for stop in stops {
+                let mut had = Vec::new();
+                for _ in 0..stop {
+                    if let Poll::Ready(Some(Ok(frame))) = poll(&mut body) {
+                        had.extend(frame.into_data().unwrap());
+                    }
+                }
+                prop_assert!(whole.starts_with(&had));
+                body = replay.again().unwrap();
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let all = runtime.block_on(body.collect()).unwrap().to_bytes();
+            prop_assert_eq!(&all[..], &whole[..]);
         }
     }
 }
