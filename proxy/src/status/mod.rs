@@ -6,9 +6,11 @@
 mod board;
 mod election;
 mod events;
+mod features;
 mod judged;
 mod lead;
 mod lease;
+mod mesh;
 mod notice;
 mod pace;
 mod parents;
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use nodeway_core::snapshot::Snapshot;
 
 pub use self::board::Pace;
+pub use self::features::FEATURES;
 pub use self::lease::Timing;
 pub use self::notice::{Notice, Notices, Subject, Tone};
 pub use self::thread::{Settings, Status};

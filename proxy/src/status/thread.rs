@@ -19,6 +19,7 @@ use super::election::Candidate;
 use super::events::Poster;
 use super::lead::{LOOK, Leader};
 use super::lease::Timing;
+use super::mesh;
 use super::notice::{Notice, Notices};
 use super::troubles::{Scope, Troubles};
 use crate::source::kube::access::Access;
@@ -137,6 +138,7 @@ async fn run(
                 () = candidate.hold() => {}
                 // Only a fault ends it, or the end.
                 () = leader().run() => sleep(timing.retry).await,
+                () = mesh::tell(Rc::clone(&access), tenure.clone(), Arc::clone(&counters)) => {}
             }
         }
     };

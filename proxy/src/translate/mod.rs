@@ -169,6 +169,8 @@ pub fn translate<'de>(
         Kind::BackendTlsPolicy => {
             parsed::<tls_policy::Document>(document, |o| tls_policy::tls_policy(identity, o))
         }
+        // Nobody's: see `status`.
+        Kind::Mesh => Translated::default(),
         Kind::ConfigMap => parsed::<ConfigMap>(document, |o| config_map::config_map(identity, &o)),
     }
 }

@@ -104,6 +104,7 @@ fn change(server: &ApiServer, random: &mut fastrand::Rng) {
             policy(&name, &name, &bundles.into_iter().flatten().collect::<Vec<_>>())
         }
         Kind::ConfigMap => config_map(&name, &ip),
+        Kind::Mesh => unreachable!("the source does not ask for it"),
     };
     // In the mesh or not: all kinds have something to change.
     object["metadata"]["labels"]["nodeway.dev/mesh"] =

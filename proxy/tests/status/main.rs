@@ -3,6 +3,7 @@
 
 mod events;
 mod leader;
+mod mesh;
 mod policies;
 mod rights;
 mod routes;

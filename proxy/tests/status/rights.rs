@@ -7,7 +7,7 @@ use nodeway_core::model::{Kind, ObjectName};
 use serde_json::{Value, json};
 
 use crate::policies::policy;
-use crate::world::{GRPC, HTTP, World, eventually, http, parent, route, service};
+use crate::world::{CONTROLLER, GRPC, HTTP, World, eventually, http, parent, route, service};
 
 /// A verb, and a resource as RBAC names it, with its group.
 type Right = (String, String);
@@ -35,12 +35,24 @@ fn granted() -> BTreeSet<Right> {
     granted
 }
 
+/// A route of another kind, whose status is written as well.
+fn l4(kind: &str, version: &str, name: &str) -> Value {
+    let mut route = route(kind, name, parent("nobody"), "web");
+    route["apiVersion"] = json!(format!("gateway.networking.k8s.io/{version}"));
+    route["spec"]["hostnames"] = json!(["a.test"]);
+    route
+}
+
 #[test]
 fn what_is_asked_for_is_granted_and_every_right_to_write_is_used() {
     let world = World::new(&[
         http("a", parent("web"), "web"),
         http("lost", parent("nobody"), "web"),
-        route("GRPCRoute", "grpc", parent("web"), "web"),
+        route("GRPCRoute", "grpc", parent("nobody"), "web"),
+        l4("TLSRoute", "v1", "tls"),
+        l4("TCPRoute", "v1alpha2", "tcp"),
+        json!({"apiVersion": "gateway.networking.x-k8s.io/v1alpha1", "kind": "XMesh",
+            "metadata": {"name": "mesh"}, "spec": {"controllerName": CONTROLLER}}),
         policy("tls", "2020-01-01T00:00:00Z", "ca"),
         // Its uid is looked for.
         service("zebra", "10.96.0.1"),
@@ -51,6 +63,11 @@ fn what_is_asked_for_is_granted_and_every_right_to_write_is_used() {
     world.await_verdict("a", "Accepted", "ResolvedRefs", 1);
     eventually("the policy is told", || !world.events("BackendTLSPolicy", "tls").is_empty());
     eventually("the GRPCRoute is told", || world.verdict(GRPC, "grpc").is_some());
+    for (plural, name) in [("tlsroutes", "tls"), ("tcproutes", "tcp")] {
+        let resource = format!("{plural}.gateway.networking.k8s.io");
+        eventually(name, || world.verdict(&resource, name).is_some());
+    }
+    eventually("the mesh", || !world.mesh("mesh")["status"].is_null());
     for (kind, name) in [("HTTPRoute", "lost"), ("Service", "zebra"), ("ReferenceGrant", "bad")] {
         eventually(name, || !world.events(kind, name).is_empty());
     }

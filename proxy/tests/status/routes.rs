@@ -32,7 +32,9 @@ fn each_route_is_told_what_becomes_of_it() {
         refused,
         kind,
         http("others", gateway, "web"),
-        route("GRPCRoute", "grpc", parent("web"), "web"),
+        service("rpc", "10.96.0.3"),
+        route("GRPCRoute", "grpc", parent("rpc"), "web"),
+        http("beside", parent("rpc"), "web"),
     ]);
     let _node = world.node("a");
     for (name, accepted, resolved) in [
@@ -42,6 +44,7 @@ fn each_route_is_told_what_becomes_of_it() {
         ("elsewhere", "Accepted", "RefNotPermitted"),
         ("kind", "Accepted", "InvalidKind"),
         ("refused", "UnsupportedValue", "ResolvedRefs"),
+        ("beside", "Conflicted", "ResolvedRefs"),
     ] {
         world.await_verdict(name, accepted, resolved, 1);
     }
@@ -186,7 +189,7 @@ fn thousands_of_routes_are_written_at_a_pace_and_nothing_waits_for_them() {
         assert!(most <= 20.0 + 400.0 * (since + 0.1), "{most} after {since} s");
         if written > 1000 && !late {
             late = true;
-            world.server.put(&route("GRPCRoute", "late", parent("web"), "web"));
+            world.server.put(&route("GRPCRoute", "late", parent("rpc"), "web"));
         }
         node.counters.writes(StatusWrite::Written) > ROUTES as u64
     });

@@ -22,6 +22,8 @@ pub(crate) const GRPC: &str = "grpcroutes.gateway.networking.k8s.io";
 pub(crate) const HTTP_STATUS: &str = "httproutes/status.gateway.networking.k8s.io";
 pub(crate) const GRPC_STATUS: &str = "grpcroutes/status.gateway.networking.k8s.io";
 pub(crate) const LEASES: &str = "leases.coordination.k8s.io";
+pub(crate) const MESHES: &str = "xmeshes.gateway.networking.x-k8s.io";
+pub(crate) const MESHES_STATUS: &str = "xmeshes/status.gateway.networking.x-k8s.io";
 pub(crate) const CONTROLLER: &str = "nodeway.dev/mesh-controller";
 
 pub(crate) struct World {
@@ -158,6 +160,11 @@ impl World {
         change(&mut object);
         object["metadata"]["generation"] = json!(generation + 1);
         self.server.put(&object);
+    }
+
+    /// An XMesh.
+    pub(crate) fn mesh(&self, name: &str) -> Value {
+        self.server.get(MESHES, "", name).unwrap()
     }
 
     pub(crate) fn writes(&self) -> usize {

@@ -101,6 +101,9 @@ impl Resource {
             of("v1alpha2", "tcproutes", "TCPRoute", "").with_status(),
             of("v1", "backendtlspolicies", "BackendTLSPolicy", "btlspolicy").with_status(),
             of("v1beta1", "referencegrants", "ReferenceGrant", "refgrant"),
+            Self::new("gateway.networking.x-k8s.io/v1alpha1", "xmeshes", "XMesh", "mesh")
+                .of_cluster()
+                .with_status(),
         ]
     }
 }

@@ -77,6 +77,8 @@ pub enum Kind {
     Node,
     /// See [`ReferenceGrant`].
     ReferenceGrant,
+    /// An XMesh: no object of ours; what it says of us is status.
+    Mesh,
     /// See [`TlsPolicy`].
     BackendTlsPolicy,
     /// See [`CaBundle`].
@@ -137,6 +139,7 @@ impl std::fmt::Display for Kind {
             Self::TcpRoute => "TCPRoute",
             Self::Node => "Node",
             Self::ReferenceGrant => "ReferenceGrant",
+            Self::Mesh => "XMesh",
             Self::BackendTlsPolicy => "BackendTLSPolicy",
             Self::ConfigMap => "ConfigMap",
         })

@@ -121,6 +121,7 @@ impl Store {
             Kind::Node => {
                 note(self.nodes.remove(&name.name).is_some(), &mut dirty.nodes, name.name)
             }
+            Kind::Mesh => false,
             Kind::ReferenceGrant => {
                 note(self.grants.remove(&name).is_some(), &mut dirty.grants, name.namespace)
             }

@@ -66,6 +66,7 @@ impl Resource {
             Kind::TlsRoute => (GATEWAY, &["v1", "v1alpha3", "v1alpha2"], "tlsroutes"),
             Kind::TcpRoute => (GATEWAY, &["v1alpha2", "v1"], "tcproutes"),
             Kind::ReferenceGrant => (GATEWAY, &["v1", "v1beta1"], "referencegrants"),
+            Kind::Mesh => ("gateway.networking.x-k8s.io", &["v1alpha1"], "xmeshes"),
             Kind::Pod => ("", &["v1"], "pods"),
             Kind::Node => ("", &["v1"], "nodes"),
         };
@@ -162,9 +163,10 @@ mod tests {
                 }
             }
         }
-        let bundles = Resource::of(Kind::ConfigMap);
+        // Not by the source: by whoever leads, and while a policy names them.
+        let others = [Kind::Mesh, Kind::ConfigMap].map(Resource::of);
         let all = Resource::all(Some("n"));
-        let watched: BTreeSet<_> = all.iter().chain([&bundles]).map(Resource::rbac).collect();
+        let watched: BTreeSet<_> = all.iter().chain(&others).map(Resource::rbac).collect();
         assert_eq!(may, watched);
     }
 }
