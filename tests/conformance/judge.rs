@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::case::{Any, By, Cookie, Expect, Request, Saw};
 
 /// A share may be off by so much.
-const SHARE: f64 = 0.05;
+const SHARE: f64 = 0.05 + 1e-9;
 
 /// All answers to a request; what is wrong, if anything is.
 pub(crate) fn answers(request: &Request, answers: &[Value]) -> Result<(), String> {
