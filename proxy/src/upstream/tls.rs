@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use foldhash::fast::FixedState;
 use nodeway_core::balance::{BackendTls, TlsRoots, TlsTerms};
+use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -23,6 +24,9 @@ use crate::runtime::Worker;
 
 /// Of a policy that endpoints do not live up to, it is told so often at most (and by each worker).
 const TELL_EVERY_MILLIS: u64 = 10_000;
+
+/// Sessions kept for each policy (and by each worker): of one server's name rustls keeps no more.
+const TICKETS: usize = 8;
 
 /// What is offered to a server, to speak over TLS (RFC 7301).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,12 +157,14 @@ fn connector(terms: &TlsTerms) -> Result<(TlsConnector, ServerName<'static>), St
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let config = if terms.names.is_empty() {
+    let mut config = if terms.names.is_empty() {
         builder.with_root_certificates(roots).with_no_client_auth()
     } else {
         let verifier = verifier(roots, terms, &provider);
         builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
     };
+    // All servers have one name. By default there is room for hundreds, made at once.
+    config.resumption = Resumption::in_memory_sessions(TICKETS);
     Ok((TlsConnector::from(Arc::new(config)), name))
 }
 
