@@ -86,6 +86,7 @@ impl Copies {
                 copy.map_or_else(RequestBody::empty, |copy| RequestBody::new(Inbound::Copy(copy)));
             let mut request = head.map(|()| body);
             translate(&mut request, conn.version, delivery.version);
+            // Nobody waits for it: it ends by itself, soon after the original's body, and with its worker.
             tokio::task::spawn_local(delivery.run(request, watch));
         }
         Request::from_parts(head, body)
