@@ -23,6 +23,8 @@ const FEW: usize = 4;
 const FEW_NAMES: usize = 4;
 
 type Map<K, V> = HashMap<K, V, RandomState>;
+/// What waits for each value of a header or a parameter.
+type Values = Map<Box<[u8]>, Group>;
 
 /// Some of a router's matches, by number: the smaller goes first.
 #[derive(Debug)]
@@ -38,9 +40,9 @@ pub(super) struct Group {
 #[derive(Debug, Default)]
 struct Waiting {
     methods: Vec<(Method, Group)>,
-    headers: Map<HeaderName, Map<Box<[u8]>, Group>>,
+    headers: Map<HeaderName, Values>,
     /// By decoded name and value.
-    queries: Map<Box<[u8]>, (Arc<str>, Map<Box<[u8]>, Group>)>,
+    queries: Map<Box<[u8]>, (Arc<str>, Values)>,
 }
 
 /// What matches can wait under.
@@ -194,7 +196,7 @@ impl Waiting {
 
 fn header(
     name: &HeaderName,
-    values: &Map<Box<[u8]>, Group>,
+    values: &Values,
     head: &RequestHead<'_>,
     best: &mut u32,
     holds: &impl Fn(u32) -> bool,
@@ -214,7 +216,7 @@ fn header(
 /// `value` is as received.
 fn parameter(
     value: &str,
-    values: &Map<Box<[u8]>, Group>,
+    values: &Values,
     head: &RequestHead<'_>,
     best: &mut u32,
     holds: &impl Fn(u32) -> bool,

@@ -260,9 +260,6 @@ proptest! {
                 headers.append(name, HeaderValue::from_str(value).unwrap());
             }
             let path = &normalised(path);
-            let path = &normalised(path);
-            let query = query.as_deref();
-            let path = &normalised(path);
             let query = query.as_deref();
             let head = RequestHead { method, path, query, headers: &headers, client: None };
             let routed = router.route(&head).map(|(rule, _)| winners[usize::try_from(rule.id).unwrap()]);
