@@ -202,3 +202,12 @@ fn of_a_refused_route_its_parents_are_known() {
         refused.message
     );
 }
+
+#[test]
+fn hostnames_say_nothing_in_a_mesh() {
+    let parents = json!([{"group": "", "kind": "Service", "name": "web"}]);
+    let spec = json!({"parentRefs": parents, "rules": [{}]});
+    let mut named = spec.clone();
+    named["hostnames"] = json!(["a.example.com"]);
+    assert_eq!(http_route(route(spec)), http_route(route(named)));
+}

@@ -4,6 +4,7 @@ mod contests;
 mod explain;
 mod filters;
 mod incremental;
+mod mesh;
 mod policies;
 mod semantics;
 mod verdicts;
