@@ -34,6 +34,8 @@ pub(crate) fn main() -> Result<ExitCode> {
     };
     note("house rules", house_rules());
     note("format (`cargo fmt` mends it)", step("Format", cargo(&["fmt", "--all", "--check"])));
+    let targets = ["fmt", "--manifest-path", "proxy/fuzz/Cargo.toml", "--check"];
+    note("format of the fuzz targets", step("Format of the fuzz targets", cargo(&targets)));
     // Host features only: `programs` is for the BPF target.
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     note("clippy", step("Clippy", cargo(&clippy)));

@@ -14,6 +14,7 @@ mod conformance;
 mod demo;
 mod dist;
 mod ebpf;
+mod fuzz;
 mod helm;
 mod lint;
 mod packages;
@@ -45,6 +46,8 @@ enum Command {
     Test(test::Args),
     /// Run the Gateway API's conformance cases, and write docs/conformance.md by what they give.
     Conformance(conformance::Args),
+    /// Feed parsers and matchers what nobody would write: libFuzzer on the targets in proxy/fuzz.
+    Fuzz(fuzz::Args),
     /// Format, clippy, documentation and the rules of this house.
     Lint,
     /// Measure Nodeway and HAProxy side by side on this machine.
@@ -70,6 +73,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Demo(args) => demo::main(&args),
         Command::Test(args) => test::main(&args),
         Command::Conformance(args) => conformance::main(&args),
+        Command::Fuzz(args) => fuzz::main(&args),
         Command::Lint => lint::main(),
         Command::Bench(args) => bench::main(&args),
         Command::Dist(args) => dist::main(&args),
