@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         skip::skipped(&missing);
         return ExitCode::SUCCESS;
     }
-    let failed = run_all(&chosen);
+    let Run { failed, told } = run_all(&chosen);
     let (mut passed, mut bad) = (chosen.len() - failed.len(), failed.len());
     let mut also = |name: &str, wrong: &[String]| {
         wrong.iter().for_each(|wrong| println!("    {wrong}"));
@@ -65,6 +65,10 @@ fn main() -> ExitCode {
     // A part of the cases says nothing about the whole.
     if filter.is_none() {
         also("every_expectation_can_fail", &itself::faults());
+        also(
+            "xmesh_tells_the_features_that_hold",
+            &xmesh(&told, &catalogue.supported(&all, &failed)),
+        );
         also("the_page_is_what_the_run_gives", &whole(&here, &catalogue, &all, &failed));
     }
     let result = if bad == 0 { "ok" } else { "FAILED" };
@@ -103,17 +107,29 @@ fn cases(here: &Path) -> Vec<Case> {
     all
 }
 
-/// Runs them; the names of those that failed.
-fn run_all(chosen: &[&Case]) -> Vec<String> {
+/// What has come of all cases.
+struct Run {
+    /// The names of those that failed.
+    failed: Vec<String>,
+    /// The features that XMesh tells.
+    told: Vec<String>,
+}
+
+/// Runs them.
+fn run_all(chosen: &[&Case]) -> Run {
     let queue: Mutex<VecDeque<&Case>> = Mutex::new(chosen.iter().copied().collect());
-    let failed = Mutex::new(Vec::new());
+    let (failed, told) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..MESHES.min(chosen.len()) {
             scope.spawn(|| {
-                let mut mesh = None;
+                let mut mesh: Option<Mesh> = None;
                 loop {
                     let next = queue.lock().unwrap().pop_front();
-                    let Some(case) = next else { break };
+                    let Some(case) = next else {
+                        *told.lock().unwrap() =
+                            mesh.map(|mesh| mesh.features()).unwrap_or_default();
+                        break;
+                    };
                     if !good(&mut mesh, case) {
                         failed.lock().unwrap().push(case.case.clone());
                     }
@@ -121,7 +137,7 @@ fn run_all(chosen: &[&Case]) -> Vec<String> {
             });
         }
     });
-    failed.into_inner().unwrap()
+    Run { failed: failed.into_inner().unwrap(), told: told.into_inner().unwrap() }
 }
 
 /// Whether a case holds; says what is wrong with it.
@@ -143,6 +159,17 @@ fn good(mesh: &mut Option<Mesh>, case: &Case) -> bool {
 
 fn report(name: &str, good: bool) {
     println!("test {name} ... {}", if good { "ok" } else { "FAILED" });
+}
+
+/// Where what XMesh tells and what holds differ.
+fn xmesh(told: &[String], holds: &[String]) -> Vec<String> {
+    let not_in = |others: &[String], names: &[String], what: &str| -> Vec<String> {
+        let missing = names.iter().filter(|name| !others.contains(name));
+        missing.map(|name| format!("{name} {what}")).collect()
+    };
+    let mut wrong = not_in(told, holds, "holds, but XMesh does not tell it");
+    wrong.extend(not_in(holds, told, "does not hold, but XMesh tells it"));
+    wrong
 }
 
 /// What is wrong with the whole: catalogue and page.

@@ -13,6 +13,7 @@ use nodeway_apiserver::{ApiServer, Options};
 use nodeway_tests::cluster::objects;
 use nodeway_tests::kubelet::{Driver, Kubelet, Sandbox};
 use nodeway_tests::tls::{Authority, Names};
+use nodeway_tests::wait::within;
 use nodeway_tests::{MeshLabel, Nodeway, Pod, Proc, World, binaries, eventually};
 use serde_json::{Value, json};
 
@@ -152,7 +153,22 @@ impl Mesh {
             mesh.put(&json!({"kind": "Service", "metadata": {"name": name},
                 "spec": {"ports": ports}, "pods": endpoints}));
         }
+        mesh.api.put(&json!({"apiVersion": "gateway.networking.x-k8s.io/v1alpha1", "kind": "XMesh",
+            "metadata": {"name": "mesh"}, "spec": {"controllerName": "nodeway.dev/mesh-controller"}}));
         Some(mesh)
+    }
+
+    /// The features that XMesh tells; none if it is not accepted.
+    pub(crate) fn features(&self) -> Vec<String> {
+        let read = || {
+            let mesh = self.api.get("xmeshes.gateway.networking.x-k8s.io", "", "mesh")?;
+            let mut conditions = mesh["status"]["conditions"].as_array()?.iter();
+            conditions.find(|c| c["type"] == "Accepted" && c["status"] == "True")?;
+            let features = mesh["status"]["supportedFeatures"].as_array()?.iter();
+            Some(features.filter_map(|f| f["name"].as_str().map(str::to_owned)).collect())
+        };
+        let told = within(Duration::from_secs(5), || read().is_some());
+        if told { read().unwrap_or_default() } else { vec![] }
     }
 
     /// New, or in place of what has its name; what is not said of the kind and the namespace is the usual.

@@ -70,6 +70,18 @@ impl Catalogue {
         self.features.iter().any(|feature| feature.name == name)
     }
 
+    /// Features of the Gateway API all of whose cases are good.
+    pub(crate) fn supported(&self, cases: &[Case], failed: &[String]) -> Vec<String> {
+        let good = |feature: &&Feature| {
+            feature.official
+                && of(cases, &feature.name).iter().all(|case| !failed.contains(&case.case))
+        };
+        let mut names: Vec<String> =
+            self.features.iter().filter(good).map(|feature| feature.name.clone()).collect();
+        names.sort();
+        names
+    }
+
     /// The whole page.
     pub(crate) fn page(&self, cases: &[Case], failed: &[String]) -> String {
         let mut page = String::from(HEAD);
@@ -123,7 +135,7 @@ skipped.
 
 ## Features
 
-By the names of the Gateway API, which `XMesh` tells too; names without quotes are ours.
+By the names of the Gateway API, which `XMesh` tells too, as the run sees to; names without quotes are ours.
 
 ";
 

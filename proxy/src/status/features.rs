@@ -3,13 +3,14 @@
 //! The cases in `tests/conformance` show each; a test there compares.
 
 /// In the order of the alphabet, as `XMesh` wants it (`MeshStatus.supportedFeatures`).
-pub const FEATURES: [&str; 46] = [
+pub const FEATURES: [&str; 48] = [
     "BackendTLSPolicy",
     "BackendTLSPolicySANValidation",
     "CookieSessionPersistence",
     "CookieSessionPersistencePermanentLifetime",
     "GRPCRoute",
     "GRPCRouteNamedRouteRule",
+    "GRPCRouteRequestMirror",
     "HTTPRoute",
     "HTTPRoute303RedirectStatusCode",
     "HTTPRoute307RedirectStatusCode",
@@ -20,6 +21,7 @@ pub const FEATURES: [&str; 46] = [
     "HTTPRouteBackendTimeout",
     "HTTPRouteBackendURLRewrite",
     "HTTPRouteCORS",
+    "HTTPRouteDestinationPortMatching",
     "HTTPRouteHostRewrite",
     "HTTPRouteMethodMatching",
     "HTTPRouteNamedRouteRule",
