@@ -272,5 +272,54 @@ mod tests {
                 prop_assert_eq!(after.get_all(end_to_end).iter().collect::<Vec<_>>(), expected);
             }
         }
+
+        #[test]
+        fn what_a_request_says_is_the_same_in_either_version(
+            fields in proptest::collection::vec(
+                (prop_oneof![
+                    Just("cookie"), Just("x-a"), Just("accept"), Just("te"), Just("connection"),
+                    Just("keep-alive"), Just("expect"), Just("proxy-connection"), Just("trailer"),
+                 ],
+                 prop_oneof![
+                    Just("a=1"), Just("b=2; c=3"), Just("trailers"), Just("x-a"), Just("close"),
+                    Just("100-continue"),
+                 ]), 0..12),
+            host in prop_oneof![Just("web"), Just("web.shop:8080"), Just("[::1]:80")],
+            absolute: bool,
+        ) {
+            let target = if absolute { format!("http://{host}/a/b?c=d") } else { "/a/b?c=d".into() };
+            let mut request = Request::get(target).body(()).unwrap();
+            *request.headers_mut() = headers(&fields);
+            request.headers_mut().insert(HOST, HeaderValue::from_static(host));
+            strip_hop_by_hop(request.headers_mut(), false);
+            let said = request.headers().clone();
+
+            translate(&mut request, Version::Http1, Version::Http2);
+            prop_assert_eq!(request.uri().to_string(), format!("http://{host}/a/b?c=d"));
+            for never in ["host", "connection", "keep-alive", "proxy-connection", "upgrade"] {
+                prop_assert!(!request.headers().contains_key(never), "{never} in HTTP/2");
+            }
+            prop_assert!(request.headers().get_all(TE).iter().all(|te| te == "trailers"));
+
+            translate(&mut request, Version::Http2, Version::Http1);
+            prop_assert_eq!(request.uri(), "/a/b?c=d");
+            let hosts: Vec<_> = request.headers().get_all(HOST).iter().collect();
+            prop_assert_eq!(hosts, [host]);
+            let te = request.headers().contains_key(TE);
+            let options: Vec<_> = request.headers().get_all(CONNECTION).iter().collect();
+            prop_assert_eq!(options, if te { vec!["te"] } else { vec![] });
+            let crumbs = |map: &HeaderMap| {
+                let values = map.get_all(COOKIE).iter();
+                values.map(|v| v.to_str().unwrap().to_owned()).collect::<Vec<_>>().join("; ")
+            };
+            prop_assert!(request.headers().get_all(COOKIE).iter().count() <= 1);
+            prop_assert_eq!(crumbs(request.headers()), crumbs(&said));
+            for same in ["x-a", "accept", "te", "expect", "trailer"] {
+                let values = |map: &HeaderMap| {
+                    map.get_all(same).iter().cloned().collect::<Vec<_>>()
+                };
+                prop_assert_eq!(values(request.headers()), values(&said), "{}", same);
+            }
+        }
     }
 }
