@@ -154,6 +154,13 @@ impl Connection {
         if streams < announced.min(self.refused_beyond.get()) { Room::Free } else { Room::Full }
     }
 
+    /// Whether the peer takes extended CONNECT; none if it has not said yet.
+    fn extended_connect(&self) -> Option<bool> {
+        let sender = self.sender.borrow();
+        let settled = sender.current_max_send_streams() != UNSETTLED;
+        settled.then(|| sender.is_extended_connect_protocol_enabled())
+    }
+
     /// Since when no stream has been open; none if one is.
     pub(super) fn idle_since(&self) -> Option<Millis> {
         (self.streams.get() == 0).then(|| self.idle_since.get())
@@ -174,11 +181,9 @@ impl Stream {
         let connection = &self.connection;
         loop {
             let settled = connection.settled.notified();
-            let sender = connection.sender.borrow();
-            if sender.current_max_send_streams() != UNSETTLED {
-                return sender.is_extended_connect_protocol_enabled();
+            if let Some(takes) = connection.extended_connect() {
+                return takes;
             }
-            drop(sender);
             if connection.room() == Room::Gone {
                 return false;
             }
