@@ -1,11 +1,13 @@
 //! What a rule's `retry` asks for is done, within its time and no more.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nodeway_tests::http::{self, Conn, Response};
 use nodeway_tests::script::{Act, status};
-use nodeway_tests::{Plain, Script, eventually};
+use nodeway_tests::{Plain, Script, backend, eventually};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -117,6 +119,35 @@ fn an_endpoint_that_speaks_http2_is_tried_again_too() {
         plain.node().metrics().sum("nodeway_retries_total", &[]) > 0.0
     });
     counted(&mut plain, "nodeway_retries_total", &[], 2);
+}
+
+#[test]
+fn a_body_that_waits_to_be_asked_for_waits_for_the_attempt_that_asks() {
+    let at = Plain::backend();
+    let nth = AtomicUsize::new(0);
+    // The first refuses by the head alone; the second asks for the body.
+    backend::serve(at, move |stream| {
+        let (mut writer, mut conn) = (stream.try_clone().unwrap(), Conn::from(stream));
+        let Ok(fields) = conn.line().and_then(|_| conn.fields()) else { return };
+        assert!(fields.iter().any(|(name, value)| name == "expect" && value == "100-continue"));
+        if nth.fetch_add(1, Ordering::SeqCst) == 0 {
+            writer.write_all(status(503).as_bytes()).ok();
+            conn.rest().ok();
+            return;
+        }
+        writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
+        let body = conn.exactly(4).unwrap();
+        writer.write_all(status(if body == b"body" { 200 } else { 400 }).as_bytes()).unwrap();
+    });
+    let (_plain, web) = web("retry: {codes: [503], attempts: 1, backoff: 1ms}", &[at]);
+    let mut conn = Plain::connect(web);
+    let head = "POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n";
+    conn.send(head).unwrap();
+    let interim = conn.line().unwrap();
+    assert!(interim.contains("100"), "{interim}");
+    conn.fields().unwrap();
+    conn.send("body").unwrap();
+    assert_eq!(conn.response().unwrap().status, 200);
 }
 
 #[test]

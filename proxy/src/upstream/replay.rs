@@ -74,6 +74,12 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Replay<B> {
         shared.keeps && !shared.broken
     }
 
+    /// Whether the client has sent anything of it.
+    pub fn has_begun(&self) -> bool {
+        let shared = self.shared.borrow();
+        shared.broken || shared.end.is_some() || !shared.kept.is_empty()
+    }
+
     /// The body from its beginning, for the next attempt; none if too much has been sent of it, or if
     /// the client's own has broken. The attempt before gets no more of it.
     pub(super) fn again(&self) -> Option<Replayed<B>> {
@@ -292,10 +298,11 @@ mod tests {
     #[test]
     fn a_second_attempt_has_what_the_first_had_and_goes_on() {
         let (sender, replay, mut first) = client(Some(6));
+        assert!(poll(&mut first).is_pending() && !replay.has_begun());
         send(&sender, b"ab");
         send(&sender, b"cd");
         assert_eq!((data(&mut first), data(&mut first)), (b"ab".to_vec(), b"cd".to_vec()));
-        assert!(poll(&mut first).is_pending());
+        assert!(poll(&mut first).is_pending() && replay.has_begun());
         let mut second = replay.again().unwrap();
         assert_eq!(second.size_hint().exact(), Some(6));
         assert_eq!(data(&mut second), b"abcd");

@@ -8,7 +8,7 @@ use http_body::Body as _;
 use nodeway_core::model::Retry;
 
 use super::secured;
-use crate::upstream::{MOST_KEPT, Replay, RequestBody, Version};
+use crate::upstream::{ContinueGate, Informer, MOST_KEPT, Replay, RequestBody, Version};
 
 /// What it takes to send a request once more.
 #[derive(Debug)]
@@ -18,13 +18,15 @@ pub(super) struct Spare {
     version: Version,
     /// None for a request without a body.
     body: Option<Replay>,
+    /// Who is told of interim responses, whichever attempt they are to.
+    informer: Option<Informer>,
 }
 
 // === impl Spare ===
 
 impl Spare {
-    /// What it takes to send `request`, said in `version`, again, if it can be. A body is kept only where the rule asks for
-    /// retries: else nobody pays for that.
+    /// What it takes to send `request`, said in `version`, again, if it can be. A body is kept only where
+    /// the rule asks for retries: else nobody pays for that.
     pub(super) fn of(
         request: Request<RequestBody>,
         version: Version,
@@ -42,8 +44,9 @@ impl Spare {
         }
         let head = copy_of(&request, ());
         let (parts, body) = request.into_parts();
+        let informer = body.informer().cloned();
         let (body, replay) = body.replayable();
-        (Request::from_parts(parts, body), Some(Self { head, version, body: replay }))
+        (Request::from_parts(parts, body), Some(Self { head, version, body: replay, informer }))
     }
 
     /// Whether all of the request is still there.
@@ -53,15 +56,19 @@ impl Spare {
 
     /// The request once more, from its beginning, said in `version`.
     pub(super) fn copy(&self, version: Version) -> Option<Request<RequestBody>> {
-        let mut copy = match &self.body {
-            None => copy_of(&self.head, RequestBody::empty()),
-            Some(replay) => {
-                let mut copy = copy_of(&self.head, RequestBody::again(replay)?);
-                // Whoever asks again has the body, or gets it now.
-                copy.headers_mut().remove(EXPECT);
-                copy
-            }
-        };
+        let (mut body, mut waits) = (RequestBody::empty(), false);
+        if let Some(replay) = &self.body {
+            waits = self.head.headers().contains_key(EXPECT) && !replay.has_begun();
+            body = RequestBody::again(replay)?;
+        }
+        if waits {
+            // The client still waits for somebody to ask for the body.
+            body = body.behind(ContinueGate::default());
+        }
+        let mut copy = copy_of(&self.head, body.telling(self.informer.clone()));
+        if !waits {
+            copy.headers_mut().remove(EXPECT);
+        }
         if version != self.version {
             secured::say_in(&mut copy, self.version, version);
         }
