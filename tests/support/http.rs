@@ -214,7 +214,8 @@ impl Conn {
         while self.ahead.len() < length {
             self.more()?;
         }
-        Ok(self.ahead.drain(..length).collect())
+        let rest = self.ahead.split_off(length);
+        Ok(std::mem::replace(&mut self.ahead, rest))
     }
 
     /// Reads up to the end of the connection; a reset counts as one.
