@@ -91,7 +91,9 @@ impl Proxy {
             let mut curl = Command::new("curl");
             curl.args(["--silent", "--show-error", "--fail", "--noproxy", "*", version])
                 .args(["--output", "/dev/null", "--max-time", "20"])
+                // Until nodeway's first state is in force its connections are closed: that is no error yet.
                 .args(["--retry", "50", "--retry-delay", "1", "--retry-max-time", "10"])
+                .arg("--retry-all-errors")
                 .arg(format!("http://{address}/"));
             shell::output(&mut curl).with_context(|| {
                 format!("{} does not answer as it should:\n{}", self.name(), self.said())
