@@ -21,6 +21,7 @@ use crate::model::TextMatch;
 const FEW: usize = 4;
 /// As few names of parameters as this are looked for in the query one by one.
 const FEW_NAMES: usize = 4;
+const AT_ONCE: usize = 1024;
 
 type Map<K, V> = HashMap<K, V, RandomState>;
 /// What waits for each value of a header or a parameter.
@@ -42,8 +43,21 @@ struct Waiting {
     methods: Vec<(Method, Group)>,
     headers: Map<HeaderName, Values>,
     /// By decoded name and value.
-    queries: Map<Box<[u8]>, (Arc<str>, Values)>,
+    queries: Map<Box<[u8]>, Parameter>,
 }
+
+/// What waits for a parameter's first value.
+#[derive(Debug)]
+struct Parameter {
+    name: Arc<str>,
+    /// Counted from 0 among those beside it.
+    place: usize,
+    values: Values,
+}
+
+/// Which of [`AT_ONCE`] parameters have been seen: so many are looked for in one pass over a query.
+#[derive(Debug, Default)]
+struct Seen([u64; AT_ONCE / 64]);
 
 /// What matches can wait under.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -98,9 +112,14 @@ impl Group {
                     values.insert(value.as_bytes().into(), group);
                 }
                 Key::Query(name, value) => {
-                    let values = waiting.queries.entry(name.as_bytes().into());
-                    let (_, values) = values.or_insert_with(|| (name.into(), Map::default()));
-                    values.insert(value.as_bytes().into(), group);
+                    let place = waiting.queries.len();
+                    let parameter = waiting.queries.entry(name.as_bytes().into());
+                    let parameter = parameter.or_insert_with(|| Parameter {
+                        name: name.into(),
+                        place,
+                        values: Map::default(),
+                    });
+                    parameter.values.insert(value.as_bytes().into(), group);
                 }
             }
         }
@@ -152,6 +171,7 @@ fn keys<'a>(conditions: &'a Conditions) -> Vec<Key<'a>> {
     let headers = conditions.headers.iter();
     let headers = headers.filter_map(|h| Some(Key::Header(&h.name, exact(&h.value)?)));
     let queries = conditions.queries.iter();
+    let queries = queries.filter(|q| q.name.len() <= LONGEST);
     let queries = queries.filter_map(|q| Some(Key::Query(&q.name, exact(&q.value)?)));
     headers.chain(queries).chain(conditions.method.iter().map(Key::Method)).collect()
 }
@@ -176,21 +196,55 @@ impl Waiting {
         }
         let Some(text) = head.query.filter(|_| !self.queries.is_empty()) else { return };
         if self.queries.len() <= FEW_NAMES {
-            for (name, values) in self.queries.values() {
+            for Parameter { name, values, .. } in self.queries.values() {
                 if let Some(value) = query::first(text, name) {
                     parameter(value, values, head, best, holds);
                 }
             }
         } else {
-            // A parameter that is given twice is looked up twice; what waits for the second value will
-            // not hold.
-            for (name, value) in query::pairs(text) {
-                let values = query::with_decoded(name, |name| self.queries.get(name));
-                if let Some((_, values)) = values.flatten() {
-                    parameter(value, values, head, best, holds);
-                }
+            for from in (0..self.queries.len()).step_by(AT_ONCE) {
+                self.parameters(from, text, head, best, holds);
             }
         }
+    }
+
+    /// Those at the places from `from` on, up to [`AT_ONCE`].
+    ///
+    /// Each counts once: the second of a name would enter the same group again, and what waits there in
+    /// the same way, so that a query that repeats its names would cost a power of its length.
+    fn parameters(
+        &self,
+        from: usize,
+        text: &str,
+        head: &RequestHead<'_>,
+        best: &mut u32,
+        holds: &impl Fn(u32) -> bool,
+    ) {
+        let mut seen = Seen::default();
+        for (name, value) in query::pairs(text) {
+            let found = query::with_decoded(name, |name| self.queries.get(name)).flatten();
+            if let Some(Parameter { place, values, .. }) = found
+                && let Some(place) = place.checked_sub(from)
+                && seen.first(place)
+            {
+                parameter(value, values, head, best, holds);
+            }
+        }
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    /// Whether that is the first time that it is asked for this one; never beyond [`AT_ONCE`].
+    #[inline]
+    fn first(&mut self, place: usize) -> bool {
+        let bit = 1 << (place % 64);
+        self.0.get_mut(place / 64).is_some_and(|word| {
+            let first = *word & bit == 0;
+            *word |= bit;
+            first
+        })
     }
 }
 
@@ -223,5 +277,62 @@ fn parameter(
 ) {
     if let Some(group) = query::with_decoded(value, |value| values.get(value)).flatten() {
         group.improve(head, best, holds);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::model::QueryMatch;
+
+    fn asking(name: String) -> QueryMatch {
+        QueryMatch { name: name.into(), value: TextMatch::Exact("1".into()) }
+    }
+
+    /// How many matches are asked by a request with this query, which meets none.
+    fn asked(group: &Group, query: &str) -> usize {
+        let headers = HeaderMap::new();
+        let (method, path) = (&Method::GET, "/");
+        let head =
+            RequestHead { method, path, query: Some(query), headers: &headers, client: None };
+        let asked = Cell::new(0);
+        let found = group.find(&head, u32::MAX, &|_| {
+            asked.set(asked.get() + 1);
+            false
+        });
+        assert_eq!(found, None);
+        asked.get()
+    }
+
+    #[test]
+    fn a_parameter_that_is_repeated_is_looked_up_once() {
+        let conditions: Vec<Conditions> = (0..25)
+            .map(|n| {
+                let names = [format!("a{}", n / 5), format!("b{}", n % 5), "c".to_owned()];
+                let queries = names.map(asking).into();
+                Conditions { method: None, headers: Box::default(), queries }
+            })
+            .collect();
+        // Besides, so many that one level has more than it remembers at once.
+        let many: Vec<Conditions> = (0..3000)
+            .map(|n| Conditions {
+                method: None,
+                headers: Box::default(),
+                queries: [asking(format!("p{n}"))].into(),
+            })
+            .collect();
+        for all in [conditions, many] {
+            let all: Vec<&Conditions> = all.iter().collect();
+            let numbers: Vec<u32> = (0..).zip(&all).map(|(number, _)| number).collect();
+            let group = Group::new(&numbers, &all);
+            for query in ["a1=1&b1=1&b2=1&b%31=1&", "p0=1&p2999=1&%702999=1&p1500=1&"] {
+                let once = asked(&group, query);
+                assert_eq!(asked(&group, &query.repeat(300)), once, "{query}");
+            }
+        }
     }
 }

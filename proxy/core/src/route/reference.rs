@@ -190,7 +190,7 @@ fn http_match() -> impl Strategy<Value = HttpMatch> {
     (
         path,
         proptest::collection::vec(header, 0..3),
-        proptest::collection::vec(query, 0..3),
+        proptest::collection::vec(query, 0..4),
         proptest::option::of(method()),
     )
         .prop_map(|(path, headers, queries, method)| HttpMatch {
@@ -205,8 +205,11 @@ fn query() -> impl Strategy<Value = String> {
     let name = proptest::sample::select(&["q", "r", "s", "t", "u", "%71", "%72", "+", "%20"]);
     let value = ["=1", "=2", "=%31", "=%32", "=", "", "=1%2c2", "=1,2", "=1+2", "=%", "=1%20.*"];
     let value = proptest::sample::select(value.to_vec());
-    proptest::collection::vec((name, value), 0..4).prop_map(|pairs| {
-        pairs.iter().map(|(name, value)| format!("{name}{value}")).collect::<Vec<_>>().join("&")
+    // Some of them several times.
+    let pair = (name, value, prop_oneof![9 => Just(1), 1 => 2..5_usize]);
+    proptest::collection::vec(pair, 0..7).prop_map(|pairs| {
+        let pairs = pairs.iter().flat_map(|(name, value, times)| vec![(name, value); *times]);
+        pairs.map(|(name, value)| format!("{name}{value}")).collect::<Vec<_>>().join("&")
     })
 }
 
