@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::http::Request;
+use nodeway_tests::h2::{self as frames, Event, H2};
 use nodeway_tests::http2::{self, Endpoint, Script};
 use nodeway_tests::{Plain, wait};
 
@@ -178,4 +179,30 @@ fn a_client_that_leaves_ends_its_stream_and_no_other() {
     });
     wait::eventually(SOON, "no stream is left", || endpoint.open() == 0);
     assert_eq!(endpoint.connections(), 1);
+}
+
+#[test]
+fn a_request_after_one_that_left_is_sent_whole_though_the_next_comes_at_once() {
+    let script = Script { max_streams: Some(1), ..Script::default() };
+    let (_plain, web, endpoint) = world(script);
+    let mut client = H2::open(web, &[]).unwrap();
+    let fields = [(":method", "POST"), (":scheme", "http"), (":authority", "web"), (":path", "/")];
+    client.send(frames::get(1, "/hold")).unwrap();
+    wait::eventually(SOON, "the first is under way", || endpoint.open() == 1);
+    // The stream of the first is free before the endpoint knows: that of the second opens when it does.
+    let mut octets = frames::cancel(1);
+    for stream in [3, 5] {
+        octets.extend(frames::headers(stream, &fields, false));
+        octets.extend(frames::data(stream, b"abc", true));
+    }
+    client.send(octets).unwrap();
+    let mut answered = Vec::new();
+    while answered.len() < 2 {
+        match client.event().expect("both are answered") {
+            Event::Status(stream, 200 | 0) => answered.push(stream),
+            other => panic!("{other:?}"),
+        }
+    }
+    answered.sort_unstable();
+    assert_eq!(answered, [3, 5]);
 }

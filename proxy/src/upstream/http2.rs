@@ -35,6 +35,8 @@ const KEPT: usize = 64 << 10;
 /// An open connection. It ends when the last one who holds it lets go.
 #[derive(Debug)]
 pub(super) struct Connection {
+    /// Never sends itself, its clones do: asked for room, h2 would take the wakers of streams that it has
+    /// sent and that are not open yet.
     sender: RefCell<SendRequest<Bytes>>,
     /// Streams that are open, or promised to a request.
     streams: Cell<usize>,
@@ -142,7 +144,7 @@ impl Connection {
         let mut sender = self.sender.borrow_mut();
         match sender.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {}
-            // Its peer takes fewer streams than it did.
+            // Not of one that has sent nothing.
             Poll::Pending => return Room::Full,
             Poll::Ready(Err(_)) => return Room::Gone,
         }
@@ -210,7 +212,9 @@ impl Stream {
         }
         let body = Kept { body, read: Some(Vec::new()), length: 0 };
         let whole = body.is_end_stream();
-        let sent = self.connection.sender.borrow_mut().send_request(head, whole);
+        let mut sender = self.connection.sender.borrow().clone();
+        let sent = sender.send_request(head, whole);
+        drop(sender);
         let (mut response, stream) = match sent {
             Ok(sent) => sent,
             // It was not even begun, whatever the reason.
