@@ -1,6 +1,5 @@
 //! The body of a request on its way to an endpoint.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,7 +27,7 @@ const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct RequestBody {
     /// What has been read of it in vain.
-    again: VecDeque<Bytes>,
+    again: Bytes,
     source: Source,
     gate: Option<Gate>,
     informer: Option<Informer>,
@@ -84,11 +83,21 @@ impl RequestBody {
     }
 
     /// This body with what has been read of it put back in front.
-    pub(super) fn rewound(mut self, read: Vec<Bytes>) -> Self {
-        for data in read.into_iter().rev() {
-            self.again.push_front(data);
-        }
+    pub(super) fn after(mut self, mut read: Vec<u8>) -> Self {
+        read.extend_from_slice(&self.again);
+        self.again = read.into();
         self
+    }
+
+    /// Whether it is kept where it comes from.
+    pub(super) fn is_replayed(&self) -> bool {
+        matches!(self.source, Source::Replayed(_))
+    }
+
+    /// This body from its beginning, if that is kept where it comes from.
+    pub(super) fn rewound(self) -> Option<Self> {
+        let Source::Replayed(body) = self.source else { return None };
+        Some(Self { source: Source::Replayed(body.rewound()?), ..self })
     }
 
     /// The same body, and a hold on it by which it may be sent again; none if there is nothing to keep.
@@ -143,8 +152,9 @@ impl Body for RequestBody {
             }
             self.gate = None;
         }
-        if let Some(data) = self.again.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(data))));
+        if !self.again.is_empty() {
+            let again = std::mem::take(&mut self.again);
+            return Poll::Ready(Some(Ok(Frame::data(again))));
         }
         match &mut self.source {
             Source::Client(inbound) => Pin::new(inbound).poll_frame(cx),
@@ -165,7 +175,7 @@ impl Body for RequestBody {
             Source::Client(inbound) => inbound.size_hint(),
             Source::Replayed(body) => body.size_hint(),
         };
-        let again = self.again.iter().map(|data| data.len() as u64).sum::<u64>();
+        let again = self.again.len() as u64;
         rest.exact().map_or(rest, |exact| SizeHint::with_exact(exact + again))
     }
 }

@@ -77,10 +77,11 @@ pub(super) enum Room {
 
 /// A body that remembers how it began.
 #[derive(Debug)]
-struct Kept {
-    body: RequestBody,
-    read: Option<Vec<Bytes>>,
-    length: usize,
+struct Kept<B = RequestBody> {
+    body: B,
+    /// A copy, for small frames would hold on to large buffers. None if it is too much, or if the body
+    /// remembers by itself.
+    read: Option<Vec<u8>>,
 }
 
 // === impl Connection ===
@@ -210,7 +211,7 @@ impl Stream {
         if let Some(protocol) = parts.extensions.get::<Protocol>() {
             head.extensions_mut().insert(protocol.clone());
         }
-        let body = Kept { body, read: Some(Vec::new()), length: 0 };
+        let body = Kept::new(body);
         let whole = body.is_end_stream();
         let mut sender = self.connection.sender.borrow().clone();
         let sent = sender.send_request(head, whole);
@@ -333,18 +334,30 @@ impl Drop for OpenStream {
 // === impl Kept ===
 
 impl Kept {
-    /// The body from its beginning, if that is still known.
-    fn rewound(self) -> Option<RequestBody> {
-        let read = self.read?;
-        Some(self.body.rewound(read))
+    fn new(body: RequestBody) -> Self {
+        let read = (!body.is_replayed()).then(Vec::new);
+        Self { body, read }
     }
 
+    /// The body from its beginning, if that is still known.
+    fn rewound(self) -> Option<RequestBody> {
+        match self.read {
+            Some(read) => Some(self.body.after(read)),
+            None => self.body.rewound(),
+        }
+    }
+}
+
+impl<B> Kept<B> {
     fn forget(&mut self) {
         self.read = None;
     }
 }
 
-impl Body for Kept {
+impl<B> Body for Kept<B>
+where
+    B: Body<Data = Bytes, Error = BodyError> + Unpin,
+{
     type Data = Bytes;
     type Error = BodyError;
 
@@ -353,15 +366,11 @@ impl Body for Kept {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if self.read.is_some()
+        if let Some(read) = &mut self.read
             && let Poll::Ready(Some(Ok(frame))) = &frame
         {
             match frame.data_ref() {
-                Some(data) if self.length + data.len() <= KEPT => {
-                    self.length += data.len();
-                    let data = data.clone();
-                    self.read.get_or_insert_default().push(data);
-                }
+                Some(data) if read.len() + data.len() <= KEPT => read.extend_from_slice(data),
                 // Too much, or trailers.
                 _ => self.forget(),
             }
@@ -375,5 +384,44 @@ impl Body for Kept {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    struct Frames(VecDeque<Bytes>);
+
+    impl Body for Frames {
+        type Data = Bytes;
+        type Error = BodyError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            Poll::Ready(self.0.pop_front().map(|data| Ok(Frame::data(data))))
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_body_is_its_octets_and_not_the_buffers_that_they_came_in() {
+        let buffer = Bytes::from(vec![b'x'; 16 << 10]);
+        let frames = (0..1000).map(|at| buffer.slice(at..=at)).collect();
+        let mut kept = Kept { body: Frames(frames), read: Some(Vec::new()) };
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(frame)) = Pin::new(&mut kept).poll_frame(&mut cx) {
+            assert_eq!(frame.unwrap().into_data().unwrap().len(), 1);
+        }
+        assert_eq!(kept.read.as_deref(), Some(&[b'x'; 1000][..]));
+        assert!(buffer.is_unique());
+        kept.body.0 = [vec![b'y'; KEPT - 1000], vec![b'z']].map(Bytes::from).into();
+        let _ = Pin::new(&mut kept).poll_frame(&mut cx);
+        assert_eq!(kept.read.as_ref().map(Vec::len), Some(KEPT));
+        let _ = Pin::new(&mut kept).poll_frame(&mut cx);
+        assert_eq!(kept.read, None);
     }
 }

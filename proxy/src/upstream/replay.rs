@@ -108,6 +108,21 @@ impl<B> Drop for Replay<B> {
 
 // === impl Replayed ===
 
+impl<B> Replayed<B> {
+    /// The same attempt's body from its beginning, if all that has been sent of it is still kept.
+    pub(super) fn rewound(mut self) -> Option<Self> {
+        {
+            let mut shared = self.shared.borrow_mut();
+            if !shared.keeps || shared.broken || shared.turn != self.turn {
+                return None;
+            }
+            shared.sent = 0;
+        }
+        self.ended = false;
+        Some(self)
+    }
+}
+
 impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Body for Replayed<B> {
     type Data = Bytes;
     type Error = BodyError;
@@ -318,6 +333,26 @@ mod tests {
         assert_eq!(data(&mut third), b"abcdef");
         assert!(matches!(poll(&mut third), Poll::Ready(Some(Ok(frame))) if frame.is_trailers()));
         assert!(third.is_end_stream());
+    }
+
+    #[test]
+    fn an_attempt_that_was_in_vain_begins_again_in_its_own_turn() {
+        let (sender, replay, mut first) = client(Some(4));
+        send(&sender, b"ab");
+        assert_eq!(data(&mut first), b"ab");
+        let mut first = first.rewound().unwrap();
+        assert_eq!(first.size_hint().exact(), Some(4));
+        assert_eq!(data(&mut first), b"ab");
+        send(&sender, b"cd");
+        drop(sender);
+        assert_eq!(data(&mut first), b"cd");
+        assert!(matches!(poll(&mut first), Poll::Ready(None)));
+        let mut first = first.rewound().unwrap();
+        assert_eq!(data(&mut first), b"abcd");
+        let second = replay.again().unwrap();
+        assert!(first.rewound().is_none(), "its turn is over");
+        drop(replay);
+        assert!(second.rewound().is_none(), "it is not kept any more");
     }
 
     #[test]
