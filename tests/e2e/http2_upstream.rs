@@ -206,3 +206,26 @@ fn a_request_after_one_that_left_is_sent_whole_though_the_next_comes_at_once() {
     answered.sort_unstable();
     assert_eq!(answered, [3, 5]);
 }
+
+#[test]
+fn who_waits_while_an_endpoint_refuses_connections_is_served_when_it_takes_them_again() {
+    let script = Script { max_streams: Some(1), ..Script::default() };
+    let (_plain, web, endpoint) = world(script);
+    http2::run(async {
+        let mut client = http2::connect(web).await;
+        let (held, _) = client.send_request(get(web, "/hold"), true).unwrap();
+        wait_for(|| endpoint.open() == 1).await;
+        endpoint.be_deaf(true);
+        let (leaves, mut out) = client.send_request(post(web, "/"), false).unwrap();
+        let (first, _) = client.send_request(get(web, "/"), true).unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        // Who has been refused need not be there any more.
+        out.send_reset(h2::Reason::CANCEL);
+        drop(leaves);
+        endpoint.be_deaf(false);
+        let answer = tokio::time::timeout(Duration::from_secs(2), http2::read(first)).await;
+        assert_eq!(answer.expect("an answer soon").unwrap().head.status(), 200);
+        endpoint.release();
+        assert_eq!(http2::read(held).await.unwrap().head.status(), 200);
+    });
+}

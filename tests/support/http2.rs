@@ -46,6 +46,8 @@ struct State {
     open: AtomicUsize,
     most_open_of_one: AtomicUsize,
     released: AtomicBool,
+    deaf: AtomicBool,
+    listening: AtomicBool,
     taken: AtomicUsize,
 }
 
@@ -60,20 +62,37 @@ impl Endpoint {
     pub fn start(at: SocketAddr, script: Script) -> Self {
         let this = Self(Arc::new(State { script, ..State::default() }));
         let state = Arc::clone(&this.0);
-        let listener = std::net::TcpListener::bind(at).unwrap_or_else(|e| panic!("{at}: {e}"));
-        listener.set_nonblocking(true).expect("a socket");
+        let bind = move || {
+            let listener = std::net::TcpListener::bind(at).unwrap_or_else(|e| panic!("{at}: {e}"));
+            listener.set_nonblocking(true).expect("a socket");
+            listener
+        };
+        let listener = bind();
+        state.listening.store(true, Ordering::SeqCst);
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime").block_on(async {
-                let listener = TcpListener::from_std(listener).expect("a listener");
-                while let Ok((stream, _)) = listener.accept().await {
-                    stream.set_nodelay(true).ok();
-                    state.connections.fetch_add(1, Ordering::SeqCst);
-                    tokio::spawn(connection(stream, Arc::clone(&state)));
+                state.accept(listener).await;
+                loop {
+                    state.listening.store(false, Ordering::SeqCst);
+                    while state.deaf.load(Ordering::SeqCst) {
+                        tokio::time::sleep(Duration::from_millis(2)).await;
+                    }
+                    let listener = bind();
+                    state.listening.store(true, Ordering::SeqCst);
+                    state.accept(listener).await;
                 }
             });
         });
         this
+    }
+
+    /// Whether it is to refuse new connections; those that it has go on. Returns when it is so.
+    pub fn be_deaf(&self, deaf: bool) {
+        self.0.deaf.store(deaf, Ordering::SeqCst);
+        while self.0.listening.load(Ordering::SeqCst) == deaf {
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Connections that it has had.
@@ -121,6 +140,21 @@ impl Endpoint {
 // === impl State ===
 
 impl State {
+    /// Serves who comes to `listener`, until it is to be deaf.
+    async fn accept(self: &Arc<Self>, listener: std::net::TcpListener) {
+        let listener = TcpListener::from_std(listener).expect("a listener");
+        while !self.deaf.load(Ordering::SeqCst) {
+            let soon = Duration::from_millis(2);
+            let Ok(accepted) = tokio::time::timeout(soon, listener.accept()).await else {
+                continue;
+            };
+            let (stream, _) = accepted.expect("a connection");
+            stream.set_nodelay(true).ok();
+            self.connections.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(connection(stream, Arc::clone(self)));
+        }
+    }
+
     async fn released(&self) {
         while !self.released.load(Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_millis(2)).await;

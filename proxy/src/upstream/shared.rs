@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use nodeway_core::balance::Millis;
 use tokio::sync::oneshot;
@@ -90,6 +91,10 @@ impl Shared {
                 None => {
                     let (sender, receiver) = oneshot::channel();
                     self.waiting.borrow_mut().push_back(sender);
+                    if !nobody_before {
+                        // Who was before may have left.
+                        self.serve_waiting();
+                    }
                     turn = Some(receiver.await.unwrap_or(Turn::Failed(GIVEN_UP)));
                     continue;
                 }
@@ -105,8 +110,6 @@ impl Shared {
                     return Err(NoHttp2::Other(transport, version));
                 }
                 Err(NoHttp2::Failed(error)) => {
-                    let now = self.clock.now();
-                    self.reluctant_until.set(Millis(now.0.saturating_add(RELUCTANCE_MILLIS)));
                     let alone = self.forget_gone() == 0;
                     if alone {
                         // As if each had tried: they find another endpoint, or tell their clients.
@@ -115,6 +118,7 @@ impl Shared {
                         }
                         return Err(NoHttp2::Failed(error));
                     }
+                    self.be_reluctant();
                     drop(opening);
                     turn = self.next();
                     if turn.is_none() {
@@ -125,6 +129,20 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// Makes no more connections for a while beside those that there are.
+    fn be_reluctant(self: &Rc<Self>) {
+        let now = self.clock.now();
+        self.reluctant_until.set(Millis(now.0.saturating_add(RELUCTANCE_MILLIS)));
+        let shared = Rc::downgrade(self);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(Duration::from_millis(RELUCTANCE_MILLIS)).await;
+            // Streams that last may free nothing meanwhile: who waits may try again.
+            if let Some(shared) = shared.upgrade() {
+                shared.serve_waiting();
+            }
+        });
     }
 
     /// Keeps a connection that somebody else has made.
