@@ -40,7 +40,8 @@ pub(super) struct Connection {
     sender: RefCell<SendRequest<Bytes>>,
     /// Streams that are open, or promised to a request.
     streams: Cell<usize>,
-    /// No more streams than this: the endpoint has refused one beyond, whatever it has announced.
+    /// No more streams than this: the endpoint has refused one beyond, whatever it has announced. One more
+    /// for each that it has answered since.
     refused_beyond: Cell<usize>,
     idle_since: Cell<Millis>,
     clock: Clock,
@@ -169,6 +170,18 @@ impl Connection {
         (self.streams.get() == 0).then(|| self.idle_since.get())
     }
 
+    /// The endpoint has answered on one of its streams: it has room for one more than when it refused one.
+    fn answered(&self) {
+        let beyond = self.refused_beyond.get();
+        if beyond == usize::MAX {
+            return;
+        }
+        self.refused_beyond.set(beyond + 1);
+        if let Some(shared) = self.shared.upgrade() {
+            shared.serve_waiting();
+        }
+    }
+
     /// Takes one stream more.
     pub(super) fn begin(self: &Rc<Self>) -> Stream {
         self.streams.set(self.streams.get() + 1);
@@ -238,6 +251,7 @@ impl Stream {
         });
         match answer.await {
             Some(Ok(response)) => {
+                self.connection.answered();
                 let (parts, stream) = response.into_parts();
                 let inbound = Received::response(stream, &parts.headers).into();
                 let stream = Rc::new(self);
@@ -405,6 +419,40 @@ mod tests {
         ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
             Poll::Ready(self.0.pop_front().map(|data| Ok(Frame::data(data))))
         }
+    }
+
+    #[test]
+    fn an_endpoint_that_has_refused_a_stream_is_given_more_again_as_it_answers() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let test = async {
+            let clock = Clock::start();
+            let shared = Shared::new(clock);
+            let (ours, theirs) = tokio::io::duplex(64 << 10);
+            let (asked, mut asking) = tokio::sync::mpsc::unbounded_channel();
+            tokio::task::spawn_local(async move {
+                let mut server = h2::server::handshake(theirs).await.unwrap();
+                while let Some(Ok((_, respond))) = server.accept().await {
+                    asked.send(respond).unwrap();
+                }
+            });
+            let connection = Connection::open(ours, &shared, clock).await.unwrap();
+            let send = || {
+                let request = Request::get("http://web/").body(RequestBody::empty()).unwrap();
+                tokio::task::spawn_local(connection.begin().send(request))
+            };
+            let (first, _second) = (send(), send());
+            let mut respond = asking.recv().await.unwrap();
+            let _held: h2::server::SendResponse<Bytes> = asking.recv().await.unwrap();
+            assert_eq!(connection.room(), Room::Free);
+            let third = send();
+            asking.recv().await.unwrap().send_reset(Reason::REFUSED_STREAM);
+            assert!(matches!(third.await.unwrap(), Err(SendError::Unsent { .. })));
+            assert_eq!(connection.room(), Room::Full);
+            let _body = respond.send_response(Response::new(()), false).unwrap();
+            let _answer = first.await.unwrap().unwrap();
+            assert_eq!(connection.room(), Room::Free);
+        };
+        tokio::task::LocalSet::new().block_on(&runtime, test);
     }
 
     #[test]
