@@ -155,24 +155,31 @@ async fn send_http2(
     mut request: Request<RequestBody>,
 ) -> Result<(Response<Inbound>, Lease), SendError> {
     let shared = client.pool.borrow_mut().http2(to.key(), worker.clock);
-    let stream = shared
-        .stream(async || {
-            let (transport, version) = dial(worker, client, to).await.map_err(NoHttp2::Failed)?;
-            if version != Version::Http2 {
-                return Err(NoHttp2::Other(transport, version));
-            }
-            let opened = Connection::open(transport, &shared, worker.clock).await;
-            keep_swept(worker, client);
-            opened.map_err(|error| NoHttp2::Failed(io::Error::other(error)))
-        })
-        .await;
+    let open = async || {
+        let (transport, version) = dial(worker, client, to).await.map_err(NoHttp2::Failed)?;
+        if version != Version::Http2 {
+            return Err(NoHttp2::Other(Some(transport), version));
+        }
+        let opened = Connection::open(transport, &shared, worker.clock).await;
+        keep_swept(worker, client);
+        opened.map_err(|error| NoHttp2::Failed(io::Error::other(error)))
+    };
+    let stream = loop {
+        match shared.stream(&open).await {
+            // The server was asked by somebody who left it the choice.
+            Err(NoHttp2::Other(None, _)) if !to.choice => {}
+            stream => break stream,
+        }
+    };
     let stream = match stream {
         Ok(stream) => stream,
         Err(NoHttp2::Failed(error)) => {
             return Err(SendError::Connect { request: Box::new(request), error });
         }
         Err(NoHttp2::Other(transport, version)) => {
-            keep(worker, client, to.key(), version, transport).await;
+            if let Some(transport) = transport {
+                keep(worker, client, to.key(), version, transport).await;
+            }
             return Err(SendError::OtherVersion { request: Box::new(request), version });
         }
     };

@@ -41,8 +41,9 @@ pub(super) struct Shared {
 pub(super) enum NoHttp2 {
     /// There is no connection, and none could be made.
     Failed(io::Error),
-    /// The endpoint speaks something else.
-    Other(Transport, Version),
+    /// The endpoint speaks something else; with the connection over which it has said so, for the one
+    /// who has made it.
+    Other(Option<Transport>, Version),
 }
 
 /// What a request that waits is given.
@@ -53,6 +54,8 @@ enum Turn {
     Open(Opening),
     /// There is no connection, and none could be made.
     Failed(io::ErrorKind),
+    /// The endpoint speaks something else.
+    Other(Version),
 }
 
 /// Held while a connection is being made.
@@ -87,6 +90,7 @@ impl Shared {
             let opening = match turn.take() {
                 Some(Turn::Stream(stream)) => return Ok(stream),
                 Some(Turn::Open(opening)) => opening,
+                Some(Turn::Other(version)) => return Err(NoHttp2::Other(None, version)),
                 Some(Turn::Failed(kind)) => return Err(NoHttp2::Failed(kind.into())),
                 None => {
                     let (sender, receiver) = oneshot::channel();
@@ -107,6 +111,8 @@ impl Shared {
                     return Ok(stream);
                 }
                 Err(NoHttp2::Other(transport, version)) => {
+                    // Else each would make a connection to find out, one after the other.
+                    self.tell_waiting(|| Turn::Other(version));
                     return Err(NoHttp2::Other(transport, version));
                 }
                 Err(NoHttp2::Failed(error)) => {
@@ -114,7 +120,7 @@ impl Shared {
                     if alone {
                         // As if each had tried: they find another endpoint, or tell their clients.
                         if !distrusted(&error) {
-                            self.fail_waiting(error.kind());
+                            self.tell_waiting(|| Turn::Failed(error.kind()));
                         }
                         return Err(NoHttp2::Failed(error));
                     }
@@ -233,11 +239,11 @@ impl Shared {
         self.len()
     }
 
-    fn fail_waiting(&self, kind: io::ErrorKind) {
+    fn tell_waiting(&self, turn: impl Fn() -> Turn) {
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
         for sender in waiting {
             // Who has gone does not need to know.
-            let _ = sender.send(Turn::Failed(kind));
+            let _ = sender.send(turn());
         }
     }
 }
@@ -249,5 +255,44 @@ impl Drop for Opening {
         // Done, failed or given up: whoever comes next may try.
         self.0.opening.set(false);
         self.0.serve_waiting();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn all_who_wait_are_told_at_once_that_the_endpoint_speaks_something_else() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let test = async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let at = listener.local_addr().unwrap();
+            let (shared, opened) = (Shared::new(Clock::start()), Rc::new(Cell::new(0)));
+            let ask = || {
+                let (shared, opened) = (Rc::clone(&shared), Rc::clone(&opened));
+                tokio::task::spawn_local(async move {
+                    let open = async || {
+                        opened.set(opened.get() + 1);
+                        let stream = TcpStream::connect(at).await.unwrap();
+                        Err(NoHttp2::Other(Some(Transport::Plain(stream)), Version::Http1))
+                    };
+                    shared.stream(open).await
+                })
+            };
+            let mut with_connection = 0;
+            for answer in [(); 10].map(|()| ask()) {
+                match answer.await.unwrap() {
+                    Err(NoHttp2::Other(transport, Version::Http1)) => {
+                        with_connection += usize::from(transport.is_some());
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert_eq!((opened.get(), with_connection), (1, 1));
+        };
+        tokio::task::LocalSet::new().block_on(&runtime, test);
     }
 }
