@@ -155,13 +155,13 @@ async fn send_http2(
     mut request: Request<RequestBody>,
 ) -> Result<(Response<Inbound>, Lease), SendError> {
     let shared = client.pool.borrow_mut().http2(to.key(), worker.clock);
+    keep_swept(worker, client);
     let open = async || {
         let (transport, version) = dial(worker, client, to).await.map_err(NoHttp2::Failed)?;
         if version != Version::Http2 {
             return Err(NoHttp2::Other(Some(transport), version));
         }
         let opened = Connection::open(transport, &shared, worker.clock).await;
-        keep_swept(worker, client);
         opened.map_err(|error| NoHttp2::Failed(io::Error::other(error)))
     };
     let stream = loop {
@@ -207,6 +207,7 @@ async fn dial(
     let version = agreed.unwrap_or(to.version);
     if to.choice {
         client.pool.borrow_mut().choose(to.key(), version);
+        keep_swept(worker, client);
     }
     Ok((Transport::Tls(stream), version))
 }
@@ -249,11 +250,11 @@ async fn keep(
         }
         Version::Http2 => {
             let shared = client.pool.borrow_mut().http2(key, worker.clock);
+            keep_swept(worker, client);
             if shared.is_empty()
                 && let Ok(connection) = Connection::open(transport, &shared, worker.clock).await
             {
                 shared.adopt(connection);
-                keep_swept(worker, client);
             }
         }
     }
@@ -301,7 +302,8 @@ impl Lease {
     }
 }
 
-/// Sees to it that `client`'s pool is swept as long as there is something in it.
+/// Sees to it that `client`'s pool is swept as long as there is something in it; to be called wherever
+/// something is put there, if only the place for a connection that is not made yet.
 fn keep_swept(worker: &Rc<Worker>, client: &Rc<Client>) {
     if std::mem::replace(&mut client.pool.borrow_mut().swept, true) {
         return;
@@ -318,4 +320,38 @@ fn keep_swept(worker: &Rc<Worker>, client: &Rc<Client>) {
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use nodeway_core::balance::EndpointId;
+
+    use super::*;
+    use crate::runtime::{Clock, Published, Signal};
+    use crate::telemetry::Metrics;
+
+    fn worker() -> Rc<Worker> {
+        let seed = Metrics::new(1).shards().remove(0);
+        Rc::new(Worker::new(Clock::start(), seed.open(), Arc::new(Published::new()), false))
+    }
+
+    #[test]
+    fn what_is_remembered_of_an_endpoint_that_refuses_is_swept_too() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let test = async {
+            let worker = worker();
+            let client = Client::new(None, "test".into(), None, Signal::default());
+            // Bound and not listening.
+            let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+            nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let endpoint = Endpoint::new(EndpointId(1), nobody.local_addr().unwrap(), None);
+            let to = To { endpoint: &endpoint, tls: None, version: Version::Http2, choice: false };
+            let request = Request::get("http://web/").body(RequestBody::empty()).unwrap();
+            let sent = send(&worker, &client, to, request).await;
+            assert!(matches!(sent, Err(SendError::Connect { .. })));
+            assert!(client.pool.borrow().swept);
+            assert_eq!(client.pool.borrow_mut().sweep(worker.clock.now()), 0);
+        };
+        tokio::task::LocalSet::new().block_on(&runtime, test);
+    }
 }

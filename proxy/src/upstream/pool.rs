@@ -69,8 +69,11 @@ impl Pool {
         sender: http1::SendRequest<RequestBody>,
         now: Millis,
     ) -> bool {
+        if sender.is_closed() {
+            return false;
+        }
         let idle = self.http1.entry(key).or_default();
-        if sender.is_closed() || idle.len() >= MAX_IDLE {
+        if idle.len() >= MAX_IDLE {
             return false;
         }
         idle.push(Idle { sender, since: now });
@@ -104,5 +107,25 @@ impl Pool {
         let (http1, http2) = (&self.http1, &self.http2);
         self.chosen.retain(|key, _| http1.contains_key(key) || http2.contains_key(key));
         self.http1.values().map(Vec::len).sum::<usize>() + self.http2.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper_util::rt::TokioIo;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_remembered_of_a_connection_that_is_closed() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (ours, _theirs) = tokio::io::duplex(1024);
+        let (sender, connection) =
+            runtime.block_on(http1::handshake::<_, RequestBody>(TokioIo::new(ours))).unwrap();
+        drop(connection);
+        let mut pool = Pool::default();
+        let key = PoolKey { endpoint: EndpointId(1), tls: 0 };
+        assert!(!pool.put_http1(key, sender, Millis(0)));
+        assert!(pool.http1.is_empty());
     }
 }
