@@ -216,6 +216,12 @@ impl Request {
         let usual = if self.by == By::Grpc { "POST" } else { "GET" };
         self.ask.split_once(' ').unwrap_or((usual, &self.ask))
     }
+
+    /// Whether what is right comes only near to what is expected.
+    pub(crate) fn is_chance(&self) -> bool {
+        let Expect { shares, seen, .. } = &self.expect;
+        !shares.is_empty() || seen.values().any(|seen| matches!(seen, Range::From(_)))
+    }
 }
 
 // === impl By ===

@@ -4,23 +4,31 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::case::{Any, By, Cookie, Expect, Request, Saw};
+use crate::case::{Any, By, Cookie, Expect, Range, Request, Saw};
 
 /// A share may be off by so much.
 const SHARE: f64 = 0.05 + 1e-9;
 
+/// What is wrong.
+#[derive(Debug)]
+pub(crate) enum Wrong {
+    /// Once is once too often.
+    Surely(String),
+    /// It may be so now and then.
+    ByChance(String),
+}
+
 /// All answers to a request; what is wrong, if anything is.
-pub(crate) fn answers(request: &Request, answers: &[Value]) -> Result<(), String> {
+pub(crate) fn answers(request: &Request, answers: &[Value]) -> Result<(), Wrong> {
     let expect = &request.expect;
     for answer in answers {
         one(request, answer).map_err(|wrong| format!("{wrong}; it was {}", shortened(answer)))?;
     }
-    shares(expect, answers)?;
     let pods: Vec<&str> = answers.iter().map(pod).collect();
     if expect.one_pod && pods.iter().any(|pod| *pod != pods[0] || pod.is_empty()) {
-        return Err(format!("not one pod for all: {pods:?}"));
+        return Err(format!("not one pod for all: {pods:?}").into());
     }
-    Ok(())
+    shares(expect, answers)
 }
 
 fn one(request: &Request, answer: &Value) -> Result<(), String> {
@@ -86,6 +94,26 @@ fn grpc(expect: &Expect, answer: &Value) -> Result<(), String> {
     same("grpc-status", &expected, found.as_deref().unwrap_or("missing"))
 }
 
+/// How many requests have reached each pod.
+pub(crate) fn seen(
+    expected: &BTreeMap<String, Range<usize>>,
+    counts: &BTreeMap<String, usize>,
+) -> Result<(), Wrong> {
+    let mut by_chance = Ok(());
+    for (pod, range) in expected {
+        let seen = counts.get(pod).copied().unwrap_or(0);
+        if range.contains(seen) {
+            continue;
+        }
+        let wrong = format!("{pod} has seen {seen} requests, not {range:?}");
+        match range {
+            Range::Just(_) => return Err(Wrong::Surely(wrong)),
+            Range::From(_) => by_chance = Err(Wrong::ByChance(wrong)),
+        }
+    }
+    by_chance
+}
+
 /// What the pod saw.
 pub(crate) fn saw(expected: &Saw, said: &Value) -> Result<(), String> {
     for (what, expected) in [
@@ -133,7 +161,7 @@ fn cookie(expected: &Cookie, headers: &Value) -> Result<(), String> {
     }
 }
 
-fn shares(expect: &Expect, answers: &[Value]) -> Result<(), String> {
+fn shares(expect: &Expect, answers: &[Value]) -> Result<(), Wrong> {
     if expect.shares.is_empty() {
         return Ok(());
     }
@@ -144,16 +172,14 @@ fn shares(expect: &Expect, answers: &[Value]) -> Result<(), String> {
     // Numbers of requests are small.
     #[allow(clippy::cast_precision_loss, reason = "some hundred answers")]
     let share = |who: &str| *counts.get(who).unwrap_or(&0) as f64 / answers.len() as f64;
-    let off = expect.shares.iter().any(|(who, expected)| {
-        // No weight is no request at all.
-        let most = if *expected == 0.0 { 0.0 } else { SHARE };
-        (share(who) - expected).abs() > most
-    });
-    let others = counts.keys().any(|who| !expect.shares.contains_key(who));
-    match off || others {
-        true => Err(format!("shares are {counts:?}, not {:?}", expect.shares)),
-        false => Ok(()),
+    let wrong = || format!("shares are {counts:?}, not {:?}", expect.shares);
+    // No weight is no request at all.
+    let may = |who: &String| expect.shares.get(who).is_some_and(|share| *share > 0.0);
+    if !counts.keys().all(may) {
+        return Err(Wrong::Surely(wrong()));
     }
+    let off = expect.shares.iter().any(|(who, expected)| (share(who) - expected).abs() > SHARE);
+    if off { Err(Wrong::ByChance(wrong())) } else { Ok(()) }
 }
 
 /// The pod that answered, or the status of an answer that is nobody's.
@@ -203,4 +229,20 @@ fn shortened(answer: &Value) -> String {
         text.truncate((0..=1200).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0));
     }
     text
+}
+
+// === impl Wrong ===
+
+impl Wrong {
+    pub(crate) fn into_text(self) -> String {
+        match self {
+            Self::Surely(wrong) | Self::ByChance(wrong) => wrong,
+        }
+    }
+}
+
+impl From<String> for Wrong {
+    fn from(wrong: String) -> Self {
+        Self::Surely(wrong)
+    }
 }

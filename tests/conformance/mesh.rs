@@ -13,7 +13,7 @@ use nodeway_apiserver::{ApiServer, Options};
 use nodeway_tests::cluster::objects;
 use nodeway_tests::kubelet::{Driver, Kubelet, Sandbox};
 use nodeway_tests::tls::{Authority, Names};
-use nodeway_tests::wait::within;
+use nodeway_tests::wait::{settled, within};
 use nodeway_tests::{MeshLabel, Nodeway, Pod, Proc, World, binaries, eventually};
 use serde_json::{Value, json};
 
@@ -59,7 +59,7 @@ const SERVICES: [(&str, &[&str]); 4] = [
 pub(crate) struct Mesh {
     // Fields go in this order: first who uses, then what is used.
     clients: BTreeMap<&'static str, Client>,
-    _node: Nodeway,
+    node: Nodeway,
     servers: BTreeMap<String, Server>,
     pods: BTreeMap<String, Sandbox>,
     api: ApiServer,
@@ -134,7 +134,7 @@ impl Mesh {
             ["echo-v1", "echo-v2", "consumer"].map(|name| (name, Client::start(&pods[name].pod)));
         let mut mesh = Self {
             clients: clients.into(),
-            _node: node,
+            node,
             servers,
             pods,
             api,
@@ -235,6 +235,12 @@ impl Mesh {
         let address = self.addresses.get(&format!("{namespace}/{name}"));
         let address = address.unwrap_or_else(|| panic!("no Service {namespace}/{name}"));
         SocketAddr::new(address.parse().expect("an address"), port)
+    }
+
+    /// Waits until the proxy has taken all that was put: no new snapshot for a while.
+    pub(crate) fn settle(&self) {
+        let snapshots = || self.node.metrics().sum("nodeway_snapshots_total", &[]);
+        settled(Duration::from_secs(10), Duration::from_millis(100), snapshots);
     }
 
     /// How many requests of this id have reached the pod.
