@@ -125,6 +125,23 @@ fn a_refused_stream_is_sent_again_whatever_its_method_and_with_its_body() {
 }
 
 #[test]
+fn a_refused_request_without_a_body_is_sent_again_as_it_was() {
+    let script = Script { refuse: 3, ..Script::default() };
+    let (_plain, web, endpoint) = world(script);
+    http2::run(async {
+        let mut client = http2::connect(web).await;
+        let mut request = get(web, "/here?a=b");
+        request.headers_mut().insert("x-mine", "kept".parse().unwrap());
+        let (response, _) = client.send_request(request, true).unwrap();
+        let answer = http2::read(response).await.unwrap();
+        let text = answer.text();
+        assert!(text.starts_with("GET http://"), "{text}");
+        assert!(text.contains("/here?a=b\nbody: 0\n") && text.contains("x-mine: kept\n"), "{text}");
+    });
+    assert_eq!((endpoint.refused(), endpoint.requests()), (3, 1));
+}
+
+#[test]
 fn a_graceful_goaway_costs_no_request() {
     let script = Script { go_away_after: Some(5), ..Script::default() };
     let (_plain, web, endpoint) = world(script);

@@ -42,6 +42,8 @@ pub struct To<'a> {
     pub version: Version,
     /// Whether a server that can choose (over TLS) may choose the other version.
     pub choice: bool,
+    /// Whether the caller can make the request again by himself: it need not be kept for him.
+    pub spared: bool,
 }
 
 /// A request that got no response.
@@ -57,8 +59,8 @@ pub enum SendError {
     /// The connection was closed before the request was written, or the endpoint has said that it has not
     /// looked at it (RFC 9113, 8.7).
     Unsent {
-        /// The request, whole.
-        request: Box<Request<RequestBody>>,
+        /// The request, whole; none if the caller can make it again.
+        request: Option<Box<Request<RequestBody>>>,
     },
     /// The server has chosen to speak another version than the one that was meant; nothing was sent.
     OtherVersion {
@@ -190,7 +192,7 @@ async fn send_http2(
     if to.tls.is_some() {
         secured(&mut request);
     }
-    let (response, open) = stream.send(request).await?;
+    let (response, open) = stream.send(request, to.spared).await?;
     Ok((response, Lease { carrier: Carrier::Http2(open), key: to.key() }))
 }
 
@@ -272,7 +274,7 @@ async fn handshake_http1(
 
 fn lost(mut failed: TrySendError<Request<RequestBody>>) -> SendError {
     match failed.take_message() {
-        Some(request) => SendError::Unsent { request: Box::new(request) },
+        Some(request) => SendError::Unsent { request: Some(Box::new(request)) },
         None if failed.error().is_user() => SendError::Abandoned,
         None => SendError::Lost { error: BodyError::Http1(failed.into_error()) },
     }
@@ -345,7 +347,13 @@ mod tests {
             let nobody = tokio::net::TcpSocket::new_v4().unwrap();
             nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
             let endpoint = Endpoint::new(EndpointId(1), nobody.local_addr().unwrap(), None);
-            let to = To { endpoint: &endpoint, tls: None, version: Version::Http2, choice: false };
+            let to = To {
+                endpoint: &endpoint,
+                tls: None,
+                version: Version::Http2,
+                choice: false,
+                spared: false,
+            };
             let request = Request::get("http://web/").body(RequestBody::empty()).unwrap();
             let sent = send(&worker, &client, to, request).await;
             assert!(matches!(sent, Err(SendError::Connect { .. })));

@@ -11,7 +11,6 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use h2::Reason;
 use h2::client::{self, ResponseFuture, SendRequest};
-use h2::ext::Protocol;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use nodeway_core::balance::Millis;
@@ -207,23 +206,21 @@ impl Stream {
         }
     }
 
-    /// Sends `request` and waits for its response's head.
+    /// Sends `request` and waits for its response's head. A request that is `spared` is not handed back.
     ///
     /// # Errors
     /// See [`SendError`].
     pub(super) async fn send(
         self,
         request: Request<RequestBody>,
+        spared: bool,
     ) -> Result<(Response<Inbound>, OpenStream), SendError> {
         let listener = Listener::of(&request);
         let (parts, body) = request.into_parts();
-        let mut head = Request::new(());
-        *head.method_mut() = parts.method.clone();
-        *head.uri_mut() = parts.uri.clone();
-        *head.headers_mut() = parts.headers.clone();
-        if let Some(protocol) = parts.extensions.get::<Protocol>() {
-            head.extensions_mut().insert(protocol.clone());
-        }
+        let spare = (!spared).then(|| parts.clone());
+        let mut head = Request::from_parts(parts, ());
+        // What h2 takes a request for whose URI may be a path alone.
+        *head.version_mut() = http::Version::HTTP_11;
         let body = Kept::new(body);
         let whole = body.is_end_stream();
         let mut sender = self.connection.sender.borrow().clone();
@@ -232,7 +229,7 @@ impl Stream {
         let (mut response, stream) = match sent {
             Ok(sent) => sent,
             // It was not even begun, whatever the reason.
-            Err(error) => return Err(self.unanswered(error, parts, Some(body.body), true)),
+            Err(error) => return Err(self.unanswered(error, spare, Some(body.body), true)),
         };
         let mut pump = Pump::new(body, stream);
         let mut sending = !whole;
@@ -261,7 +258,7 @@ impl Stream {
             }
             Some(Err(error)) => {
                 let untouched = is_untouched(&error);
-                Err(self.unanswered(error, parts, pump.into_body().rewound(), untouched))
+                Err(self.unanswered(error, spare, pump.into_body().rewound(), untouched))
             }
             None => Err(SendError::Abandoned),
         }
@@ -271,7 +268,7 @@ impl Stream {
     fn unanswered(
         &self,
         error: h2::Error,
-        parts: http::request::Parts,
+        spare: Option<http::request::Parts>,
         body: Option<RequestBody>,
         untouched: bool,
     ) -> SendError {
@@ -281,7 +278,8 @@ impl Stream {
         }
         match body {
             Some(body) if untouched => {
-                SendError::Unsent { request: Box::new(Request::from_parts(parts, body)) }
+                let request = spare.map(|parts| Box::new(Request::from_parts(parts, body)));
+                SendError::Unsent { request }
             }
             _ => SendError::Lost { error: BodyError::Http2(error) },
         }
@@ -438,7 +436,7 @@ mod tests {
             let connection = Connection::open(ours, &shared, clock).await.unwrap();
             let send = || {
                 let request = Request::get("http://web/").body(RequestBody::empty()).unwrap();
-                tokio::task::spawn_local(connection.begin().send(request))
+                tokio::task::spawn_local(connection.begin().send(request, false))
             };
             let (first, _second) = (send(), send());
             let mut respond = asking.recv().await.unwrap();

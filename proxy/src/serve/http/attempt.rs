@@ -59,7 +59,7 @@ struct Ended {
     /// What is to be told if it was the last.
     flag: Flag,
     answer: Option<(Response<Inbound>, Lease)>,
-    /// The request, if none of it was sent.
+    /// The request, if none of it was sent and it was not spared.
     unsent: Option<Request<RequestBody>>,
 }
 
@@ -97,12 +97,17 @@ pub(super) async fn send(
             deadline.begin_attempt();
         }
         let choice = secured::choice(backend, version, &request);
-        let to = To { endpoint: picked, tls: backend.tls(), version, choice };
+        let spared = spare.as_ref().is_some_and(Spare::is_all);
+        let to = To { endpoint: picked, tls: backend.tls(), version, choice, spared };
         let sending = upstream::send(worker, &conn.client, to, request);
         let ended = match within(&mut deadline, sending).await {
             Ok(Err(SendError::Unsent { request: unsent })) if stale < MAX_STALE => {
                 stale += 1;
-                request = *unsent;
+                let again = || spare.as_ref().and_then(|spare| spare.copy(version));
+                let Some(unsent) = unsent.map(|unsent| *unsent).or_else(again) else {
+                    return Err(Flag::UpstreamReset);
+                };
+                request = unsent;
                 continue;
             }
             // By TLS it can only be known when the connection is there.
@@ -204,7 +209,8 @@ impl Ended {
                 Self { outcome, flag: Flag::None, answer: Some((response, lease)), unsent: None }
             }
             Err(SendError::Unsent { request }) => {
-                Self::without_answer(Outcome::Unsent, Flag::UpstreamReset, Some(*request))
+                let request = request.map(|request| *request);
+                Self::without_answer(Outcome::Unsent, Flag::UpstreamReset, request)
             }
             Err(SendError::OtherVersion { request, .. }) => {
                 let flag = Flag::UpstreamConnectFailure;

@@ -131,14 +131,18 @@ impl Delivery {
             let active = Active::begin(endpoint);
             let endpoint = &**active.endpoint();
             let choice = secured::choice(backend, self.version, &request);
-            let to = To { endpoint, tls: backend.tls(), version: self.version, choice };
+            let (tls, version) = (backend.tls(), self.version);
+            let to = To { endpoint, tls, version, choice, spared: false };
             match upstream::send(worker, &self.client, to, request).await {
                 Ok((response, lease)) => {
                     endpoint.succeeded();
                     self.drop_answer(response, lease).await;
                     return true;
                 }
-                Err(SendError::Unsent { request: unsent }) => request = *unsent,
+                Err(SendError::Unsent { request: unsent }) => {
+                    let Some(unsent) = unsent else { return false };
+                    request = *unsent;
+                }
                 Err(SendError::OtherVersion { request: unsent, version }) => {
                     request = *unsent;
                     secured::say_in(&mut request, self.version, version);

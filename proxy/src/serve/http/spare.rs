@@ -49,6 +49,11 @@ impl Spare {
         (Request::from_parts(parts, body), Some(Self { head, version, body: replay, informer }))
     }
 
+    /// Whether it is all that there is to the request, and always will be.
+    pub(super) fn is_all(&self) -> bool {
+        self.body.is_none()
+    }
+
     /// Whether all of the request is still there.
     pub(super) fn is_whole(&self) -> bool {
         self.body.as_ref().is_none_or(Replay::can_be_sent_again)
