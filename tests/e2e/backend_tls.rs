@@ -366,3 +366,17 @@ fn a_pods_plain_requests_leave_it_in_tls() {
     let own = ["--cacert", ca.to_str().unwrap(), "--resolve", &resolve, "https://web.example.com/"];
     assert!(curl(&own).starts_with("200 web.example.com"), "{}", curl(&own));
 }
+
+#[test]
+fn who_speaks_tls_itself_is_left_alone_where_no_route_applies() {
+    for declared in ["https", "http"] {
+        let (plain, web, _server) = world(declared, &WEB, "http/1.1", USUAL);
+        let url = format!("https://{web}/");
+        let args = ["-sk", "--max-time", "5", "-o", "/dev/null", "-w", "%{http_code}", &url];
+        let asked = || plain.place().run("curl", &args).out;
+        assert_eq!(asked(), "200", "{declared}");
+        plain.manifests.route("web", "web", "- backendRefs: [{name: web, port: 80}]");
+        eventually(SOON, "it cannot be told which rule applies", || asked() == "000");
+        assert_eq!(once(web).status, 200, "{declared}");
+    }
+}

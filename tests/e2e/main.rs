@@ -29,6 +29,7 @@ mod interim;
 mod l4_routes;
 mod mirrors;
 mod observability;
+mod only_way;
 mod peername;
 mod retries;
 mod routing;

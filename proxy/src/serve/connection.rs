@@ -47,7 +47,12 @@ pub async fn connection(
         return;
     };
     let (mut way, mut said) = (Way::Service, None);
+    // Where rules of HTTP apply nothing goes past them, whatever the client makes of its first octets.
+    let routed = frontend.is_routed_for(client.namespace.as_deref());
     let declared = match frontend.connections(client.namespace.as_deref()) {
+        Connections::AsDeclared if routed && frontend.protocol == AppProtocol::Detect => {
+            AppProtocol::Http
+        }
         Connections::AsDeclared => frontend.protocol,
         Connections::Relayed(rule) => {
             way = Way::Rule(Arc::clone(rule));
@@ -91,7 +96,16 @@ pub async fn connection(
             http::serve_http2(worker, client, target, stream, bytes).await;
         }
         Some(Verdict::BadPreface) => worker.metrics.counters.protocol_errors.add(1),
-        // A port that is declared to speak HTTP: whatever else comes is answered as HTTP says.
+        // TLS on a port of HTTP is only for who has endpoints that speak it, and no routes.
+        Some(Verdict::Tls)
+            if declared_http(declared) && (routed || frontend.backend.tls().is_none()) =>
+        {
+            worker.metrics.counters.protocol_errors.add(1);
+            tracing::debug!(service = %frontend.service, workload = %client.workload,
+                "TLS where HTTP is spoken in the clear: reset");
+            tcp::reset_on_close(&stream);
+        }
+        // A port that speaks HTTP: whatever else comes is answered as HTTP says.
         Some(Verdict::Opaque | Verdict::NeedMore) if declared_http(declared) => {
             active.speaks(&worker, Protocol::Http1);
             drop(view);

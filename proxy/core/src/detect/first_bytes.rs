@@ -26,13 +26,16 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PREFACE_METHOD: &[u8] = b"PRI ";
 /// The longest method in the IANA registry has 17 letters (`UPDATEREDIRECTREF`); some room for others.
 const MAX_METHOD: usize = 32;
+/// Empty lines before the request line that are passed over: servers take any number, sensible clients
+/// send one.
+const MAX_EMPTY: usize = 8;
 /// TLSPlaintext may hold 2^14 octets (RFC 8446, 5.1); TLS 1.2's compressed and encrypted forms 2 048 more.
 const MAX_RECORD: u16 = (1 << 14) + 2048;
 /// A handshake message's header: a shorter first record is no ClientHello anyone sends.
 const MIN_RECORD: u16 = 4;
 
 /// Decides by all bytes received so far, from the first one on. A verdict other than
-/// [`Verdict::NeedMore`] stays the same whatever follows, and comes within 34 bytes.
+/// [`Verdict::NeedMore`] stays the same whatever follows, and comes within 50 bytes.
 pub fn first_bytes(bytes: &[u8]) -> Verdict {
     match bytes.first() {
         None => Verdict::NeedMore,
@@ -59,12 +62,15 @@ fn http2(bytes: &[u8]) -> Option<Verdict> {
 ///
 /// Redis' and memcached's text commands (`GET key`) have the first two as well: the third tells.
 fn http1(bytes: &[u8]) -> Verdict {
-    // One empty line before the request is allowed (RFC 9112, 2.2).
-    let line = match bytes {
-        [b'\r'] => return Verdict::NeedMore,
-        [b'\r', b'\n', rest @ ..] => rest,
-        _ => bytes,
-    };
+    // Empty lines before the request are passed over (RFC 9112, 2.2).
+    let mut line = bytes;
+    for _ in 0..MAX_EMPTY {
+        line = match line {
+            [b'\r'] => return Verdict::NeedMore,
+            [b'\r', b'\n', rest @ ..] => rest,
+            _ => break,
+        };
+    }
     let token = line.iter().take(MAX_METHOD + 1).take_while(|b| is_method(**b)).count();
     let Some(after) = line.get(token) else {
         return if token > MAX_METHOD { Verdict::Opaque } else { Verdict::NeedMore };
@@ -133,6 +139,10 @@ mod tests {
         (b"PROPFIND /x HTTP/1.1\r\n", Verdict::Http1),
         (b"OPTIONS * HTTP/1.1\r\n", Verdict::Http1),
         (b"\r\nPOST /a HTTP/1.1\r\n", Verdict::Http1),
+        (b"\r\n\r\n\r\nPOST /a HTTP/1.1\r\n", Verdict::Http1),
+        (b"\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\n", Verdict::Http1),
+        (b"\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\n", Verdict::Opaque),
+        (b"\r\n\r\nQUIT\r\n", Verdict::Opaque),
         (b"M-SEARCH * HTTP/1.1\r\n", Verdict::Http1),
         (b"GET http://a/ HTTP/1.1\r\n", Verdict::Http1),
         (b"GET HTTPS://a/ HTTP/1.1\r\n", Verdict::Http1),
@@ -201,7 +211,7 @@ mod tests {
                 }
                 decided = now;
             }
-            prop_assert!(bytes.len() < 48 || decided != Verdict::NeedMore);
+            prop_assert!(bytes.len() < 50 || decided != Verdict::NeedMore);
         }
     }
 }
