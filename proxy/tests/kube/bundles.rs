@@ -5,7 +5,7 @@ use nodeway_core::snapshot::PolicyFault;
 use serde_json::json;
 
 use crate::follower::{Known, World};
-use crate::objects::{config_map, one_of_each, policy};
+use crate::objects::{config_map, one_of_each, policy, service};
 
 const POLICIES: &str = "backendtlspolicies.gateway.networking.k8s.io";
 
@@ -82,4 +82,41 @@ fn a_config_map_that_is_not_there_or_not_allowed_holds_nothing_up() {
     world.until("the other", |known| known.snapshot.policy_status(&name("other")).is_some());
     world.server.delete(POLICIES, "shop", "other");
     world.until("nothing more of it", |known| known.problems.is_empty());
+}
+
+#[test]
+fn a_config_map_that_the_server_does_not_answer_for_holds_nobody_up() {
+    let closed = |known: &Known, of: &str| {
+        let status = known.snapshot.policy_status(&name(of));
+        status.is_some_and(|status| {
+            matches!(status.targets[0].accepted, Err((PolicyFault::NoValidCaCertificate, _)))
+        })
+    };
+    let world = World::with(|server| {
+        server.put_all(&one_of_each());
+        server.put_all(&["broken", "refused"].map(|name| config_map(name, "-")));
+        server.put_all(&["s1", "s2", "s3"].map(|name| service(name, "10.96.0.70")));
+        server.put(&policy("broken", "s1", &["broken"]));
+        server.put(&policy("bad", "s2", &["a=b"]));
+        server.faults(|faults| {
+            faults.selectors.insert("metadata.name=broken".to_owned(), 500);
+            faults.selectors.insert("metadata.name=refused".to_owned(), 400);
+        });
+    });
+    world.until("the first state", |known| known.events > 0);
+    for of in ["broken", "bad"] {
+        assert!(closed(&world.follower.known(), of), "{of}: nobody speaks in the clear");
+    }
+    world.server.put(&policy("late", "s3", &["refused"]));
+    world.until("the late one", |known| closed(known, "late"));
+    world.until("word of it", |known| known.told(&["shop/refused"]));
+    // One object's trouble is not the others'.
+    world.server.faults(|faults| faults.gone = 30);
+    world.server.cut();
+    world.until_server("new listings", |server| server.faults(|faults| faults.gone) == 0);
+    world.server.put(&service("new", "10.96.0.77"));
+    world.until("what is new", |known| known.has(Kind::Service, "shop", "new"));
+    let mut listed = world.server.all_requests();
+    listed.retain(|(verb, of), _| verb == "list" && of != "configmaps");
+    assert!(listed.is_empty(), "the others are streamed: {listed:?}");
 }

@@ -16,6 +16,8 @@ pub struct Faults {
     pub refuse: (usize, u16),
     /// `Retry-After` of these answers, in seconds.
     pub retry_after: Option<u64>,
+    /// Lists and watches that this field selector limits are answered with this code.
+    pub selectors: BTreeMap<String, u16>,
     /// The next answer to this verb and resource breaks off after so many octets.
     pub cut: Option<(String, String, usize)>,
     /// Watches end as soon as they have said what there is to say.
@@ -62,6 +64,7 @@ impl Faults {
             forbidden: HashSet::new(),
             refuse: (0, 0),
             retry_after: None,
+            selectors: BTreeMap::new(),
             cut: None,
             short_watches: false,
             slow_news: Duration::ZERO,

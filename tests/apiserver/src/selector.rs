@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::answer::Refusal;
+
 /// What a list or a watch is limited to.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Selector {
@@ -27,12 +29,27 @@ enum Wanted {
 // === impl Selector ===
 
 impl Selector {
-    pub(crate) fn new(namespace: Option<&str>, labels: &str, fields: &str) -> Self {
-        Self {
+    /// Field selectors have no sets, and no value with a sign of theirs in it.
+    pub(crate) fn new(
+        namespace: Option<&str>,
+        labels: &str,
+        fields: &str,
+    ) -> Result<Self, Refusal> {
+        for term in fields.split(',').filter(|term| !term.is_empty()) {
+            let value = term.split_once("!=").or_else(|| term.split_once("=="));
+            let value = value.or_else(|| term.split_once('='));
+            if value.is_none_or(|(_, value)| value.contains('=')) {
+                let message = format!(
+                    "unable to find \"fieldSelector\": invalid selector: '{fields}'; can't understand '{term}'"
+                );
+                return Err(Refusal::bad(message));
+            }
+        }
+        Ok(Self {
             namespace: namespace.map(str::to_owned),
             labels: terms(labels),
             fields: terms(fields),
-        }
+        })
     }
 
     pub(crate) fn matches(&self, object: &Value) -> bool {
@@ -124,9 +141,12 @@ mod tests {
             ("", "spec.nodeName=n2", false),
             ("", "status.phase!=Running", true),
         ] {
-            let selector = Selector::new(Some("shop"), labels, fields);
+            let selector = Selector::new(Some("shop"), labels, fields).unwrap();
             assert_eq!(selector.matches(&object), holds, "{labels} {fields}");
-            assert!(!Selector::new(Some("bank"), labels, fields).matches(&object));
+            assert!(!Selector::new(Some("bank"), labels, fields).unwrap().matches(&object));
+        }
+        for bad in ["metadata.name=a=b", "metadata.name=a,b", "metadata.name"] {
+            assert_eq!(Selector::new(None, "", bad).unwrap_err().code, 400, "{bad}");
         }
     }
 }

@@ -44,7 +44,10 @@ pub(crate) fn answer(
         target.namespace.as_deref(),
         target.query("labelSelector"),
         target.query("fieldSelector"),
-    );
+    )?;
+    if let Some(code) = shared.faults().selectors.get(target.query("fieldSelector")) {
+        return Err(Refusal::new(*code, "Test", "this selector is refused"));
+    }
     if verb == "watch" {
         return watching::answer(shared, target, selector);
     }

@@ -2,7 +2,9 @@
 //!
 //! Not all ConfigMaps: a cluster has thousands, of up to a megabyte, that have nothing to do with TLS.
 //! A policy is not told before it is known what its ConfigMaps hold, or that they are not there: nobody
-//! is refused a request because one listing came before another.
+//! is refused a request because one listing came before another. Until then its former version is in
+//! force, with what that one names; a policy that has none does not wait for ever: its targets would be
+//! spoken to in the clear.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -23,13 +25,21 @@ pub(super) type Wanted = BTreeMap<ObjectName, u64>;
 /// What is named, and what is known. Pure.
 #[derive(Debug, Default)]
 pub(super) struct Bundles {
-    /// By policy, told or held.
+    /// By policy that was told: what that version names.
     named: HashMap<ObjectName, Vec<ObjectName>>,
     wanted: Wanted,
     known: HashSet<ObjectName>,
     /// Policies that wait for their ConfigMaps.
-    held: BTreeMap<ObjectName, Object>,
+    held: BTreeMap<ObjectName, Held>,
     last_number: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    policy: Object,
+    bundles: Vec<ObjectName>,
+    /// How often it was asked whether it has waited enough.
+    asked: u8,
 }
 
 /// Starts and ends the watches.
@@ -53,9 +63,9 @@ impl Bundles {
         self.wanted.get(&only.name) == Some(&only.number)
     }
 
-    /// Whether a policy waits.
+    /// Whether a policy waits of which nothing is in force.
     pub(super) fn holds(&self) -> bool {
-        !self.held.is_empty()
+        self.held.keys().any(|name| !self.named.contains_key(name))
     }
 
     /// Takes a change of a policy in: what is to be told now.
@@ -65,14 +75,12 @@ impl Bundles {
             Change::Apply(Object::TlsPolicy(policy)) => {
                 let name = policy.name.clone();
                 let bundles: Vec<ObjectName> = policy.bundles().cloned().collect();
+                let asked = self.held.get(&name).map_or(0, |held| held.asked);
                 let ready = bundles.iter().all(|bundle| self.known.contains(bundle));
-                self.named.insert(name.clone(), bundles);
-                let object = Object::TlsPolicy(policy);
+                let held = Held { policy: Object::TlsPolicy(policy), bundles, asked };
+                self.held.insert(name.clone(), held);
                 if ready {
-                    self.held.remove(&name);
-                    told.push(Change::Apply(object));
-                } else {
-                    self.held.insert(name, object);
+                    self.tell(&name, &mut told);
                 }
             }
             Change::Delete(Kind::BackendTlsPolicy, name) => {
@@ -91,17 +99,44 @@ impl Bundles {
         if !self.known.insert(bundle.clone()) {
             return Vec::new();
         }
-        let Self { named, known, held, .. } = self;
-        let ready = |name: &ObjectName| {
-            named.get(name).is_none_or(|bundles| bundles.iter().all(|b| known.contains(b)))
-        };
-        let names: Vec<ObjectName> = held.keys().filter(|name| ready(name)).cloned().collect();
-        names.iter().filter_map(|name| held.remove(name)).map(Change::Apply).collect()
+        let ready = |held: &Held| held.bundles.iter().all(|bundle| self.known.contains(bundle));
+        let names = self.held.iter().filter(|(_, held)| ready(held));
+        self.release(names.map(|(name, _)| name.clone()).collect())
+    }
+
+    /// Asked from time to time: what is to be told of policies that have waited for a whole turn, and
+    /// of which nothing is in force. What they name counts as not there.
+    pub(super) fn overdue(&mut self) -> Vec<Change> {
+        for held in self.held.values_mut() {
+            held.asked = held.asked.saturating_add(1);
+        }
+        let late =
+            |(name, held): &(&ObjectName, &Held)| held.asked > 1 && !self.named.contains_key(*name);
+        let names = self.held.iter().filter(late);
+        self.release(names.map(|(name, _)| name.clone()).collect())
+    }
+
+    /// The policies first: what they named before is needed until then.
+    fn release(&mut self, policies: Vec<ObjectName>) -> Vec<Change> {
+        let mut told = Vec::new();
+        for policy in &policies {
+            self.tell(policy, &mut told);
+        }
+        self.want(&mut told);
+        told
+    }
+
+    fn tell(&mut self, policy: &ObjectName, told: &mut Vec<Change>) {
+        if let Some(held) = self.held.remove(policy) {
+            self.named.insert(policy.clone(), held.bundles);
+            told.push(Change::Apply(held.policy));
+        }
     }
 
     /// Wants what is named; what is not named any more is forgotten.
     fn want(&mut self, told: &mut Vec<Change>) {
-        let named: HashSet<&ObjectName> = self.named.values().flatten().collect();
+        let held = self.held.values().flat_map(|held| &held.bundles);
+        let named: HashSet<&ObjectName> = self.named.values().flatten().chain(held).collect();
         let Self { wanted, known, last_number, .. } = self;
         wanted.retain(|name, _| {
             let kept = named.contains(name);
@@ -198,6 +233,33 @@ mod tests {
         assert!(bundles.take(policy("q", &["c"])).is_empty());
         assert_eq!(bundles.take(policy("q", &["b"])), [policy("q", &["b"])]);
         assert!(!bundles.holds());
+    }
+
+    #[test]
+    fn what_a_policy_named_before_is_known_until_the_new_one_is_told() {
+        let mut bundles = Bundles::default();
+        bundles.take(policy("p", &["a"]));
+        assert_eq!(bundles.found(&name("a")), [policy("p", &["a"])]);
+        assert!(bundles.take(policy("p", &["c"])).is_empty());
+        assert_eq!(wanted(&bundles), ["a", "c"]);
+        // It does not hurry either: its former version is in force.
+        assert!(!bundles.holds());
+        assert!((0..3).all(|_| bundles.overdue().is_empty()));
+        let gone = Change::Delete(Kind::ConfigMap, name("a"));
+        assert_eq!(bundles.found(&name("c")), [policy("p", &["c"]), gone]);
+        assert_eq!(wanted(&bundles), ["c"]);
+    }
+
+    #[test]
+    fn a_new_policy_does_not_wait_for_ever() {
+        let mut bundles = Bundles::default();
+        assert!(bundles.take(policy("p", &["a"])).is_empty());
+        assert!(bundles.overdue().is_empty());
+        // To write it again and again does not put it off.
+        assert!(bundles.take(policy("p", &["a", "b"])).is_empty());
+        assert_eq!(bundles.overdue(), [policy("p", &["a", "b"])]);
+        assert!(!bundles.holds());
+        assert_eq!(wanted(&bundles), ["a", "b"], "they may still come");
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nodeway_core::model::{Change, Kind, Object, ObjectName, RefusedRoute};
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::bundles::{Bundles, Wanted};
 use super::objects::Said;
@@ -14,6 +16,8 @@ use crate::source::{Event, Health, Problem};
 
 /// Updates taken at once, at most.
 const AT_ONCE: usize = 64;
+/// A new policy waits for its ConfigMaps for one to two of these.
+const PATIENCE: Duration = Duration::from_millis(2500);
 
 /// See the module.
 pub(super) struct Hub {
@@ -89,13 +93,23 @@ impl Hub {
         events: mpsc::Sender<Event>,
     ) {
         let mut taken = Vec::new();
+        let mut patience: Option<Interval> = None;
         loop {
             tokio::select! {
                 n = updates.recv_many(&mut taken, AT_ONCE) => if n == 0 { return },
                 () = events.closed() => return,
+                () = passes(&mut patience) => self.overdue(),
             }
             for update in taken.drain(..) {
                 self.take(update);
+            }
+            if !self.bundles.holds() {
+                patience = None;
+            } else if patience.is_none() {
+                let mut begun = interval(PATIENCE);
+                begun.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                begun.reset();
+                patience = Some(begun);
             }
             if let Some(event) = self.event()
                 && events.send(event).await.is_err()
@@ -126,16 +140,13 @@ impl Hub {
             return;
         }
         for change in said.changes {
-            for change in self.bundles.take(change) {
-                self.change(change);
-            }
+            let told = self.bundles.take(change);
+            self.change(told);
         }
         for (name, problems) in said.problems {
             self.tell((kind, Some(name)), problems);
         }
-        if self.bundles.wanted() != &*self.wanted.borrow() {
-            self.follow_bundles();
-        }
+        self.follow_bundles();
         let forbidden = match state {
             State::Listing => return,
             State::Behind => return self.lost((kind, only)),
@@ -151,25 +162,37 @@ impl Hub {
         match &name {
             None => _ = self.waiting.remove(&kind),
             Some(name) => {
-                for change in self.bundles.found(name) {
-                    self.change(change);
-                }
+                let told = self.bundles.found(name);
+                self.change(told);
             }
         }
         self.found((kind, only));
         self.tell((kind, name), forbidden);
+        self.follow_bundles();
     }
 
-    fn change(&mut self, change: Change) {
-        if self.begun {
-            self.changes.push(change);
-        } else {
-            self.begin_with(change);
+    /// Policies have waited for their ConfigMaps: they are in force without.
+    fn overdue(&mut self) {
+        let told = self.bundles.overdue();
+        self.change(told);
+        self.follow_bundles();
+    }
+
+    fn change(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            if self.begun {
+                self.changes.push(change);
+            } else {
+                self.begin_with(change);
+            }
         }
     }
 
-    /// Other ConfigMaps are named than before: what was said of those that are not is over.
+    /// If other ConfigMaps are named than before: what was said of those that are not is over.
     fn follow_bundles(&mut self) {
+        if self.bundles.wanted() == &*self.wanted.borrow() {
+            return;
+        }
         let wanted = self.bundles.wanted().clone();
         let over = |name: &ObjectName| !wanted.contains_key(name);
         let before = self.problems.len();
@@ -229,6 +252,14 @@ impl Hub {
                 tracing::info!(after = ?age, "the Kubernetes API is back, and the state is current");
             }
         }
+    }
+}
+
+/// The next tick, if there is one.
+async fn passes(patience: &mut Option<Interval>) {
+    match patience {
+        Some(patience) => _ = patience.tick().await,
+        None => std::future::pending().await,
     }
 }
 

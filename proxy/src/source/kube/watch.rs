@@ -85,7 +85,7 @@ pub(crate) enum State {
     Behind,
     /// The server does not serve the kind: there are no objects.
     Absent,
-    /// The server does not allow it.
+    /// The server does not allow it, or refuses to watch this one object.
     Forbidden(String),
     /// There is no connection: what was known stays.
     Away(String),
@@ -238,7 +238,12 @@ impl<R: Reader> Watch<R> {
                 wait = wait.max(least.min(MOST_WAIT));
                 State::Away(message)
             }
-            Trouble::Refused(message) | Trouble::Failed(message) => State::Away(message),
+            Trouble::Refused(message) => match &self.resource.only {
+                None => State::Away(message),
+                // It will say so for ever: nobody is to wait for it.
+                Some(only) => State::Forbidden(format!("{}: {message}", only.name)),
+            },
+            Trouble::Failed(message) => State::Away(message),
             Trouble::Conflict => State::Away("a conflict (409)".to_owned()),
             Trouble::Away(_) | Trouble::Silent(_) => {
                 let why = match trouble {
@@ -260,7 +265,8 @@ impl<R: Reader> Watch<R> {
                 match self.stream_listing().await {
                     // Not everybody can stream: asked for in pages, it is the same.
                     Err(End::Trouble(Trouble::Refused(why))) => {
-                        if self.streaming.replace(false) {
+                        // What is wrong with one object's watch says nothing of the others.
+                        if self.resource.only.is_none() && self.streaming.replace(false) {
                             tracing::debug!(why, "the server does not stream listings: in pages");
                         }
                     }

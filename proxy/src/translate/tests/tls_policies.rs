@@ -66,6 +66,24 @@ fn a_policy_says_whom_to_believe_and_by_which_names() {
 }
 
 #[test]
+fn a_name_that_no_config_map_can_have_is_asked_of_nobody() {
+    let long = "a".repeat(254);
+    let bad = ["", "a=b", "a,b", "A", "a_b", "-a", "a-", "a..b", ".a", "a/b", &long];
+    for (name, good) in
+        bad.into_iter().map(|name| (name, false)).chain([("a", true), ("kube-root-ca.crt", true)])
+    {
+        let refs = json!([{"group": "", "kind": "ConfigMap", "name": name}]);
+        let (policy, faults) =
+            taken(policy(web(), json!({"caCertificateRefs": refs, "hostname": "a.b"})));
+        assert!(faults.is_empty(), "{faults:?}");
+        assert_eq!(policy.bundles().count(), usize::from(good), "{name:?}");
+        let Trust::Bundles(bundles) = policy.validation.unwrap().trust else { panic!() };
+        let why = bundles[0].as_ref().err().map(|why| why.contains(&format!("ConfigMap {name:?}")));
+        assert_eq!(why, (!good).then_some(true));
+    }
+}
+
+#[test]
 fn whatever_is_wrong_with_a_policy_its_targets_are_known() {
     let ca = json!([{"group": "", "kind": "ConfigMap", "name": "ca"}]);
     let system = |name: &str| json!({"wellKnownCACertificates": "System", "hostname": name});
