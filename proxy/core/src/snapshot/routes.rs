@@ -122,7 +122,8 @@ impl CompiledRoute {
         let mut ports = Vec::new();
         let mut verdicts: Vec<_> =
             route.parents.iter().map(|parent| compilation.parent(parent, &mut ports)).collect();
-        if let Some((field, message)) = sessions::clash(store, route) {
+        let usable = |target: &BackendTarget| compilation.target(target).is_ok();
+        if let Some((field, message)) = sessions::clash(store, route, usable) {
             ports.clear();
             let why = (NotAccepted::UnsupportedValue, format!("{field}: {message}").into());
             verdicts.fill(Err(why));

@@ -10,11 +10,13 @@ use super::registry::Registry;
 use super::serving::{Candidates, Place};
 use super::store::Store;
 use crate::balance::{Backend, BackendTls, Endpoint, Lasting};
-use crate::model::{AppProtocol, ObjectName, Service, ServicePort};
+use crate::model::{AppProtocol, ObjectName, Service, ServiceKind, ServicePort};
 
 /// A Service, compiled.
 #[derive(Debug)]
 pub(super) struct CompiledService {
+    /// Routes may name and attach to some kinds only.
+    kind: ServiceKind,
     /// Its addresses: whether it is an external one, and the address.
     pub(super) addresses: Vec<(bool, IpAddr)>,
     pub(super) ports: Vec<CompiledPort>,
@@ -24,6 +26,8 @@ pub(super) struct CompiledService {
 #[derive(Debug)]
 pub(super) struct CompiledPort {
     pub(super) port: u16,
+    /// By which routes attach to it.
+    name: Arc<str>,
     /// The endpoints for its cluster IPs, and for routes that name it.
     pub(super) backend: Arc<Backend>,
     /// The endpoints for its external addresses, if these are others: policy `Local` is for cluster IPs.
@@ -54,7 +58,7 @@ impl CompiledService {
         let ports = service.ports.iter().map(port).collect();
         let cluster = service.cluster_ips.iter().map(|ip| (false, ip.to_canonical()));
         let external = service.external_ips.iter().map(|ip| (true, ip.to_canonical()));
-        Self { addresses: cluster.chain(external).collect(), ports }
+        Self { kind: service.kind, addresses: cluster.chain(external).collect(), ports }
     }
 
     pub(super) fn port(&self, port: u16) -> Option<&CompiledPort> {
@@ -67,14 +71,17 @@ impl CompiledService {
 
     /// Whether nobody can tell the difference.
     pub(super) fn is_like(&self, other: &Self) -> bool {
-        self.addresses == other.addresses
+        self.kind == other.kind
+            && self.addresses == other.addresses
             && self.ports.len() == other.ports.len()
             && self.ports.iter().zip(&other.ports).all(|(a, b)| {
                 let same_external = match (&a.external, &b.external) {
                     (Some(a), Some(b)) => Arc::ptr_eq(a, b),
                     (a, b) => a.is_none() && b.is_none(),
                 };
-                a.port == b.port && Arc::ptr_eq(&a.backend, &b.backend) && same_external
+                (a.port, &a.name) == (b.port, &b.name)
+                    && Arc::ptr_eq(&a.backend, &b.backend)
+                    && same_external
             })
     }
 
@@ -118,6 +125,7 @@ impl CompiledPort {
         };
         Self {
             port: port.port,
+            name: Arc::clone(&port.name),
             backend: internal,
             external,
             frontends: before.and_then(|before| before.frontends.clone()),

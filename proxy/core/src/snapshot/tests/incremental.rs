@@ -52,6 +52,36 @@ fn what_makes_no_difference_is_no_new_snapshot() {
 }
 
 #[test]
+fn a_port_that_is_renamed_and_a_service_of_another_kind_are_seen_by_its_routes() {
+    let mut objects = Store::default();
+    let Change::Apply(Object::Route(mut to)) = route("web", vec![backend(1, "web")]) else {
+        unreachable!()
+    };
+    let key = (to.kind, to.name.clone());
+    to.parents[0].section = Some("http".into());
+    let Change::Apply(Object::Service(first)) = service("web", "10.96.0.1") else { unreachable!() };
+    let named = |name: &str, kind| {
+        let mut other = first.clone();
+        other.ports[0].name = name.into();
+        other.kind = kind;
+        Change::Apply(Object::Service(other))
+    };
+    let mut compiler = compiler();
+    assert!(objects.apply(Change::Apply(Object::Route(to))));
+    let mut status = |change| {
+        objects.apply(change);
+        let snapshot = compiler.compile(&mut objects).expect("a difference").snapshot;
+        let parent = snapshot.route_status(&key).unwrap().parents[0].clone();
+        (parent.accepted.is_ok(), parent.resolved_refs.is_ok())
+    };
+    assert_eq!(status(named("http", ServiceKind::ClusterIp)), (true, true));
+    assert_eq!(status(named("other", ServiceKind::ClusterIp)), (false, true));
+    assert_eq!(status(named("http", ServiceKind::ClusterIp)), (true, true));
+    assert_eq!(status(named("http", ServiceKind::ExternalName)), (false, false));
+    assert_eq!(status(named("http", ServiceKind::Headless)), (false, true));
+}
+
+#[test]
 fn addresses_that_come_and_go_are_told() {
     let mut objects = store([service("a", "10.96.0.1"), service("b", "10.96.0.1")]);
     let mut compiler = compiler();
@@ -73,11 +103,12 @@ fn addresses_that_come_and_go_are_told() {
 /// A few names, so that objects meet.
 fn any_change() -> impl Strategy<Value = Change> {
     let of = || (0..4_u8).prop_map(|i| format!("s{i}"));
-    let services =
-        (of(), 0..3_u8, 0..3_u8, any::<[bool; 4]>()).prop_map(|(of, ip, external, b)| {
+    let services = (of(), 0..3_u8, 0..3_u8, any::<[bool; 4]>(), 0..5_u8).prop_map(
+        |(of, ip, external, b, k)| {
             let port =
                 |name: &str, port, protocol| ServicePort { name: name.into(), port, protocol };
-            let mut ports = vec![port("http", 80, AppProtocol::Http)];
+            let first = if k % 2 == 0 { "http" } else { "web" };
+            let mut ports = vec![port(first, 80, AppProtocol::Http)];
             if b[0] {
                 ports.push(port(
                     "db",
@@ -89,8 +120,14 @@ fn any_change() -> impl Strategy<Value = Change> {
             service.external_ips = vec![[192, 0, 2, external].into()];
             service.internal_local = b[2];
             service.affinity = b[3].then_some(Duration::from_secs(1));
+            service.kind = match k {
+                3 => ServiceKind::Headless,
+                4 => ServiceKind::ExternalName,
+                _ => ServiceKind::ClusterIp,
+            };
             Change::Apply(Object::Service(service))
-        });
+        },
+    );
     let endpoint = (0..5_u8, any::<[bool; 3]>(), any::<bool>(), 0..3_u8).prop_map(
         |(ip, [ready, serving, terminating], here, zone)| EndpointAddress {
             ready,
@@ -134,6 +171,8 @@ fn any_change() -> impl Strategy<Value = Change> {
             }
             route.name = ObjectName::new(namespace, format!("r{i}"));
             route.generation = generation;
+            route.parents[0].section =
+                [None, Some("http"), Some("web")][i as usize].map(Into::into);
             Change::Apply(Object::Route(route))
         },
     );

@@ -157,4 +157,18 @@ fn a_session_beside_a_services_own_refuses_the_route() {
     let (reason, message) = accepted(Some(10)).unwrap_err();
     assert_eq!(reason, NotAccepted::UnsupportedValue);
     assert!(message.starts_with("spec.rules[0].sessionPersistence: Service"), "{message}");
+
+    // Another's Service that nobody granted costs its share and no more.
+    let service_there = ObjectName::new("bank", "sticky");
+    let Change::Apply(Object::Service(mut foreign)) = sticky(Some(10)) else { unreachable!() };
+    foreign.name = service_there.clone();
+    let mut elsewhere = route;
+    let Change::Apply(Object::Route(there)) = &mut elsewhere else { unreachable!() };
+    there.rules.http_mut()[0].backends[1].target =
+        BackendTarget::Service { service: service_there, port: 80 };
+    let foreign = Change::Apply(Object::Service(foreign));
+    let snapshot = whole(store([service("web", "10.96.0.1"), foreign, elsewhere]));
+    let parent = &snapshot.route_status(&KEY()).unwrap().parents[0];
+    assert_eq!(parent.accepted, Ok(()));
+    assert_eq!(resolved(&snapshot), Err(RefFault::RefNotPermitted));
 }
