@@ -32,8 +32,8 @@ use gateway_api::experimental::referencegrants::ReferenceGrant;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use nodeway_core::model::{Kind, Object, ObjectName, RefusedRoute};
-use serde::Deserializer;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 pub use fault::{Fault, Faults};
@@ -157,10 +157,14 @@ pub fn translate<'de>(
         Kind::EndpointSlice => {
             parsed::<EndpointSlice>(document, |o| endpoint_slice::endpoint_slice(identity, &o))
         }
-        Kind::HttpRoute => parsed::<HttpRoute>(document, |o| http_route::http_route(identity, &o)),
-        Kind::GrpcRoute => parsed::<GrpcRoute>(document, |o| grpc_route::grpc_route(identity, &o)),
+        Kind::HttpRoute => {
+            parsed_route::<HttpRoute>(identity, document, |o| http_route::http_route(identity, &o))
+        }
+        Kind::GrpcRoute => {
+            parsed_route::<GrpcRoute>(identity, document, |o| grpc_route::grpc_route(identity, &o))
+        }
         Kind::TlsRoute | Kind::TcpRoute => {
-            parsed::<L4Route>(document, |o| l4_route::l4_route(identity, &o))
+            parsed_route::<L4Route>(identity, document, |o| l4_route::l4_route(identity, &o))
         }
         Kind::Node => parsed::<Node>(document, |o| node::node(identity, &o)),
         Kind::ReferenceGrant => {
@@ -175,6 +179,30 @@ pub fn translate<'de>(
     }
 }
 
+/// A route that cannot be read as a whole (a newer CRD's value, say) still has parents, which are told.
+fn parsed_route<'de, T: DeserializeOwned>(
+    identity: &Identity,
+    document: impl Deserializer<'de, Error = serde_json::Error>,
+    then: impl FnOnce(T) -> Translated,
+) -> Translated {
+    let whole = match Value::deserialize(document) {
+        Ok(whole) => whole,
+        Err(error) => return unread("object".to_owned(), error.to_string()),
+    };
+    match serde_path_to_error::deserialize(&whole) {
+        Ok(object) => then(object),
+        Err(error) => {
+            let field = Some(error.path().to_string()).filter(|path| path != ".");
+            let field = field.unwrap_or_else(|| "object".to_owned());
+            route::unread(identity, &whole, field, error.into_inner().to_string())
+        }
+    }
+}
+
+fn unread(field: String, message: String) -> Translated {
+    Translated { faults: vec![Fault { field, message }], ..Translated::default() }
+}
+
 fn parsed<'de, T: DeserializeOwned>(
     document: impl Deserializer<'de, Error = serde_json::Error>,
     then: impl FnOnce(T) -> Translated,
@@ -185,8 +213,7 @@ fn parsed<'de, T: DeserializeOwned>(
             // "." is the object's root.
             let field = Some(error.path().to_string()).filter(|path| path != ".");
             let field = field.unwrap_or_else(|| "object".to_owned());
-            let fault = Fault { field, message: error.into_inner().to_string() };
-            Translated { faults: vec![fault], ..Translated::default() }
+            unread(field, error.into_inner().to_string())
         }
     }
 }

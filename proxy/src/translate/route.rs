@@ -5,6 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use nodeway_core::model::{
     BackendTarget, Object, ObjectName, ParentRef, RefFault, RefusedRoute, Route, Rules,
 };
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::meta::port;
 use super::{Faults, Identity, Translated};
@@ -89,6 +91,38 @@ pub(super) fn finish(
     }
     let created = meta.creation_timestamp.as_ref().map(|time| time.0.as_second());
     faults.with(Object::Route(Route { kind, name, generation, created, parents, rules }))
+}
+
+/// What is known of a route that cannot be read: whose it is, for its status. If none of its
+/// parents can be taken, it is told as it is.
+pub(super) fn unread(
+    identity: &Identity,
+    document: &Value,
+    field: String,
+    message: String,
+) -> Translated {
+    let mut faults = Faults::default();
+    let meta = ObjectMeta::deserialize(&document["metadata"]).unwrap_or_default();
+    let refs = document["spec"]["parentRefs"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut parents = Vec::new();
+    for (i, spec) in refs.iter().enumerate() {
+        let text = |field: &str| spec.get(field).and_then(Value::as_str);
+        let Some(name) = text("name") else { continue };
+        let port = spec.get("port").and_then(Value::as_i64);
+        let reference = Reference {
+            group: text("group"),
+            kind: text("kind"),
+            namespace: text("namespace"),
+            name,
+            port: port.map(|port| i32::try_from(port).unwrap_or_default()),
+        };
+        parents.extend(reference.parent(identity, i, text("sectionName"), &mut faults));
+    }
+    faults.add(field, message);
+    if parents.is_empty() {
+        return Translated { faults: faults.list, ..Translated::default() };
+    }
+    finish(identity, &meta, parents, Rules::Http(Vec::new()), faults)
 }
 
 /// A backend's share of the traffic.

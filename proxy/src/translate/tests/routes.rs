@@ -204,6 +204,39 @@ fn of_a_refused_route_its_parents_are_known() {
 }
 
 #[test]
+fn of_a_route_that_cannot_be_read_its_parents_are_known() {
+    let parents =
+        json!([{"name": "gw"}, {"group": "", "kind": "Service", "name": "web", "port": 80}]);
+    for (kind, rule, reason) in [
+        ("HTTPRoute", json!({"matches": [{"method": "FETCH"}]}), "spec.rules[0].matches[0].method"),
+        (
+            "GRPCRoute",
+            json!({"matches": [{"method": {"type": "New"}}]}),
+            "spec.rules[0].matches[0]",
+        ),
+        ("TLSRoute", json!({"backendRefs": [7]}), "spec.rules[0].backendRefs[0]"),
+        ("TCPRoute", json!({"backendRefs": 7}), "spec.rules[0].backendRefs"),
+    ] {
+        let mut document = route(json!({"parentRefs": parents, "rules": [rule]}));
+        document["metadata"]["generation"] = 7.into();
+        document["kind"] = kind.into();
+        if kind == "TCPRoute" {
+            document["apiVersion"] = "gateway.networking.k8s.io/v1alpha2".into();
+        }
+        let text = document.to_string();
+        let Recognised::Ours(identity) = recognise(&document) else { panic!("{kind}") };
+        let of_text = translate(&identity, &mut serde_json::Deserializer::from_str(&text));
+        for read in [read(document), of_text] {
+            let Some(refused) = read.refused else { panic!("{kind}: {:?}", read.faults) };
+            assert!(read.object.is_none() && refused.message.starts_with(reason), "{refused:?}");
+            let [parent] = &refused.parents[..] else { panic!("{refused:?}") };
+            assert_eq!((refused.generation, parent.place, parent.port), (7, 1, Some(80)));
+            assert_eq!(refused.kind, identity.kind);
+        }
+    }
+}
+
+#[test]
 fn hostnames_say_nothing_in_a_mesh() {
     let parents = json!([{"group": "", "kind": "Service", "name": "web"}]);
     let spec = json!({"parentRefs": parents, "rules": [{}]});
