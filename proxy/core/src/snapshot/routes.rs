@@ -143,7 +143,8 @@ impl CompiledRoute {
             let parents = refused.parents.iter().map(|parent| ParentStatus {
                 parent: parent.clone(),
                 accepted: Err(why.clone()),
-                resolved_refs: Ok(()),
+                // Of the version that is in force: nobody has looked at this one's references.
+                resolved_refs: self.resolved.clone(),
             });
             RouteStatus { generation: refused.generation, parents: parents.collect() }
         } else if let Some(route) = store.route(key) {

@@ -122,7 +122,13 @@ fn what_is_refused_leaves_the_last_good_version_in_force() {
     assert_eq!((reason, &*message), (NotAccepted::UnsupportedValue, "spec.rules[0]: bad"));
     let frontend = bad.service_port(&name("web"), 80).unwrap();
     assert!(matches!(routed(frontend, "/x"), Routed::Rule(..)));
-    assert!(objects.apply(with(vec![backend(1, "web")], |route| route.generation = 3)));
+    // So are its references, which are all that can be told.
+    assert_eq!(resolved(&bad), Ok(()));
+    assert!(objects.apply(with(vec![backend(1, "gone")], |route| route.generation = 3)));
+    assert_eq!(resolved(&next(&mut compiler, &mut objects)), Err(RefFault::BackendNotFound));
+    assert!(objects.apply(refused(4)));
+    assert_eq!(resolved(&next(&mut compiler, &mut objects)), Err(RefFault::BackendNotFound));
+    assert!(objects.apply(with(vec![backend(1, "web")], |route| route.generation = 5)));
     let mended = next(&mut compiler, &mut objects);
     assert!(mended.route_status(&KEY()).unwrap().parents[0].accepted.is_ok());
     assert!(objects.apply(Change::Delete(Kind::HttpRoute, name("route"))));
