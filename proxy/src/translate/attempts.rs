@@ -14,6 +14,10 @@ use super::duration::duration;
 
 /// `sessionName` at most, characters.
 const MOST_SESSION_NAME: usize = 128;
+/// `retry.attempts` at most: a request is not sent again for as long as its client waits.
+const MOST_ATTEMPTS: u32 = 10;
+/// `retry.backoff` at least: an endpoint that fails at once is not asked at once again.
+const LEAST_BACKOFF: Duration = Duration::from_millis(5);
 
 /// A rule's `sessionPersistence`, as both kinds of routes have it.
 #[derive(Debug, Clone, Copy)]
@@ -93,14 +97,23 @@ pub(super) fn retry(
         }
     }
     let attempts = spec.attempts.and_then(|attempts| {
-        let parsed =
-            u32::try_from(attempts).map_err(|_| "must be 0 or more, and no more than 4294967295");
-        faults.check(format!("{field}.attempts"), attempts, parsed)
+        let field = format!("{field}.attempts");
+        let parsed = u64::try_from(attempts).map_err(|_| "must be 0 or more");
+        let parsed = faults.check(&field, attempts, parsed)?;
+        let kept = u32::try_from(parsed).map_or(MOST_ATTEMPTS, |n| n.min(MOST_ATTEMPTS));
+        if parsed > u64::from(kept) {
+            faults.note(field, format!("{attempts}: taken as {kept}, the most there are"));
+        }
+        Some(kept)
     });
-    let backoff = spec
-        .backoff
-        .as_deref()
-        .and_then(|backoff| faults.check(format!("{field}.backoff"), backoff, duration(backoff)));
+    let backoff = spec.backoff.as_deref().and_then(|text| {
+        let field = format!("{field}.backoff");
+        let parsed = faults.check(&field, text, duration(text))?;
+        if parsed < LEAST_BACKOFF {
+            faults.note(field, format!("{text:?}: taken as {LEAST_BACKOFF:?}, the least there is"));
+        }
+        Some(parsed.max(LEAST_BACKOFF))
+    });
     Some(Retry { codes, attempts, backoff })
 }
 

@@ -49,6 +49,23 @@ fn a_retry_is_read_whole() {
 }
 
 #[test]
+fn retries_without_end_or_without_a_pause_are_bounded_and_that_is_told() {
+    let retry = json!({"codes": [503], "attempts": 2_147_483_647_u32, "backoff": "0ms"});
+    let translated = read(route("HTTPRoute", json!({"retry": retry})));
+    let Some(Object::Route(bounded)) = translated.object else { panic!() };
+    let retry = bounded.rules.http()[1].retry.clone().unwrap();
+    assert_eq!((retry.attempts, retry.backoff), (Some(10), Some(SECOND / 200)));
+    let faults: Vec<String> = translated.faults.iter().map(ToString::to_string).collect();
+    let expected = [
+        "spec.rules[1].retry.attempts: 2147483647: taken as 10, the most there are",
+        "spec.rules[1].retry.backoff: \"0ms\": taken as 5ms, the least there is",
+    ];
+    assert_eq!(faults, expected);
+    let most = rule("HTTPRoute", json!({"retry": {"attempts": 10, "backoff": "5ms"}}));
+    assert_eq!(most.retry.and_then(|retry| retry.attempts), Some(10));
+}
+
+#[test]
 fn a_session_is_read_of_either_kind_of_route() {
     for kind in ["HTTPRoute", "GRPCRoute"] {
         let session = |spec: Value| rule(kind, json!({"sessionPersistence": spec})).persistence;
