@@ -20,7 +20,7 @@ impl PathModifier {
                 let Some(rest) = prefix.and_then(|length| path.get(length..)) else {
                     return Cow::Borrowed(path);
                 };
-                let replacement = replacement.strip_suffix('/').unwrap_or(replacement);
+                let replacement = unslashed(replacement);
                 match (replacement, rest) {
                     ("", rest) => Cow::Borrowed(rooted(rest)),
                     (replacement, "") => Cow::Borrowed(replacement),
@@ -29,6 +29,18 @@ impl PathModifier {
             }
         }
     }
+
+    /// How much of the path that [`PathModifier::apply`] gives stands for the first `prefix` octets.
+    pub(super) fn prefix_after(&self, prefix: Option<usize>) -> Option<usize> {
+        match self {
+            Self::Full(_) => None,
+            Self::Prefix(replacement) => prefix.map(|_| unslashed(replacement).len()),
+        }
+    }
+}
+
+fn unslashed(replacement: &str) -> &str {
+    replacement.strip_suffix('/').unwrap_or(replacement)
 }
 
 fn rooted(path: &str) -> &str {

@@ -49,7 +49,8 @@ pub struct MirrorTo {
 /// What filters know of a request besides what it says.
 #[derive(Debug, Clone, Copy)]
 pub struct Context {
-    /// How many octets of the path the match named; see [`Matched::prefix_len`](super::Matched).
+    /// How many octets of the path the match named, or what a rewrite has put in their place; see
+    /// [`Matched::prefix_len`](super::Matched). None after a rewrite of the whole path.
     pub prefix: Option<usize>,
     /// The port that was dialled.
     pub port: u16,
@@ -103,12 +104,13 @@ impl Plan {
     }
 
     /// Does to `request` what the filters say, one after the other, up to the one that answers it.
-    /// `mirror` is told of each mirror, and the request as it is when its turn comes.
+    /// `mirror` is told of each mirror, and the request as it is when its turn comes. `context` is that of
+    /// the request as it has become, for the plan after this one.
     #[inline]
     pub fn request<B>(
         &self,
         request: &mut Request<B>,
-        context: Context,
+        context: &mut Context,
         mut mirror: impl FnMut(&MirrorTo, &Request<B>),
     ) -> Option<Response<()>> {
         for step in &self.steps {
@@ -116,7 +118,7 @@ impl Plan {
                 Step::RequestHeaders(modifier) => modifier.apply(request.headers_mut()),
                 Step::Rewrite(rewriter) => rewriter.apply(request, context),
                 Step::Mirror(to) => mirror(to, request),
-                Step::Redirect(redirect) => return Some(redirect.answer(request, context)),
+                Step::Redirect(redirect) => return Some(redirect.answer(request, *context)),
                 Step::Cors(policy) => {
                     let answer = policy.preflight(request);
                     if answer.is_some() {
@@ -210,12 +212,33 @@ mod tests {
         ]);
         let mut seen = Vec::new();
         let mut request = Request::get("/old").header("host", "web").body(()).unwrap();
-        let answer = plan.request(&mut request, CONTEXT, |_, request| {
+        let answer = plan.request(&mut request, &mut CONTEXT.clone(), |_, request| {
             let host = request.headers()["host"].to_str().unwrap().to_owned();
             seen.push(format!("{host}{}", request.uri()));
         });
         assert!(answer.is_none());
         assert_eq!(seen, ["web/old", "one/old", "two/new"]);
+    }
+
+    #[test]
+    fn a_prefix_is_what_the_filters_before_have_made_of_it() {
+        let full = |path: &str| PathModifier::Full(path.into());
+        let prefix = |path: &str| PathModifier::Prefix(path.into());
+        for (rule, of_backend, expected) in [
+            (full("/v2/items"), prefix("/x"), "/v2/items"),
+            (prefix("/v2/items"), prefix("/x"), "/x/b"),
+            (prefix("/v2/"), prefix("/x"), "/x/b"),
+            (prefix("/"), prefix("/x"), "/x/b"),
+            (prefix("/v2"), full("/x"), "/x"),
+        ] {
+            let one = |path| plan(&[Filter::Rewrite(Rewrite { hostname: None, path: Some(path) })]);
+            let mut request = Request::get("/api/b").body(()).unwrap();
+            let mut context = Context { prefix: Some(4), port: 80 };
+            for plan in [one(rule), one(of_backend)] {
+                assert!(plan.request(&mut request, &mut context, |_, _| {}).is_none());
+            }
+            assert_eq!(request.uri().path(), expected);
+        }
     }
 
     #[test]
@@ -234,14 +257,14 @@ mod tests {
         };
         let nobody = |_: &MirrorTo, _: &Request<()>| panic!("a mirror behind an answer");
         let first = plan(&[redirect.clone(), cors.clone(), mirror("a", (1, 1))]);
-        let answer = first.request(&mut preflight(), CONTEXT, nobody).unwrap();
+        let answer = first.request(&mut preflight(), &mut CONTEXT.clone(), nobody).unwrap();
         assert_eq!(answer.status(), 302);
         let first = plan(&[cors, redirect, mirror("a", (1, 1))]);
-        let answer = first.request(&mut preflight(), CONTEXT, nobody).unwrap();
+        let answer = first.request(&mut preflight(), &mut CONTEXT.clone(), nobody).unwrap();
         assert_eq!(answer.status(), 200);
         let mut get = Request::new(());
         *get.method_mut() = Method::GET;
-        assert_eq!(first.request(&mut get, CONTEXT, nobody).unwrap().status(), 302);
+        assert_eq!(first.request(&mut get, &mut CONTEXT.clone(), nobody).unwrap().status(), 302);
         assert!(first.wants_origin());
     }
 

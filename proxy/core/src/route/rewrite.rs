@@ -25,8 +25,8 @@ impl Rewriter {
     }
 
     /// Rewrites `request`, wherever it names its host: in `Host` (HTTP/1), in its target (HTTP/2, and the
-    /// absolute form of HTTP/1), or in both.
-    pub(super) fn apply<B>(&self, request: &mut Request<B>, context: Context) {
+    /// absolute form of HTTP/1), or in both. `context` is then that of the path as it has become.
+    pub(super) fn apply<B>(&self, request: &mut Request<B>, context: &mut Context) {
         if let Some(host) = &self.spec.hostname {
             if request.uri().authority().is_none() || request.headers().contains_key(HOST) {
                 request.headers_mut().insert(HOST, host.clone());
@@ -53,6 +53,7 @@ impl Rewriter {
             };
             if let Ok(changed) = PathAndQuery::try_from(changed) {
                 self.target(request, |parts| parts.path_and_query = Some(changed));
+                context.prefix = path.prefix_after(context.prefix);
             }
         }
     }
@@ -80,7 +81,7 @@ mod tests {
             request = request.header(HOST, host);
         }
         let mut request = request.body(()).unwrap();
-        Rewriter::new(rewrite).apply(&mut request, Context { prefix: Some(2), port: 80 });
+        Rewriter::new(rewrite).apply(&mut request, &mut Context { prefix: Some(2), port: 80 });
         let host = request.headers().get(HOST).map_or("", |host| host.to_str().unwrap());
         (request.uri().to_string(), host.to_owned())
     }

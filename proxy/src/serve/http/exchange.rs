@@ -218,11 +218,11 @@ fn decide<'a>(
     }
     // Before a filter changes what the client has said.
     let stay = Stay::of(conn, rule, matched.place, request.headers());
-    let context = Context { prefix: matched.prefix_len, port: frontend.port };
+    let mut context = Context { prefix: matched.prefix_len, port: frontend.port };
     let mut mirror = |to: &MirrorTo, request: &Request<RequestBody>| {
         copies.note(&conn.worker, to, request);
     };
-    if let Some(answer) = rule.filters.request(request, context, &mut mirror) {
+    if let Some(answer) = rule.filters.request(request, &mut context, &mut mirror) {
         return Err(Ended::of(rule, None, request, answer));
     }
     let choice = match stay.and_then(|stay| stay.brought) {
@@ -231,7 +231,7 @@ fn decide<'a>(
     };
     match choice {
         Choice::Backend(weighted) => {
-            if let Some(answer) = weighted.filters.request(request, context, &mut mirror) {
+            if let Some(answer) = weighted.filters.request(request, &mut context, &mut mirror) {
                 return Err(Ended::of(rule, Some(weighted), request, answer));
             }
             let (rule, backend) = (Some(rule), &*weighted.backend);

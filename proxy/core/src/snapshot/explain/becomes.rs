@@ -37,7 +37,7 @@ impl Passing {
     /// change it.
     pub(super) fn through(&mut self, filters: &Plan) -> Result<Option<String>, String> {
         let before = self.text();
-        if let Some(answer) = filters.request(&mut self.request, self.context, |_, _| {}) {
+        if let Some(answer) = filters.request(&mut self.request, &mut self.context, |_, _| {}) {
             let headers = answer.headers().iter();
             let headers: Vec<String> = headers
                 .map(|(name, value)| {
