@@ -120,6 +120,8 @@ impl Page {
         let told = [
             backend.invalid.as_ref().map(|why| format!("answered with 500: {why}")),
             backend.becomes.as_ref().map(|becomes| format!("becomes: {becomes}")),
+            backend.answer.as_ref().map(|answer| format!("answered with {answer}")),
+            backend.refused.as_ref().map(|why| format!("refused with 503: {why}")),
             backend.protocol.as_ref().map(|spoken| format!("spoken to: {spoken}")),
             backend.balancing.as_ref().map(|how| format!("chosen: {how}")),
         ];

@@ -42,7 +42,7 @@ pub struct Explanation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
-    /// It goes to an endpoint.
+    /// It goes to an endpoint; or, as chance has it, is answered as the filter of a backend says.
     Sent,
     /// It goes to an endpoint, or is refused, as chance has it.
     PartlySent,
@@ -50,6 +50,9 @@ pub enum Outcome {
     Answered,
     /// It is refused: 404, 500 or 503.
     Refused,
+    /// It never comes to the proxy: the client is not in the mesh. What else is told is what would
+    /// happen if it were.
+    NotCaught,
 }
 
 /// Who asks.
@@ -165,8 +168,15 @@ pub struct BackendReport {
     pub invalid: Option<String>,
     /// Its own filters, in order, after the rule's.
     pub filters: Vec<String>,
-    /// What these make of the request, or answer it with, if they do.
+    /// What these make of the request's line and host, if they change them.
     pub becomes: Option<String>,
+    /// What these answer the request with, if they do: then it goes to no endpoint.
+    #[serde(default)]
+    pub answer: Option<String>,
+    /// Why nobody speaks to its endpoints, and its share is refused with 503, if that is so whatever
+    /// their state: a BackendTLSPolicy that cannot be kept.
+    #[serde(default)]
+    pub refused: Option<String>,
     /// How its endpoints are spoken to.
     pub protocol: Option<String>,
     /// How one of them is chosen.

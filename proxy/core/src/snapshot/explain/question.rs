@@ -43,6 +43,11 @@ impl Question {
         self.url.scheme_str() == Some("http")
     }
 
+    /// Whether it is a connection on which the client speaks TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        self.url.scheme_str() == Some("https")
+    }
+
     pub(super) fn dialled(&self, store: &Store, snapshot: &Snapshot) -> Result<Dialled, Unknown> {
         let host = self.url.host().unwrap_or_default();
         let port = match (self.url.port_u16(), self.url.scheme_str()) {

@@ -127,18 +127,24 @@ impl<'a> Telling<'a> {
             Chosen::Nobody(_) => Vec::new(),
             Chosen::Service => vec![self.backend(&frontend.backend, None, 1.0)],
         };
-        let (verdict, told) = verdict(&chosen, becomes.as_ref().err(), &backends);
+        let (verdict, told) = verdict(&chosen, http, becomes.as_ref().err(), &backends);
         let met = match &chosen {
             Chosen::Rule(met) => Some(met),
             Chosen::Service | Chosen::Nobody(_) => None,
         };
+        let client = self.client();
+        let told = match met {
+            Some(met) => format!("{}: {told}", name_of(met)),
+            None => told,
+        };
+        let (verdict, summary) = match &client.why {
+            Some(why) => (Outcome::NotCaught, format!("not caught, for {why}; else: {told}")),
+            None => (verdict, told),
+        };
         Explanation {
             verdict,
-            summary: match met {
-                Some(met) => format!("{}: {told}", name_of(met)),
-                None => told,
-            },
-            client: self.client(),
+            summary,
+            client,
             frontend: self.frontend(router.is_some().then_some(path.clone())),
             routes,
             rule: met.map(|met| rule(met, &path, becomes)),
@@ -269,11 +275,11 @@ impl<'a> Telling<'a> {
                 Some(Ok(weighted)) => {
                     let mut report = self.backend(&weighted.backend, Some(backend), share);
                     let becomes = passing.map(|p| p.clone().through(&weighted.filters));
-                    report.becomes = match becomes {
-                        Some(Ok(becomes)) => becomes,
-                        Some(Err(answer)) => Some(format!("answered with {answer}")),
-                        None => None,
-                    };
+                    match becomes {
+                        Some(Ok(becomes)) => report.becomes = becomes,
+                        Some(Err(answer)) => report.answer = Some(answer),
+                        None => {}
+                    }
                     report
                 }
                 Some(Err(why)) => nobody(backend, share, Some(why)),
@@ -299,6 +305,12 @@ impl<'a> Telling<'a> {
             invalid: None,
             filters: spec.map(|spec| spec.filters.iter().map(text).collect()).unwrap_or_default(),
             becomes: None,
+            answer: None,
+            // A client that speaks TLS itself knows whom it trusts.
+            refused: backend.tls().filter(|_| !self.question.is_tls()).and_then(|tls| {
+                let why = tls.terms.as_ref().err()?;
+                Some(format!("BackendTLSPolicy {}: {why}", tls.policy))
+            }),
             protocol: Some(spoken(backend)),
             balancing: Some(format!("{algorithm}{}", sticky.unwrap_or_default())),
             endpoints: endpoints::reports(store, &self.place, backend, external, now),
@@ -321,6 +333,8 @@ fn nobody(backend: &BackendRef, share: f64, why: Option<&str>) -> BackendReport 
         invalid: why.map(ToOwned::to_owned),
         filters: backend.filters.iter().map(text).collect(),
         becomes: None,
+        answer: None,
+        refused: None,
         protocol: None,
         balancing: None,
         endpoints: Vec::new(),
@@ -387,9 +401,10 @@ fn name_of(met: &Met<'_>) -> String {
     format!("{} {}, rule {}{name}", met.key.0, met.key.1, met.place)
 }
 
-/// What happens, as one of a few and as a sentence.
+/// What happens, as one of a few and as a sentence; `http`: it is a request, and read as one.
 fn verdict(
     chosen: &Chosen<'_>,
+    http: bool,
     answer: Option<&String>,
     backends: &[BackendReport],
 ) -> (Outcome, String) {
@@ -405,32 +420,38 @@ fn verdict(
         }
         Chosen::Service => {}
     }
-    let relayed = matches!(chosen, Chosen::Rule(met) if met.http.is_none());
     let refused = |status: &str, why: &str| {
-        (Outcome::Refused, format!("{}: {why}", if relayed { "reset" } else { status }))
+        (Outcome::Refused, format!("{}: {why}", if http { status } else { "reset" }))
     };
-    let usable = |b: &&BackendReport| b.share > 0.0 && b.endpoints.iter().any(|e| e.usable);
-    let good: Vec<&BackendReport> = backends.iter().filter(usable).collect();
-    let sharing = backends.iter().filter(|b| b.share > 0.0).count();
+    let sharing: Vec<&BackendReport> = backends.iter().filter(|b| b.share > 0.0).collect();
+    let usable = |b: &&BackendReport| b.refused.is_none() && b.endpoints.iter().any(|e| e.usable);
+    let takes = |b: &&BackendReport| b.answer.is_some() || usable(b);
     let to = |b: &&BackendReport| {
-        let service = b.service.as_deref().unwrap_or_default();
-        let port = b.port.unwrap_or_default();
-        if sharing > 1 {
-            format!("Service {service}, port {port} ({:.1} %)", b.share * 100.0)
-        } else {
-            format!("Service {service}, port {port}")
+        let (service, port) =
+            (b.service.as_deref().unwrap_or_default(), b.port.unwrap_or_default());
+        let to = match &b.answer {
+            Some(answer) => format!("answered with {answer}"),
+            None => format!("to Service {service}, port {port}"),
+        };
+        match sharing.len() {
+            0 | 1 => to,
+            _ => format!("{to} ({:.1} %)", b.share * 100.0),
         }
     };
-    let sent = good.iter().map(to).collect::<Vec<_>>().join(" or ");
-    let unusable = |b: &BackendReport| b.share == 0.0 || b.invalid.is_some();
-    match (good.len(), sharing) {
+    let good: Vec<&BackendReport> = sharing.iter().copied().filter(takes).collect();
+    let told = good.iter().map(to).collect::<Vec<_>>().join(" or ");
+    match (good.len(), sharing.len()) {
         (0, 0) => refused("500", "the rule has no backend with a weight above 0"),
-        (0, _) if backends.iter().all(unusable) => {
+        (0, _) if sharing.iter().all(|b| b.invalid.is_some()) => {
             refused("500", "no backend is a usable reference")
         }
-        (0, _) => refused("503", "no endpoint is ready"),
-        (n, all) if n < all => (Outcome::PartlySent, format!("to {sent}; the rest is refused")),
-        _ => (Outcome::Sent, format!("to {sent}")),
+        (0, _) => match sharing.iter().find_map(|b| b.refused.as_deref()) {
+            Some(why) => refused("503", why),
+            None => refused("503", "no endpoint is ready"),
+        },
+        (n, all) if n < all => (Outcome::PartlySent, format!("{told}; the rest is refused")),
+        _ if good.iter().all(|b| b.answer.is_some()) => (Outcome::Answered, told),
+        _ => (Outcome::Sent, told),
     }
 }
 

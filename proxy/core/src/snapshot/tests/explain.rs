@@ -187,6 +187,63 @@ fn filters_are_run_to_see_what_becomes_of_the_request() {
 }
 
 #[test]
+fn a_policy_that_cannot_be_kept_refuses_what_else_would_be_sent() {
+    let mut store = shop();
+    assert_eq!(explained(&mut store, "http://web/").verdict, Outcome::Sent);
+    store.apply(Change::Apply(Object::TlsPolicy(TlsPolicy {
+        name: name("tls"),
+        generation: 1,
+        created: None,
+        targets: vec![TlsTarget { service: name("web"), section: None }],
+        validation: Ok(TlsValidation {
+            trust: Trust::Bundles(vec![Ok(name("gone"))]),
+            hostname: "web.example.com".into(),
+            names: [].into(),
+        }),
+    })));
+    let told = explained(&mut store, "http://web/");
+    assert_eq!(told.verdict, Outcome::Refused);
+    assert!(told.summary.starts_with("503: BackendTLSPolicy shop/tls: "), "{}", told.summary);
+    assert!(told.backends[0].refused.is_some());
+}
+
+#[test]
+fn a_backends_own_redirect_is_an_answer() {
+    let mut store = shop();
+    let mut moved = backend(1, "web");
+    moved.filters = vec![Filter::Redirect(Redirect {
+        scheme: None,
+        hostname: Some("new.example".into()),
+        port: None,
+        path: None,
+        status: http::StatusCode::FOUND,
+    })];
+    let under = PathMatch::Prefix("/".into());
+    store.apply(rules(vec![rule(under.clone(), vec![moved.clone()])]));
+    let told = explained(&mut store, "http://web/");
+    assert_eq!(told.verdict, Outcome::Answered);
+    let answer = told.backends[0].answer.as_deref();
+    assert_eq!(answer, Some("302, location: http://new.example/"));
+    store.apply(rules(vec![rule(under, vec![moved, backend(1, "web")])]));
+    let told = explained(&mut store, "http://web/");
+    assert_eq!(told.verdict, Outcome::Sent);
+    let expected = "answered with 302, location: http://new.example/ (50.0 %) or to Service shop/web, port 80 (50.0 %)";
+    assert!(told.summary.ends_with(expected), "{}", told.summary);
+}
+
+#[test]
+fn a_client_outside_the_mesh_is_told_first() {
+    let mut store = shop();
+    let Change::Apply(Object::Pod(mut outside)) = client("shop", "here") else { panic!() };
+    outside.mesh = None;
+    store.apply(Change::Apply(Object::Pod(outside)));
+    let told = explained(&mut store, "http://web/");
+    assert_eq!(told.verdict, Outcome::NotCaught);
+    assert!(!told.verdict.is_good());
+    assert!(told.summary.ends_with("else: to Service shop/web, port 80"), "{}", told.summary);
+}
+
+#[test]
 fn what_cannot_be_explained_says_why() {
     let mut store = shop();
     let Change::Apply(Object::Service(mut headless)) = service("headless", "10.96.0.9") else {
