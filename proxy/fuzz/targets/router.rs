@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
 use nodeway_core::model::{
-    HeaderMatch, HttpMatch, HttpRule, ObjectName, PathMatch, QueryMatch, TextMatch, Timeouts,
+    HeaderMatch, HttpMatch, HttpRule, Kind, ObjectName, PathMatch, QueryMatch, TextMatch, Timeouts,
 };
 use nodeway_core::route::{Plan, RequestHead, RouterBuilder, Rule, normalised};
 use regex::Regex;
@@ -49,7 +49,8 @@ fuzz_target!(|bytes: &[u8]| {
             persistence: None,
         };
         let route = ObjectName::new("default", name);
-        let rule = Arc::new(Rule::new(place as u64, route.clone(), &spec, Plan::default()));
+        let key = (Kind::HttpRoute, route.clone());
+        let rule = Arc::new(Rule::new(place as u64, key, &spec, Plan::default()));
         builder.rule(None, &route, place, &spec.matches, &rule);
     }
     let router = builder.build(None);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use nodeway_core::model::{
-    HeaderMatch, HttpMatch, HttpRule, ObjectName, PathMatch, QueryMatch, TextMatch, Timeouts,
+    HeaderMatch, HttpMatch, HttpRule, Kind, ObjectName, PathMatch, QueryMatch, TextMatch, Timeouts,
 };
 use nodeway_core::route::{Plan, RequestHead, Router, RouterBuilder, Rule};
 use regex::Regex;
@@ -145,7 +145,8 @@ pub(crate) fn builder(matches: impl Iterator<Item = HttpMatch>) -> RouterBuilder
             retry: None,
             persistence: None,
         };
-        let rule = Arc::new(Rule::new(i as u64, name.clone(), &spec, Plan::default()));
+        let rule =
+            Arc::new(Rule::new(i as u64, (Kind::HttpRoute, name.clone()), &spec, Plan::default()));
         builder.rule(Some(0), &name, i, &spec.matches, &rule);
     }
     builder

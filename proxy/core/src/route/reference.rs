@@ -252,7 +252,7 @@ proptest! {
             for (u, rule) in route.rules.http().iter().enumerate() {
                 let id = winners.len() as u64;
                 winners.push((r, u));
-                let compiled = Arc::new(Rule::new(id, route.name.clone(), rule, super::Plan::default()));
+                let compiled = Arc::new(Rule::new(id, (route.kind, route.name.clone()), rule, super::Plan::default()));
                 builder.rule(route.created, &route.name, u, &rule.matches, &compiled);
             }
         }

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use super::plan::Plan;
 use super::{Brought, Session};
 use crate::balance::{Backend, Millis};
-use crate::model::{HttpRule, ObjectName, Retry, SessionPersistence, Timeouts};
+use crate::model::{HttpRule, Kind, ObjectName, Retry, SessionPersistence, Timeouts};
 
 /// One rule of a route.
 #[derive(Debug)]
@@ -16,7 +16,9 @@ pub struct Rule {
     /// says) has the same number in every snapshot, and no frontend, backend or rule ever has the
     /// number of another.
     pub id: u64,
-    /// The route it belongs to.
+    /// Of which kind the route is that it belongs to: two of two kinds may have one name.
+    pub kind: Kind,
+    /// That route.
     pub route: ObjectName,
     /// Its name, if it has one.
     pub name: Option<Arc<str>>,
@@ -69,9 +71,10 @@ enum Share {
 
 impl Rule {
     /// The rule `spec`, whose filters are `filters`; its backends come by [`Rule::with_backend`].
-    pub fn new(id: u64, route: ObjectName, spec: &HttpRule, filters: Plan) -> Self {
+    pub fn new(id: u64, (kind, route): (Kind, ObjectName), spec: &HttpRule, filters: Plan) -> Self {
         Self {
             id,
+            kind,
             route,
             name: spec.name.clone(),
             wants_origin: filters.wants_origin(),
@@ -86,7 +89,7 @@ impl Rule {
     }
 
     /// A rule of a TCPRoute or a TLSRoute: connections are relayed as they are.
-    pub fn relayed(id: u64, route: ObjectName, name: Option<Arc<str>>) -> Self {
+    pub fn relayed(id: u64, route: (Kind, ObjectName), name: Option<Arc<str>>) -> Self {
         let spec = HttpRule {
             name,
             matches: Vec::new(),

@@ -53,12 +53,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::ObjectName;
+    use crate::model::{Kind, ObjectName};
 
     fn names(hostnames: &[&str]) -> ServerNames {
         let mut names = ServerNames::default();
         for hostname in hostnames {
-            let rule = Rule::relayed(1, ObjectName::new("shop", *hostname), None);
+            let rule = Rule::relayed(1, (Kind::TlsRoute, ObjectName::new("shop", *hostname)), None);
             names.insert(&parsed(hostname), &Arc::new(rule));
         }
         names

@@ -279,7 +279,7 @@ impl Compilation<'_> {
             let id = rule_id(registry, before, place, rule.name.as_ref());
             let plan = self.plan(&rule.filters, &format!("spec.rules[{place}]"), "the rule");
             let session = Session::of(route.kind, &route.name, place, rule);
-            let compiled = Rule::new(id, route.name.clone(), rule, plan);
+            let compiled = Rule::new(id, (route.kind, route.name.clone()), rule, plan);
             let mut compiled = compiled.with_session(session);
             for (i, backend) in rule.backends.iter().enumerate() {
                 let field = format!("spec.rules[{place}].backendRefs[{i}]");
@@ -300,7 +300,8 @@ impl Compilation<'_> {
         before: Option<&CompiledRoute>,
     ) -> Arc<Rule> {
         let id = rule_id(registry, before, 0, rule.name.as_ref());
-        let mut compiled = Rule::relayed(id, self.route.name.clone(), rule.name.clone());
+        let mut compiled =
+            Rule::relayed(id, (self.route.kind, self.route.name.clone()), rule.name.clone());
         for (i, backend) in rule.backends.iter().enumerate() {
             let field = format!("spec.rules[0].backendRefs[{i}]");
             let target = self.resolved(backend, &field, "connections of its share are reset");

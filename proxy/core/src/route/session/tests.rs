@@ -8,7 +8,7 @@ use regex::Regex;
 
 use super::*;
 use crate::balance::{EndpointId, FAILURES_TO_EJECT, Lasting};
-use crate::model::{AppProtocol, HttpMatch, Timeouts};
+use crate::model::{AppProtocol, HttpMatch, Kind, Timeouts};
 use crate::route::{Choice, Plan, Rule};
 
 const NOW: Millis = Millis(0);
@@ -57,7 +57,7 @@ fn compiled(spec: &HttpRule, place: usize, backends: &[(u32, &Arc<Backend>)]) ->
     let route = ObjectName::new("shop", "web");
     let session = Session::of(Kind::HttpRoute, &route, place, spec);
     assert!(session.is_some());
-    let rule = Rule::new(1, route, spec, Plan::default()).with_session(session);
+    let rule = Rule::new(1, (Kind::HttpRoute, route), spec, Plan::default()).with_session(session);
     backends.iter().fold(rule, |rule, (weight, backend)| {
         rule.with_backend(*weight, Ok(Arc::clone(backend)), Plan::default())
     })

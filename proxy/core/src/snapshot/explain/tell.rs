@@ -247,20 +247,12 @@ impl<'a> Telling<'a> {
 
     /// The rule as the manifest has it.
     fn met(&self, rule: &'a Rule, place: usize, matched: Option<Matched>) -> Option<Met<'a>> {
-        let kinds: &[Kind] = match matched {
-            Some(_) => &[Kind::GrpcRoute, Kind::HttpRoute],
-            None => &[Kind::TlsRoute, Kind::TcpRoute],
-        };
-        kinds.iter().find_map(|kind| {
-            let key = (*kind, rule.route.clone());
-            let route = self.from.store.route(&key)?;
-            let service = &self.dialled.frontend.service;
-            route.parents.iter().find(|parent| parent.service == *service)?;
-            let http = route.rules.http().get(place);
-            let l4 = || Some(&*route.rules.l4().get(place)?.backends);
-            let backends = http.map(|spec| &*spec.backends).or_else(l4)?;
-            Some(Met { rule, key, place, matched, http, backends })
-        })
+        let key = (rule.kind, rule.route.clone());
+        let route = self.from.store.route(&key)?;
+        let http = route.rules.http().get(place);
+        let l4 = || Some(&*route.rules.l4().get(place)?.backends);
+        let backends = http.map(|spec| &*spec.backends).or_else(l4)?;
+        Some(Met { rule, key, place, matched, http, backends })
     }
 
     /// The backends of a rule.

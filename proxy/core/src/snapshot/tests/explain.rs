@@ -232,6 +232,22 @@ fn a_backends_own_redirect_is_an_answer() {
 }
 
 #[test]
+fn of_two_routes_with_one_name_that_of_the_rules_kind_is_told() {
+    let mut store = shop();
+    for (kind, port) in [(Kind::HttpRoute, None), (Kind::GrpcRoute, Some(81))] {
+        let Change::Apply(Object::Route(mut made)) = route("web", vec![backend(1, "web")]) else {
+            panic!()
+        };
+        made.kind = kind;
+        made.parents[0].port = port;
+        store.apply(Change::Apply(Object::Route(made)));
+    }
+    let told = explained(&mut store, "http://web/x");
+    assert_eq!(told.rule.unwrap().kind, "HTTPRoute");
+    assert_eq!(told.verdict, Outcome::Sent);
+}
+
+#[test]
 fn a_client_outside_the_mesh_is_told_first() {
     let mut store = shop();
     let Change::Apply(Object::Pod(mut outside)) = client("shop", "here") else { panic!() };
