@@ -2,11 +2,14 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::http::Request;
 use nodeway_tests::http2::{self, Endpoint, Script};
-use nodeway_tests::{Plain, backend};
+use nodeway_tests::{Plain, backend, eventually};
 
 /// A world with an endpoint that speaks HTTP/2, or one that speaks HTTP/1.1.
 fn world(http2: bool) -> (Plain, SocketAddr) {
@@ -129,4 +132,51 @@ fn an_http_2_client_is_asked_for_its_body_by_either_endpoint() {
         });
         drop((plain, server));
     }
+}
+
+#[test]
+fn an_endpoint_that_never_stops_hinting_is_given_up() {
+    let (mut plain, at, ended) = (Plain::new(), Plain::backend(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&ended);
+    backend::serve(at, move |mut stream| {
+        let hint = format!("HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\n", "x".repeat(8192));
+        if backend::read_head(&mut stream) {
+            while stream.write_all(hint.as_bytes()).is_ok() {}
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    plain.manifests.service(&Plain::service("web", "kubernetes.io/ws").to(at));
+    let web = plain.listen("web");
+    plain.start();
+    let before = plain.node().rss();
+    // They do not read.
+    let mut clients: Vec<_> = (0..4).map(|_| Plain::connect(web)).collect();
+    for conn in &mut clients {
+        conn.send("POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 0\r\n\r\n").unwrap();
+    }
+    eventually(Duration::from_secs(10), "the endpoint is hung up on", || {
+        ended.load(Ordering::SeqCst) >= clients.len()
+    });
+    let grown = plain.node().peak_rss().saturating_sub(before);
+    assert!(grown < 32 << 20, "{grown} octets more");
+    for conn in &mut clients {
+        let statuses: Vec<u16> = std::iter::from_fn(|| conn.response().ok())
+            .map(|response| response.status)
+            .take_while(|status| *status == 103)
+            .collect();
+        assert!((1..=16).contains(&statuses.len()), "{statuses:?}");
+    }
+}
+
+#[test]
+fn a_client_of_http_2_is_spared_hints_without_end() {
+    let (_plain, web) = world(true);
+    let answer = http2::run(async {
+        let mut client = http2::connect(web).await;
+        let request = Request::get(format!("http://{web}/babble")).body(()).unwrap();
+        let (response, _) = client.send_request(request, true).unwrap();
+        http2::read(response).await.unwrap()
+    });
+    assert_eq!(answer.head.status(), 502);
+    assert!((1..=16).contains(&answer.interim.len()), "{} hints", answer.interim.len());
 }

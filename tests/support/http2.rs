@@ -222,6 +222,13 @@ async fn answer(
                 respond.send_informational(hint.expect("a response"))?;
             }
         }
+        "/babble" => {
+            for _ in 0..200 {
+                let hint =
+                    Response::builder().status(103).header("link", "x".repeat(8192)).body(());
+                respond.send_informational(hint.expect("a response"))?;
+            }
+        }
         "/expect" => {
             let mut go_on = ok();
             *go_on.status_mut() = StatusCode::CONTINUE;

@@ -48,6 +48,8 @@ pub enum BodyError {
     TimedOut,
     /// It is a copy, and there is no more of it.
     Cut,
+    /// Interim responses came without end.
+    Endless,
 }
 
 // === impl Inbound ===
@@ -146,6 +148,7 @@ impl fmt::Display for BodyError {
             Self::Superseded => f.write_str("the request is sent again"),
             Self::TimedOut => f.write_str("the request's time was over before its response was"),
             Self::Cut => f.write_str("the original broke off, or the copy fell behind"),
+            Self::Endless => f.write_str("interim responses without end"),
         }
     }
 }
@@ -156,7 +159,7 @@ impl Error for BodyError {
             Self::Http1(error) => error.source(),
             Self::Http2(error) => error.source(),
             Self::Io(error) => error.source(),
-            Self::Superseded | Self::TimedOut | Self::Cut => None,
+            Self::Superseded | Self::TimedOut | Self::Cut | Self::Endless => None,
         }
     }
 }

@@ -121,7 +121,8 @@ async fn send_http1(
     to: To<'_>,
     mut request: Request<RequestBody>,
 ) -> Result<(Response<Inbound>, Lease), SendError> {
-    if let Some(listener) = Listener::of(&request) {
+    let listener = Listener::of(&request).map(Arc::new);
+    if let Some(listener) = listener.clone() {
         hyper::ext::on_informational(&mut request, move |interim| {
             listener.hear(interim.status(), interim.headers());
         });
@@ -141,7 +142,18 @@ async fn send_http1(
             Err(error) => return Err(SendError::Connect { request: Box::new(request), error }),
         },
     };
-    match sender.try_send_request(request).await {
+    let flooded = async {
+        match &listener {
+            Some(listener) => listener.flooded().await,
+            None => std::future::pending().await,
+        }
+    };
+    let sent = tokio::select! {
+        biased;
+        sent = sender.try_send_request(request) => sent,
+        () = flooded => return Err(SendError::Lost { error: BodyError::Endless }),
+    };
+    match sent {
         Ok(response) => {
             let lease = Lease { carrier: Carrier::Http1(sender), key: to.key() };
             Ok((response.map(Inbound::Http1), lease))

@@ -243,6 +243,9 @@ impl Stream {
             }
             if let Some(listener) = &listener {
                 hear_interim(&mut response, listener, cx);
+                if listener.is_flooded() {
+                    return Poll::Ready(Some(Err(Reason::ENHANCE_YOUR_CALM.into())));
+                }
             }
             Pin::new(&mut response).poll(cx).map(Some)
         });

@@ -2,10 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{HeaderMap, Request, StatusCode};
 
+use tokio::sync::Notify;
+
 use super::{ContinueGate, RequestBody};
+
+/// Interim responses to one request; an endpoint that has more to say is not going to answer.
+const MOST_HEARD: usize = 100;
 
 /// Who is told of interim responses to a request. Must be `Send` for hyper; it is called on the request's
 /// own thread.
@@ -22,6 +28,8 @@ pub trait Inform: Send + Sync {
 pub(super) struct Listener {
     informer: Option<Informer>,
     gate: Option<ContinueGate>,
+    heard: AtomicUsize,
+    flooded: Notify,
 }
 
 // === impl Informer ===
@@ -50,11 +58,20 @@ impl Listener {
     pub(super) fn of(request: &Request<RequestBody>) -> Option<Self> {
         let informer = request.body().informer().cloned();
         let gate = request.body().gate();
-        (informer.is_some() || gate.is_some()).then_some(Self { informer, gate })
+        (informer.is_some() || gate.is_some()).then(|| Self {
+            informer,
+            gate,
+            heard: AtomicUsize::new(0),
+            flooded: Notify::new(),
+        })
     }
 
     /// Tells all.
     pub(super) fn hear(&self, status: StatusCode, headers: &HeaderMap) {
+        if self.heard.fetch_add(1, Ordering::Relaxed) >= MOST_HEARD {
+            self.flooded.notify_one();
+            return;
+        }
         if status == StatusCode::CONTINUE {
             // RFC 9110, 10.1.1: only for who has asked for it.
             let Some(gate) = &self.gate else { return };
@@ -63,5 +80,15 @@ impl Listener {
         if let Some(informer) = &self.informer {
             informer.inform(status, headers);
         }
+    }
+
+    /// Whether there have been too many.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.heard.load(Ordering::Relaxed) > MOST_HEARD
+    }
+
+    /// Ends when there have been too many.
+    pub(super) async fn flooded(&self) {
+        self.flooded.notified().await;
     }
 }

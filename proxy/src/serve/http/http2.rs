@@ -17,6 +17,7 @@ use http_body::Body as _;
 
 use super::body::ResponseBody;
 use super::headers::strip_hop_by_hop;
+use super::interim::Told;
 use super::io::PrefixedIo;
 use super::reply::{self, Form};
 use super::resets::Resets;
@@ -34,7 +35,10 @@ const MOST_ERRORS: usize = 1024;
 
 /// Where the response of a stream goes. Behind a lock for those who must be `Send`; all are on one thread.
 #[derive(Debug)]
-struct Responder(Mutex<SendResponse<Bytes>>);
+struct Responder {
+    respond: Mutex<SendResponse<Bytes>>,
+    told: Mutex<Told>,
+}
 
 /// Serves the connection `io` to its end.
 ///
@@ -108,7 +112,7 @@ async fn answer(
     let (parts, stream) = request.into_parts();
     let head = parts.method == Method::HEAD;
     let body = Received::request(stream, &parts.headers);
-    let responder = Arc::new(Responder(Mutex::new(respond)));
+    let responder = Arc::new(Responder { respond: Mutex::new(respond), told: Mutex::default() });
     if resets.spent() {
         let text = "too many requests were taken back\n";
         let text = reply::text(Form::Text, StatusCode::SERVICE_UNAVAILABLE, text, None);
@@ -169,12 +173,15 @@ async fn send(responder: &Responder, response: Response<ResponseBody>, head: boo
 
 impl Responder {
     fn lock(&self) -> MutexGuard<'_, SendResponse<Bytes>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.respond.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inform for Responder {
     fn inform(&self, status: StatusCode, headers: &HeaderMap) {
+        if !self.told.lock().unwrap_or_else(PoisonError::into_inner).takes(status, headers) {
+            return;
+        }
         let mut interim = Response::new(());
         *interim.status_mut() = status;
         interim.headers_mut().clone_from(headers);

@@ -13,6 +13,22 @@ use http::{HeaderMap, StatusCode};
 use super::headers::strip_hop_by_hop;
 use crate::upstream::Inform;
 
+/// Interim responses that a request's client is told. They are optional: a client that does not read must not
+/// make us keep more and more of them.
+const MOST_TOLD: usize = 16;
+/// Octets of theirs.
+const MOST_OCTETS: usize = 64 << 10;
+/// Of one without fields.
+const EMPTY: usize = 48;
+
+/// What a request's client has been told before its response.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    responses: usize,
+    octets: usize,
+    asked: bool,
+}
+
 /// What one connection's current request is to be told before its response. Must be `Send` for hyper; all
 /// who hold it are on one thread.
 #[derive(Debug, Default)]
@@ -22,14 +38,36 @@ pub(super) struct Interim {
     /// Whether what hyper writes next can only be the current request's response: it had nothing left to
     /// write after that request had begun.
     clear: AtomicBool,
+    /// Whether nothing has been said of the current request.
+    begun: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     unwritten: Vec<u8>,
+    told: Told,
     /// The connection's task.
     waker: Option<Waker>,
+}
+
+// === impl Told ===
+
+impl Told {
+    /// Whether the client is told this one too.
+    pub(super) fn takes(&mut self, status: StatusCode, headers: &HeaderMap) -> bool {
+        if status == StatusCode::CONTINUE {
+            // It waits for that, once.
+            return !std::mem::replace(&mut self.asked, true);
+        }
+        let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+        let octets = fields.fold(self.octets + EMPTY, usize::saturating_add);
+        if self.responses == MOST_TOLD || octets > MOST_OCTETS {
+            return false;
+        }
+        (self.responses, self.octets) = (self.responses + 1, octets);
+        true
+    }
 }
 
 // === impl Interim ===
@@ -39,6 +77,7 @@ impl Interim {
     pub(super) fn begin(&self) {
         self.clear.store(false, Ordering::Relaxed);
         self.news.store(false, Ordering::Relaxed);
+        self.begun.store(true, Ordering::Relaxed);
     }
 
     /// Its request is being served by the task of `cx`.
@@ -82,6 +121,12 @@ impl Inform for Interim {
         let mut headers = headers.clone();
         strip_hop_by_hop(&mut headers, false);
         let mut state = self.state();
+        if self.begun.swap(false, Ordering::Relaxed) {
+            state.told = Told::default();
+        }
+        if !state.told.takes(status, &headers) {
+            return;
+        }
         if !self.news.swap(true, Ordering::Relaxed) {
             // What a former request was not told in time.
             state.unwritten.clear();
@@ -139,5 +184,26 @@ mod tests {
         assert_eq!(interim.take(), None);
         interim.inform(StatusCode::PROCESSING, &HeaderMap::new());
         assert_eq!(interim.take().unwrap(), b"HTTP/1.1 102 Processing\r\n\r\n");
+    }
+
+    #[test]
+    fn a_client_is_told_so_much_and_no_more() {
+        let interim = Interim::default();
+        for _ in 0..2 {
+            interim.begin();
+            for _ in 0..100 {
+                interim.inform(StatusCode::EARLY_HINTS, &hint());
+            }
+            interim.drained();
+            let said = String::from_utf8(interim.take().unwrap()).unwrap();
+            assert_eq!(said.matches("103").count(), MOST_TOLD);
+        }
+        let mut large = HeaderMap::new();
+        large.insert("link", HeaderValue::from_bytes(&[b'a'; 8192]).unwrap());
+        let mut told = Told::default();
+        let taken = (0..16).filter(|_| told.takes(StatusCode::EARLY_HINTS, &large)).count();
+        assert_eq!(taken, 7);
+        let asked = [(); 2].map(|()| told.takes(StatusCode::CONTINUE, &HeaderMap::new()));
+        assert_eq!(asked, [true, false]);
     }
 }
