@@ -8,7 +8,7 @@ use std::time::Duration;
 use nodeway_tests::http::{Conn, Response};
 use nodeway_tests::mesh::{VIP4, VIP6};
 use nodeway_tests::tls::{Authority, Names, policy};
-use nodeway_tests::{Mesh, Plain, Proc, Service, binaries, eventually};
+use nodeway_tests::{Mesh, Plain, Proc, Service, backend, binaries, eventually};
 
 const SOON: Duration = Duration::from_secs(5);
 /// Believes the ConfigMap `ca`, and asks for `web.example.com`.
@@ -379,4 +379,25 @@ fn who_speaks_tls_itself_is_left_alone_where_no_route_applies() {
         eventually(SOON, "it cannot be told which rule applies", || asked() == "000");
         assert_eq!(once(web).status, 200, "{declared}");
     }
+}
+
+#[test]
+fn an_endpoint_whose_tls_fails_is_left_out_and_costs_no_connection_that_is_not_http() {
+    let (mut plain, authority) = (Plain::new(), Authority::new("authority"));
+    let (good, bad) = (Plain::backend(), Plain::backend());
+    let _server = server(&plain, good, "tcp-echo", &authority.issue(&WEB), "");
+    // It takes connections, and none of them becomes TLS.
+    backend::serve(bad, drop);
+    plain.manifests.service(&Plain::service("web", "tcp").to(good).to(bad));
+    plain.manifests.put("ca.yaml", &Authority::config_map("ca", &[&authority]));
+    plain.manifests.put("policy.yaml", &policy("tls", "web", USUAL));
+    let web = plain.listen("web");
+    plain.start();
+    for _ in 0..100 {
+        let mut conn = Plain::connect(web);
+        conn.send("ping").unwrap();
+        assert_eq!(conn.exactly(4).unwrap(), b"ping");
+    }
+    let metrics = plain.node().metrics();
+    assert!(metrics.sum("nodeway_endpoint_ejections_total", &[]) >= 1.0, "nobody noticed");
 }

@@ -146,10 +146,9 @@ pub async fn open(
 ) -> Result<Opened, Flag> {
     let mut failed: Option<Arc<Endpoint>> = None;
     for _ in 0..ATTEMPTS {
-        let now = worker.clock.now();
-        let picked = worker
-            .with_random(|random| backend.pick(now, random, caller, failed.as_deref()).cloned());
-        let Some(endpoint) = picked else { return Err(Flag::NoHealthyUpstream) };
+        let Some(endpoint) = pick(worker, backend, caller, failed.as_deref()) else {
+            return Err(Flag::NoHealthyUpstream);
+        };
         match upstream::connect(worker, client, endpoint.address).await {
             Ok(stream) => {
                 endpoint.succeeded();
@@ -162,6 +161,17 @@ pub async fn open(
         }
     }
     Err(Flag::UpstreamConnectFailure)
+}
+
+/// An endpoint of `backend`, not `failed` if there is another.
+fn pick(
+    worker: &Worker,
+    backend: &Backend,
+    caller: Caller,
+    failed: Option<&Endpoint>,
+) -> Option<Arc<Endpoint>> {
+    let now = worker.clock.now();
+    worker.with_random(|random| backend.pick(now, random, caller, failed).cloned())
 }
 
 /// Counts a failure of `endpoint` and says so if it is left out from now on.

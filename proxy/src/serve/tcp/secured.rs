@@ -7,17 +7,17 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use nodeway_core::balance::BackendTls;
+use nodeway_core::balance::{BackendTls, Endpoint};
 use nodeway_core::detect::{Verdict, first_bytes};
 use nodeway_core::snapshot::{Backend, Caller};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::relay::{Ended, reset_on_close};
-use super::{Active, Opened, note_failure, open};
+use super::{Active, note_failure, pick};
 use crate::runtime::Worker;
 use crate::telemetry::Flag;
-use crate::upstream::{Client, Offer, distrusted, secure};
+use crate::upstream::{Client, Offer, connect, distrusted, secure};
 
 /// One read: a TLS record's most (RFC 8446, 5.1).
 const CHUNK: usize = 16 << 10;
@@ -44,16 +44,23 @@ pub(super) async fn relay(
     (stream, said): (TcpStream, &[u8]),
 ) -> Result<Ended, Flag> {
     let mut flag = Flag::UpstreamConnectFailure;
+    let mut failed: Option<Arc<Endpoint>> = None;
     for _ in 0..ATTEMPTS {
         if tls.terms.is_err() {
             reset_on_close(&stream);
             return Err(Flag::UpstreamTls);
         }
-        let opened = open(worker, client, backend, caller).await;
-        let Opened { endpoint, stream: upstream } =
-            opened.inspect_err(|_| reset_on_close(&stream))?;
-        match secure(worker, tls, Offer::Opaque, upstream).await {
+        let Some(endpoint) = pick(worker, backend, caller, failed.as_deref()) else {
+            reset_on_close(&stream);
+            return Err(Flag::NoHealthyUpstream);
+        };
+        let secured = match connect(worker, client, endpoint.address).await {
+            Ok(upstream) => secure(worker, tls, Offer::Opaque, upstream).await,
+            Err(error) => Err(error),
+        };
+        match secured {
             Ok((upstream, _)) => {
+                endpoint.succeeded();
                 let _active = Active::begin(endpoint);
                 return Ok(pass(stream, *upstream, said).await);
             }
@@ -63,6 +70,7 @@ pub(super) async fn relay(
                 flag = Flag::UpstreamConnectFailure;
             }
         }
+        failed = Some(endpoint);
     }
     reset_on_close(&stream);
     Err(flag)
