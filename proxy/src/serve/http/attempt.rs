@@ -130,17 +130,18 @@ pub(super) async fn send(
         let Ended { outcome, flag, answer, unsent } = ended;
         let possible = unsent.is_some() || spare.as_ref().is_some_and(Spare::is_whole);
         let random = worker.with_random(|random| random.u64(..));
-        let Some(Again { wait, failed }) =
-            possible.then(|| retries.after(outcome, random)).flatten()
-        else {
-            let Some((response, lease)) = answer else { return Err(flag) };
-            let flag = if retries.exhausted(outcome) { Flag::RetriesExhausted } else { flag };
+        let again = possible.then(|| retries.after(outcome, random)).flatten();
+        // Waiting for the end of its time would help nobody.
+        let late = |again: &Again| deadline.as_ref().is_some_and(|d| d.forbids(again.wait));
+        let late = again.as_ref().is_some_and(late);
+        let Some(Again { wait, failed }) = again.filter(|_| !late) else {
+            let Some((response, lease)) = answer else {
+                return Err(if late { Flag::TimedOut } else { flag });
+            };
+            let spent = late || retries.exhausted(outcome);
+            let flag = if spent { Flag::RetriesExhausted } else { flag };
             return Ok(Answer { response, lease, active, deadline, flag });
         };
-        if deadline.as_ref().is_some_and(|deadline| deadline.forbids(wait)) {
-            // Waiting for the end of its time would help nobody.
-            return Err(Flag::TimedOut);
-        }
         let copy = unsent.or_else(|| spare.as_ref().and_then(|spare| spare.copy(version)));
         let Some(copy) = copy else { return Err(flag) };
         worker.metrics.counters.retries.add(1);
