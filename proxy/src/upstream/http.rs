@@ -130,13 +130,14 @@ async fn send_http1(
     let pooled = client.pool.borrow_mut().take_http1(to.key());
     let mut sender = match pooled {
         Some(sender) => sender,
-        None => match dial(worker, client, to).await {
+        // Apart: what a new connection needs would make every request's future larger, and that is copied.
+        None => match Box::pin(dial(worker, client, to)).await {
             Ok((transport, Version::Http1)) => match handshake_http1(transport).await {
                 Ok(sender) => sender,
                 Err(error) => return Err(SendError::Lost { error: BodyError::Http1(error) }),
             },
             Ok((transport, version)) => {
-                keep(worker, client, to.key(), version, transport).await;
+                Box::pin(keep(worker, client, to.key(), version, transport)).await;
                 return Err(SendError::OtherVersion { request: Box::new(request), version });
             }
             Err(error) => return Err(SendError::Connect { request: Box::new(request), error }),

@@ -151,7 +151,7 @@ pub(super) async fn send(
         }
         avoided = Some(Arc::clone(picked));
         drop(active);
-        pause(conn, wait, answer).await;
+        Box::pin(pause(conn, wait, answer)).await;
         request = copy;
     }
 }
