@@ -80,9 +80,10 @@ impl Explainer<'_> {
 impl<'a> Telling<'a> {
     fn tell(&self) -> Explanation {
         let frontend = &self.dialled.frontend;
-        let relayed = matches!(frontend.protocol, AppProtocol::Tcp | AppProtocol::Tls);
-        let http = self.question.is_http() && !relayed;
         let namespace = &*self.question.from.namespace;
+        let routed = frontend.is_routed_for(Some(namespace));
+        let relayed = matches!(frontend.protocol, AppProtocol::Tcp | AppProtocol::Tls) && !routed;
+        let http = self.question.is_http() && !relayed;
         let router = frontend.router(Some(namespace)).filter(|_| http);
         let path = normalised(self.question.url.path()).into_owned();
         let head = RequestHead {
@@ -103,6 +104,9 @@ impl<'a> Telling<'a> {
                 names.rule(name.as_deref()).map(|rule| (&**rule, 0, None)),
                 "reset: no TLSRoute has this server's name",
             ),
+            (None, Connections::AsDeclared) if routed => {
+                Chosen::Nobody("reset: routes of HTTP apply here, and nothing passes them by")
+            }
             (None, Connections::AsDeclared) => Chosen::Service,
         };
         let routes = self.routes(http);

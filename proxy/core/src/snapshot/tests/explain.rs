@@ -148,6 +148,10 @@ fn routes_say_whether_they_apply() {
     let own = explained(&mut store, "http://web/x");
     assert_eq!(own.routes[0].why, "for all clients");
     assert_eq!(explained(&mut store, "http://web/y").verdict, Outcome::Refused);
+    for past in ["https://web:80/x", "tcp://web:80"] {
+        let told = explained(&mut store, past);
+        assert_eq!(told.verdict, Outcome::Refused, "{past}");
+    }
     let Change::Apply(Object::Route(mut consumer)) = route("web", vec![]) else { panic!() };
     consumer.name = ObjectName::new("other", "theirs");
     store.apply(Change::Apply(Object::Route(consumer)));
