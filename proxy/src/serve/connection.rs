@@ -96,13 +96,11 @@ pub async fn connection(
             http::serve_http2(worker, client, target, stream, bytes).await;
         }
         Some(Verdict::BadPreface) => worker.metrics.counters.protocol_errors.add(1),
-        // TLS on a port of HTTP is only for who has endpoints that speak it, and no routes.
-        Some(Verdict::Tls)
-            if declared_http(declared) && (routed || frontend.backend.tls().is_none()) =>
-        {
+        // Nobody could read what rules are to apply to.
+        Some(Verdict::Tls) if routed && declared_http(declared) => {
             worker.metrics.counters.protocol_errors.add(1);
             tracing::debug!(service = %frontend.service, workload = %client.workload,
-                "TLS where HTTP is spoken in the clear: reset");
+                "TLS where routes of HTTP apply: reset");
             tcp::reset_on_close(&stream);
         }
         // A port that speaks HTTP: whatever else comes is answered as HTTP says.
