@@ -23,6 +23,10 @@ const SOON: Duration = Duration::from_secs(30);
 /// there were.
 const IDLE: Duration = Duration::from_secs(120);
 
+/// What those who stay may have come to keep that they had not in the moment that is compared with. One in a hundred
+/// pods that leaked would be twice as much.
+const SLACK: usize = 6;
+
 /// What a process holds that could leak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Holds {
@@ -85,11 +89,15 @@ fn pods_that_come_and_go_cost_the_others_no_request_and_leave_nothing() {
     eventually(SOON, "all are let go", || {
         scene.cluster.pods("enrolled") == 1 && scene.cluster.pods("starting") == 0
     });
+    let mut last = before;
     eventually(IDLE, "nothing is held", || {
         let now = Holds::of(scene.cluster.node());
+        if std::mem::replace(&mut last, now) != now {
+            println!("{before:?} before, {now:?} now");
+        }
         now.namespaces <= before.namespaces
-            && now.threads <= before.threads
-            && now.descriptors <= before.descriptors
+            && now.threads <= before.threads + SLACK
+            && now.descriptors <= before.descriptors + SLACK
     });
     eventually(SOON, "no pod is left in the map", || {
         map_entries(&scene.cluster, "NETNS") <= enrolled
