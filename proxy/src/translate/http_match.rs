@@ -9,11 +9,10 @@ use nodeway_core::model::{HeaderMatch, HttpMatch, PathMatch, QueryMatch, TextMat
 use regex::{Regex, RegexBuilder};
 
 use super::Faults;
+use super::meta::{MAX_PATH, is_of_path};
 
 /// A compiled expression beyond this many octets is refused: one route must not eat the node.
 const MAX_REGEX: usize = 1 << 20;
-/// Gateway API, HTTPPathMatch.value.
-const MAX_PATH: usize = 1024;
 
 /// One match; a fault anywhere in it is a fault of the route.
 pub(super) fn http_match(
@@ -90,7 +89,6 @@ fn path_match(
 /// What the Gateway API's schema asks of a path that is matched as it stands. An API server has seen to
 /// it; a folder of manifests has nobody else.
 fn literal_path(value: &str) -> Result<(), &'static str> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-/._~!$&'()*+,;=:@%".contains(c);
     if !value.starts_with('/') {
         Err("must begin with \"/\"")
     } else if value.len() > MAX_PATH {
@@ -102,7 +100,7 @@ fn literal_path(value: &str) -> Result<(), &'static str> {
         Err("must not have the elements \"\", \".\" and \"..\"")
     } else if value.to_ascii_lowercase().contains("%2f") {
         Err("must not have an encoded slash")
-    } else if !value.chars().all(allowed) {
+    } else if !value.chars().all(is_of_path) {
         Err("has characters that must be percent-encoded in a path")
     } else {
         Ok(())

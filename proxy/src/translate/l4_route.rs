@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use nodeway_core::model::{BackendRef, Hostname, Kind, L4Rule, Rules};
 use serde::Deserialize;
 
+use super::meta::{MAX_DNS_NAME, is_dns_name};
 use super::route::{Reference, finish, parents, weight};
 use super::{Faults, Identity, Translated};
 
@@ -98,12 +99,7 @@ fn hostname(text: &str) -> Result<Hostname, &'static str> {
     if name.parse::<std::net::IpAddr>().is_ok() {
         return Err("must be a name: clients do not ask for servers by address (RFC 6066, 3)");
     }
-    let label = |label: &str| {
-        let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-        label.bytes().all(inner)
-            && !(label.is_empty() || label.starts_with('-') || label.ends_with('-'))
-    };
-    if text.len() > 253 || !name.split('.').all(label) {
+    if text.len() > MAX_DNS_NAME || !is_dns_name(name) {
         return Err("must be a host's name in lower case, or one with \"*.\" before it");
     }
     Ok(if below { Hostname::Below(name.into()) } else { Hostname::Exact(name.into()) })

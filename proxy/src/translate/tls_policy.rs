@@ -15,6 +15,7 @@ use nodeway_core::model::{
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::meta::is_dns_name;
 use super::{Faults, Identity, Translated};
 
 /// A policy as it comes: what it is for can be read even if the rest cannot.
@@ -159,22 +160,11 @@ fn bundle(
         let slash = if group.is_empty() { "" } else { "/" };
         return Err(format!("{group}{slash}{kind} {name:?}: must be a ConfigMap").into());
     }
-    if !is_subdomain(name) {
+    if !is_dns_name(name) {
         // Nothing can have this name, and the API would not even be asked for it.
         return Err(format!("ConfigMap {name:?}: must be a name as objects have it").into());
     }
     Ok(ObjectName::new(Arc::clone(&identity.name.namespace), name.as_str()))
-}
-
-/// Whether an object can have this name (Kubernetes, "DNS Subdomain Names").
-fn is_subdomain(name: &str) -> bool {
-    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.bytes().all(inner)
-            && !(label.starts_with('-') || label.ends_with('-'))
-    };
-    name.len() <= 253 && name.split('.').all(label)
 }
 
 /// A host's name, of the kind that SNI takes (RFC 6066, 3).

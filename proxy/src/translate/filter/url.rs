@@ -11,12 +11,7 @@ use nodeway_core::model::{PathModifier, Redirect, Rewrite};
 
 use super::alike;
 use crate::translate::Faults;
-use crate::translate::meta::port;
-
-/// Gateway API, `HTTPPathModifier`.
-const MAX_PATH: usize = 1024;
-/// Gateway API, `PreciseHostname`.
-const MAX_HOST: usize = 253;
+use crate::translate::meta::{MAX_PATH, is_dns_name, is_of_path, port};
 
 pub(super) fn redirect(
     spec: &HttpRouteRulesFiltersRequestRedirect,
@@ -98,34 +93,23 @@ fn path_modifier(
 
 /// The schema takes anything of this length; what is not a path would make of the request another one.
 fn new_path(path: &str) -> Result<(), &'static str> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-/._~!$&'()*+,;=:@%".contains(c);
     if path.len() > MAX_PATH {
         Err("longer than 1024 octets")
     } else if !path.is_empty() && !path.starts_with('/') {
         Err("must begin with \"/\", or be empty")
     } else if path.contains(['?', '#']) {
         Err("a path has no query and no fragment")
-    } else if !path.chars().all(allowed) {
+    } else if !path.chars().all(is_of_path) {
         Err("has characters that must be percent-encoded in a path")
     } else {
         Ok(())
     }
 }
 
-/// A host's full name in lower case (Gateway API, `PreciseHostname`; RFC 1123).
+/// A host's full name in lower case.
 fn hostname(name: &str) -> Result<&str, &'static str> {
-    let label = |label: &str| {
-        let inside = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-        !label.is_empty()
-            && label.bytes().all(inside)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    if (1..=MAX_HOST).contains(&name.len()) && name.split('.').all(label) {
-        Ok(name)
-    } else {
-        Err("must be a host's name in lower case, without a port and without a wildcard")
-    }
+    let wrong = "must be a host's name in lower case, without a port and without a wildcard";
+    is_dns_name(name).then_some(name).ok_or(wrong)
 }
 
 fn redirection(status: i64) -> Result<StatusCode, &'static str> {
