@@ -114,7 +114,7 @@ fn a_refused_stream_is_sent_again_whatever_its_method_and_with_its_body() {
         let mut client = http2::connect(web).await;
         let (response, mut out) = client.send_request(post(web, "/"), false).unwrap();
         http2::send(&mut out, Bytes::from_static(b"hello ")).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        wait_for(|| endpoint.refused() == 2).await;
         http2::send(&mut out, Bytes::from_static(b"world")).await.unwrap();
         out.send_data(Bytes::new(), true).unwrap();
         let answer = http2::read(response).await.unwrap();

@@ -79,6 +79,27 @@ fn a_clients_trailers_and_its_te_reach_the_endpoint() {
     });
 }
 
+/// Sends until nothing goes for a second, which must be soon, and the proxy, which took `idle` octets of memory
+/// before, must not have kept it all; says how many octets went.
+async fn send_till_held_back(
+    plain: &mut Plain,
+    out: &mut h2::SendStream<Bytes>,
+    idle: u64,
+) -> usize {
+    let block = Bytes::from(vec![b'x'; MIB / 4]);
+    let mut sent = 0;
+    while let Ok(done) =
+        tokio::time::timeout(Duration::from_secs(1), http2::send(out, block.clone())).await
+    {
+        done.unwrap();
+        sent += block.len();
+        assert!(sent < 32 * MIB, "{sent} octets went where nobody reads");
+    }
+    let grown = plain.node().rss().saturating_sub(idle);
+    assert!(grown < 16 * MIB as u64, "the proxy holds {grown} octets");
+    sent
+}
+
 #[test]
 fn an_endpoint_that_does_not_read_holds_an_http_2_client_back() {
     let (mut plain, web, endpoint) = world();
@@ -86,17 +107,7 @@ fn an_endpoint_that_does_not_read_holds_an_http_2_client_back() {
     http2::run(async {
         let mut client = http2::connect(web).await;
         let (response, mut out) = client.send_request(call(web, "/slow"), false).unwrap();
-        let block = Bytes::from(vec![b'x'; MIB / 4]);
-        let mut sent = 0;
-        while let Ok(done) =
-            tokio::time::timeout(Duration::from_secs(1), http2::send(&mut out, block.clone())).await
-        {
-            done.unwrap();
-            sent += block.len();
-            assert!(sent < 32 * MIB, "{sent} octets went where nobody reads");
-        }
-        let grown = plain.node().rss().saturating_sub(idle);
-        assert!(grown < 16 * MIB as u64, "the proxy holds {grown} octets");
+        send_till_held_back(&mut plain, &mut out, idle).await;
         assert_eq!(endpoint.taken(), 0);
         // Others are not held up by it.
         let (other, _) = client.send_request(call(web, "/"), true).unwrap();
@@ -116,18 +127,8 @@ fn a_client_that_does_not_read_holds_an_http_2_endpoint_back() {
         let mut client = http2::connect(web).await;
         let (response, mut out) = client.send_request(call(web, "/echo"), false).unwrap();
         let (_, mut incoming) = response.await.unwrap().into_parts();
-        let block = Bytes::from(vec![b'x'; MIB / 4]);
-        let mut sent = 0;
         // What comes back is not read: in the end nothing goes in any more.
-        while let Ok(done) =
-            tokio::time::timeout(Duration::from_secs(1), http2::send(&mut out, block.clone())).await
-        {
-            done.unwrap();
-            sent += block.len();
-            assert!(sent < 32 * MIB, "{sent} octets went where nobody reads");
-        }
-        let grown = plain.node().rss().saturating_sub(idle);
-        assert!(grown < 16 * MIB as u64, "the proxy holds {grown} octets");
+        let sent = send_till_held_back(&mut plain, &mut out, idle).await;
         let mut back = 0;
         while back < sent {
             let data = incoming.data().await.unwrap().unwrap();
