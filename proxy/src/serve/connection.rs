@@ -161,7 +161,7 @@ pub(super) struct ActiveConnection {
 impl Target {
     /// What the pod with this namespace cookie dialled.
     pub fn dialled(address: SocketAddr, cookie: u64) -> Self {
-        let caller = Caller { client: cookie, family: Some(Family::of(address.ip())) };
+        let caller = Caller { client: cookie, family: Some(Family::of(address.ip())), hash: None };
         Self { destination: Destination::Dialled(address), caller }
     }
 
@@ -170,7 +170,7 @@ impl Target {
     pub fn service_port(service: ObjectName, port: u16, peer: IpAddr) -> Self {
         // The same in all workers; clients of one number share an endpoint, no more.
         let client = foldhash::fast::FixedState::default().hash_one(peer.to_canonical());
-        let caller = Caller { client, family: None };
+        let caller = Caller { client, family: None, hash: None };
         Self { destination: Destination::ServicePort(service, port), caller }
     }
 

@@ -5,6 +5,7 @@
 mod connection;
 mod first;
 pub mod http;
+mod outcome;
 pub mod tcp;
 
 pub use connection::{Target, connection};

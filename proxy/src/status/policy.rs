@@ -64,7 +64,7 @@ fn not_resolved(why: CaFault) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use nodeway_core::model::{ObjectName, TlsTarget};
+    use nodeway_core::model::{ObjectName, PolicyTarget};
 
     use super::*;
 
@@ -72,7 +72,7 @@ mod tests {
     fn the_ancestor_is_the_service_or_its_port() {
         let target = |section: Option<&str>| {
             let service = ObjectName::new("shop", "web");
-            let target = TlsTarget { service, section: section.map(Into::into) };
+            let target = PolicyTarget { service, section: section.map(Into::into) };
             let why = PolicyFault::NoValidCaCertificate;
             TargetStatus { target, accepted: Err((why, "no".into())) }
         };

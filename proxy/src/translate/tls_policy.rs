@@ -10,7 +10,7 @@ use gateway_api::backendtlspolicies::{
 use http::Uri;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use nodeway_core::model::{
-    Object, ObjectName, TlsName, TlsPolicy, TlsTarget, TlsValidation, Trust,
+    Object, ObjectName, PolicyTarget, TlsName, TlsPolicy, TlsValidation, Trust,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -72,8 +72,8 @@ pub(super) fn tls_policy(identity: &Identity, document: Document) -> Translated 
     }))
 }
 
-fn targets(identity: &Identity, refs: &[Value], faults: &mut Faults) -> Vec<TlsTarget> {
-    let mut targets: Vec<TlsTarget> = Vec::new();
+fn targets(identity: &Identity, refs: &[Value], faults: &mut Faults) -> Vec<PolicyTarget> {
+    let mut targets: Vec<PolicyTarget> = Vec::new();
     for (i, reference) in refs.iter().enumerate() {
         let text = |field: &str| reference.get(field).and_then(Value::as_str).unwrap_or_default();
         if !matches!(text("group"), "" | "core") || text("kind") != "Service" {
@@ -86,7 +86,7 @@ fn targets(identity: &Identity, refs: &[Value], faults: &mut Faults) -> Vec<TlsT
         }
         let service = ObjectName::new(Arc::clone(&identity.name.namespace), text("name"));
         let section = Some(text("sectionName")).filter(|name| !name.is_empty()).map(Into::into);
-        let target = TlsTarget { service, section };
+        let target = PolicyTarget { service, section };
         if !targets.contains(&target) {
             targets.push(target);
         }

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::affinity::Affinity;
-use super::{BackendTls, Endpoint, Millis, least_request, round_robin};
-use crate::model::{AppProtocol, ObjectName};
+use super::{BackendTls, Ejection, Endpoint, Millis, Report, least_request, round_robin};
+use crate::model::{AppProtocol, BackendSettings, ObjectName};
 
 /// How an endpoint is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Caller {
     /// The address family that it dialled, if any: endpoints of that family come first, for a pod may
     /// have no route to the other.
     pub family: Option<Family>,
+    /// What its request goes by where the algorithm hashes: the hash of what the policy names.
+    pub hash: Option<u64>,
 }
 
 /// An address family.
@@ -67,6 +69,7 @@ pub struct Backend {
     v4: usize,
     /// How they are spoken to, if not in the clear.
     tls: Option<Arc<BackendTls>>,
+    settings: Arc<BackendSettings>,
     lasting: Arc<Lasting>,
 }
 
@@ -117,7 +120,25 @@ impl Backend {
         endpoints.sort_by_key(|endpoint| endpoint.address);
         let v4 = endpoints.partition_point(|endpoint| endpoint.address.is_ipv4());
         let (id, algorithm) = (lasting.id, Algorithm::for_protocol(protocol));
-        Self { id, service, port, protocol, algorithm, affinity, endpoints, v4, tls: None, lasting }
+        let (tls, settings) = (None, Arc::default());
+        Self {
+            id,
+            service,
+            port,
+            protocol,
+            algorithm,
+            affinity,
+            endpoints,
+            v4,
+            tls,
+            settings,
+            lasting,
+        }
+    }
+
+    /// The same, under these settings.
+    pub fn with_settings(self, settings: Arc<BackendSettings>) -> Self {
+        Self { settings, ..self }
     }
 
     /// The same, spoken to like this.
@@ -129,6 +150,23 @@ impl Backend {
     #[inline]
     pub fn tls(&self) -> Option<&Arc<BackendTls>> {
         self.tls.as_ref()
+    }
+
+    /// What its policies ask for, and the defaults of the rest.
+    #[inline]
+    pub fn settings(&self) -> &Arc<BackendSettings> {
+        &self.settings
+    }
+
+    /// Takes in what became of an attempt at `endpoint`. If that leaves the endpoint out from now on, this
+    /// call alone says so.
+    #[inline]
+    pub fn report(&self, endpoint: &Endpoint, now: Millis, report: Report) -> Option<Ejection> {
+        if report.is_failure() {
+            return endpoint.failed(now);
+        }
+        endpoint.succeeded();
+        None
     }
 
     /// What it keeps while its endpoints come and go.

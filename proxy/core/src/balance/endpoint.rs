@@ -12,8 +12,10 @@ use crate::model::ObjectName;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointId(pub u64);
 
-/// An address that answers for one or more Services. The same pod at the same address is the same
-/// endpoint, whichever Service leads to it: load and health are the server's, not the Service's.
+/// An address that answers for one port of a Service. As long as slices name the same pod at the same
+/// address it is the same endpoint, and its load and health outlive snapshots. Another Service that leads
+/// to the same pod has an endpoint of its own: it may have other ideas of health, and nobody's policy may
+/// take an endpoint from somebody else.
 pub struct Endpoint {
     /// Its identity.
     pub id: EndpointId,

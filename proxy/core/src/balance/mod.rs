@@ -8,6 +8,7 @@ mod backend;
 mod ejection;
 mod endpoint;
 mod least_request;
+mod report;
 mod round_robin;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ mod tls;
 pub use backend::{Algorithm, Backend, Caller, Family, Lasting};
 pub use ejection::{Ejection, FAILURES_TO_EJECT};
 pub use endpoint::{Endpoint, EndpointId};
+pub use report::Report;
 pub use tls::{BackendTls, TlsRoots, TlsTerms};
 
 /// Monotonic milliseconds, counted from any origin that does not change while the process lives.

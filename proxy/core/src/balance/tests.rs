@@ -8,7 +8,7 @@ use super::*;
 use crate::model::{AppProtocol, ObjectName};
 
 const NOW: Millis = Millis(1);
-const ANYONE: Caller = Caller { client: 0, family: None };
+const ANYONE: Caller = Caller { client: 0, family: None, hash: None };
 
 fn endpoints(n: u8) -> Vec<Arc<Endpoint>> {
     (0..n)

@@ -3,6 +3,7 @@
 //! Not the Kubernetes types: those stop at `nodeway::translate`. What was invalid in an object is a
 //! value here ([`BackendTarget::Invalid`], [`Filter::Invalid`]) that keeps its share of the traffic.
 
+mod backend_policy;
 mod endpoint;
 mod filter;
 mod grant;
@@ -14,6 +15,12 @@ mod route;
 mod service;
 mod tls_policy;
 
+pub use backend_policy::{
+    AdaptiveConcurrency, Amounts, BackendPolicy, BackendSettings, Balancing, BalancingAlgorithm,
+    ConnectionLife, EndpointWeight, HashCookie, HashOn, HealthCheck, Http2Keepalive,
+    LatencyOutlier, Limits, OutlierDetection, PolicyTarget, Probe, RetryBudget, SlowStart,
+    SuccessRate, TcpKeepalive, TrafficPolicy, TrafficSettings, WeightOf,
+};
 pub use endpoint::{EndpointAddress, EndpointPort, EndpointSlice};
 pub use filter::{
     Allowed, AllowedOrigin, Cors, Filter, HeaderModifier, Mirror, PathModifier, Redirect, Rewrite,
@@ -29,7 +36,7 @@ pub use route::{
     Timeouts,
 };
 pub use service::{AppProtocol, Service, ServiceKind, ServicePort};
-pub use tls_policy::{CaBundle, Certificate, TlsName, TlsPolicy, TlsTarget, TlsValidation, Trust};
+pub use tls_policy::{CaBundle, Certificate, TlsName, TlsPolicy, TlsValidation, Trust};
 
 /// One object of any kind, as a source says it.
 #[derive(Debug, Clone, PartialEq, Eq)]

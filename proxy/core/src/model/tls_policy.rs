@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::ObjectName;
+use super::{ObjectName, PolicyTarget};
 
 /// A BackendTLSPolicy with at least one target of kind Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,18 +17,9 @@ pub struct TlsPolicy {
     /// `metadata.creationTimestamp`, seconds since the epoch; older policies win. Absent counts as newest.
     pub created: Option<i64>,
     /// What it is for, each target once.
-    pub targets: Vec<TlsTarget>,
+    pub targets: Vec<PolicyTarget>,
     /// What it asks for, or why that cannot be told: then nobody speaks to its targets.
     pub validation: Result<TlsValidation, Arc<str>>,
-}
-
-/// A Service of the policy's namespace, or one port of it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TlsTarget {
-    /// The Service.
-    pub service: ObjectName,
-    /// `sectionName`: only the port of this name.
-    pub section: Option<Arc<str>>,
 }
 
 /// `spec.validation`.

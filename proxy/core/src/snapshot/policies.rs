@@ -10,7 +10,7 @@ use super::Problem;
 use super::registry::Registry;
 use crate::balance::{BackendTls, TlsRoots, TlsTerms};
 use crate::model::{
-    AppProtocol, CaBundle, Certificate, Kind, ObjectName, Service, TlsPolicy, TlsTarget, Trust,
+    AppProtocol, CaBundle, Certificate, Kind, ObjectName, PolicyTarget, Service, TlsPolicy, Trust,
 };
 
 /// The policies and the bundles that they name, as the source says them.
@@ -43,7 +43,7 @@ pub struct PolicyStatus {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetStatus {
     /// The target.
-    pub target: TlsTarget,
+    pub target: PolicyTarget,
     /// Condition `Accepted`.
     pub accepted: Result<(), (PolicyFault, Arc<str>)>,
 }
@@ -166,7 +166,7 @@ impl Policies {
         service: &ObjectName,
         section: Option<&Arc<str>>,
     ) -> Option<&'a ObjectName> {
-        let same = |t: &TlsTarget| t.service == *service && t.section.as_ref() == section;
+        let same = |t: &PolicyTarget| t.service == *service && t.section.as_ref() == section;
         let policies = there.iter().filter_map(|name| self.all.get(name));
         policies
             .filter(|policy| policy.targets.iter().any(same))
@@ -249,11 +249,11 @@ impl Policies {
     fn verdict(
         &self,
         policy: &TlsPolicy,
-        target: &TlsTarget,
+        target: &PolicyTarget,
         terms: &Result<TlsTerms, Arc<str>>,
         service: Option<&Service>,
     ) -> Result<(), (PolicyFault, Arc<str>)> {
-        let TlsTarget { service: name, section } = target;
+        let PolicyTarget { service: name, section } = target;
         let Some(service) = service else {
             let why = format!("Service {name} does not exist");
             return Err((PolicyFault::TargetNotFound, why.into()));

@@ -6,11 +6,12 @@ use std::sync::{Arc, Weak};
 
 use foldhash::fast::RandomState;
 
+use super::PortKey;
 use crate::balance::{Endpoint, EndpointId};
 use crate::model::ObjectName;
 
-/// An address and the pod there: another pod at the same address is another endpoint.
-type EndpointKey = (SocketAddr, Option<ObjectName>);
+/// A Service's port, an address and the pod there: another pod at the same address is another endpoint.
+type EndpointKey = (PortKey, SocketAddr, Option<ObjectName>);
 
 /// So many endpoints are made before it is looked which of the old ones nobody holds any more; at
 /// least, and at most as many as there are.
@@ -35,13 +36,15 @@ impl Registry {
         self.last_id
     }
 
-    /// The endpoint at this address with this pod behind it: the one that somebody holds, or a new one.
+    /// The endpoint of `port` at this address with this pod behind it: the one that somebody holds, or a
+    /// new one.
     pub(super) fn endpoint(
         &mut self,
+        port: &PortKey,
         address: SocketAddr,
         pod: Option<&ObjectName>,
     ) -> Arc<Endpoint> {
-        let key = (address, pod.cloned());
+        let key = (port.clone(), address, pod.cloned());
         if let Some(known) = self.endpoints.get(&key).and_then(Weak::upgrade) {
             return known;
         }

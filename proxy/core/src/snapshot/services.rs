@@ -105,10 +105,10 @@ impl CompiledPort {
         port: &ServicePort,
         before: Option<&Self>,
     ) -> Self {
-        let candidates = Candidates::collect(store, &service.name, port, |address, pod| {
-            registry.endpoint(address, pod)
-        });
         let key = (service.name.clone(), port.port);
+        let candidates = Candidates::collect(store, &service.name, port, |address, pod| {
+            registry.endpoint(&key, address, pod)
+        });
         let protocol = taken(port.protocol, tls.is_some());
         let mut backend = |endpoints, before: Option<&Arc<Backend>>| {
             backend(registry, &key, protocol, service.affinity, endpoints, tls.as_ref(), before)

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
-use nodeway_core::balance::Endpoint;
+use nodeway_core::balance::{Endpoint, Report};
 use nodeway_core::model::Timeouts;
 use nodeway_core::snapshot::{Again, Backend, Outcome, Retries, Rule};
 
 use super::deadline::{Deadline, Expired, within};
 use super::spare::Spare;
 use super::{Conn, secured};
-use crate::serve::tcp::{Active, note_failure};
+use crate::serve::outcome::{self, Active};
 use crate::streams::Inbound;
 use crate::telemetry::Flag;
 use crate::upstream::{self, Lease, RequestBody, SendError, To, Version, distrusted};
@@ -99,6 +99,7 @@ pub(super) async fn send(
         let choice = secured::choice(backend, version, &request);
         let spared = spare.as_ref().is_some_and(Spare::is_all);
         let to = To { endpoint: picked, tls: backend.tls(), version, choice, spared };
+        let sent_at = Instant::now();
         let sending = upstream::send(worker, &conn.client, to, request);
         let ended = match within(&mut deadline, sending).await {
             Ok(Err(SendError::Unsent { request: unsent })) if stale < MAX_STALE => {
@@ -122,7 +123,7 @@ pub(super) async fn send(
             }
             // The client's body broke off or broke the protocol: the endpoint is not to blame.
             Ok(Err(SendError::Abandoned)) => return Err(Flag::DownstreamProtocol),
-            Ok(sent) => Ended::of(sent, conn, backend, picked),
+            Ok(sent) => Ended::of(sent, conn, backend, picked, sent_at),
             // Not counted against the endpoint: how long is too long is this route's own idea.
             Err(Expired::Attempt) => Ended::without_answer(Outcome::TimedOut, Flag::TimedOut, None),
             Err(Expired::Request) => return Err(Flag::TimedOut),
@@ -199,13 +200,16 @@ impl Ended {
         conn: &Conn,
         backend: &Backend,
         endpoint: &Endpoint,
+        start: Instant,
     ) -> Self {
-        let failed = |error: &dyn std::error::Error| {
-            note_failure(&conn.worker, backend, endpoint, error);
+        let failed = |report, error: &dyn std::error::Error| {
+            outcome::failed(&conn.worker, backend, endpoint, report, error);
         };
         match sent {
             Ok((response, lease)) => {
-                endpoint.succeeded();
+                let (status, latency) = (response.status().as_u16(), start.elapsed());
+                let report = Report::Answered { status, latency };
+                outcome::report(&conn.worker, backend, endpoint, report);
                 let outcome = Outcome::Answered(response.status());
                 Self { outcome, flag: Flag::None, answer: Some((response, lease)), unsent: None }
             }
@@ -221,12 +225,12 @@ impl Ended {
                 Self::without_answer(Outcome::Unsent, Flag::UpstreamTls, Some(*request))
             }
             Err(SendError::Connect { request, error }) => {
-                failed(&error);
+                failed(Report::NotConnected, &error);
                 let flag = Flag::UpstreamConnectFailure;
                 Self::without_answer(Outcome::Unsent, flag, Some(*request))
             }
             Err(SendError::Lost { error }) => {
-                failed(&error);
+                failed(Report::Lost, &error);
                 Self::without_answer(Outcome::Lost, Flag::UpstreamReset, None)
             }
             Err(SendError::Abandoned) => {

@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::Conn;
 use super::deadline::Deadline;
 use super::record::Record;
-use crate::serve::tcp::Active;
+use crate::serve::outcome::Active;
 use crate::streams::{BodyError, Inbound};
 use crate::telemetry::Flag;
 use crate::upstream::Lease;

@@ -20,7 +20,7 @@ use super::session::Stay;
 use super::spelling::normalise;
 use super::upgrade::Tunnel;
 use super::{Conn, reply, upgrade, wellformed};
-use crate::serve::tcp::Active;
+use crate::serve::outcome::Active;
 use crate::streams::Inbound;
 use crate::telemetry::Flag;
 use crate::upstream::{ContinueGate, Informer, RequestBody, Version};

@@ -5,17 +5,18 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::EXPECT;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
+use nodeway_core::balance::Report;
 use nodeway_core::snapshot::{Backend, Caller, MirrorTo};
 
 use super::headers::translate;
 use super::{Conn, exchange, secured};
 use crate::runtime::{Share, Worker};
-use crate::serve::tcp::{Active, note_failure};
+use crate::serve::outcome::{Active, failed, report};
 use crate::streams::{Inbound, Watch};
 use crate::upstream::{self, Client, Lease, RequestBody, SendError, To, Version, distrusted};
 
@@ -133,9 +134,11 @@ impl Delivery {
             let choice = secured::choice(backend, self.version, &request);
             let (tls, version) = (backend.tls(), self.version);
             let to = To { endpoint, tls, version, choice, spared: false };
+            let start = Instant::now();
             match upstream::send(worker, &self.client, to, request).await {
                 Ok((response, lease)) => {
-                    endpoint.succeeded();
+                    let (status, latency) = (response.status().as_u16(), start.elapsed());
+                    report(worker, backend, endpoint, Report::Answered { status, latency });
                     self.drop_answer(response, lease).await;
                     return true;
                 }
@@ -150,7 +153,7 @@ impl Delivery {
                 }
                 Err(SendError::Connect { error, .. }) => {
                     if !distrusted(&error) {
-                        note_failure(worker, backend, endpoint, &error);
+                        failed(worker, backend, endpoint, Report::NotConnected, &error);
                     }
                     return false;
                 }

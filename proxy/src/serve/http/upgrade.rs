@@ -16,7 +16,7 @@ use super::headers::wants_upgrade;
 use super::record::Record;
 use super::{Conn, websocket};
 use crate::serve::connection::ActiveConnection;
-use crate::serve::tcp::Active;
+use crate::serve::outcome::Active;
 use crate::streams::{Inbound, split};
 use crate::upstream::{Lease, RequestBody, Version};
 

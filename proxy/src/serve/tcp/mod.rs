@@ -5,15 +5,16 @@ mod secured;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
-use nodeway_core::balance::Endpoint;
+use nodeway_core::balance::{Endpoint, Report};
 use nodeway_core::model::ObjectName;
 use nodeway_core::snapshot::{Backend, Caller, Choice, Frontend, Rule};
 use tokio::net::TcpStream;
 
 use super::first::Opened;
-use crate::errors::chain;
+use super::outcome::{Active, failed, report};
 use crate::runtime::Worker;
 use crate::telemetry::{Flag, TcpKey, TcpLabels};
 use crate::upstream::{self, Client};
@@ -144,75 +145,34 @@ pub async fn open(
     backend: &Backend,
     caller: Caller,
 ) -> Result<Opened, Flag> {
-    let mut failed: Option<Arc<Endpoint>> = None;
+    let mut avoided: Option<Arc<Endpoint>> = None;
     for _ in 0..ATTEMPTS {
-        let Some(endpoint) = pick(worker, backend, caller, failed.as_deref()) else {
+        let Some(endpoint) = pick(worker, backend, caller, avoided.as_deref()) else {
             return Err(Flag::NoHealthyUpstream);
         };
+        let start = Instant::now();
         match upstream::connect(worker, client, endpoint.address).await {
             Ok(stream) => {
-                endpoint.succeeded();
+                let latency = start.elapsed();
+                report(worker, backend, &endpoint, Report::Connected { latency });
                 return Ok(Opened { endpoint, stream });
             }
             Err(error) => {
-                note_failure(worker, backend, &endpoint, &error);
-                failed = Some(endpoint);
+                failed(worker, backend, &endpoint, Report::NotConnected, &error);
+                avoided = Some(endpoint);
             }
         }
     }
     Err(Flag::UpstreamConnectFailure)
 }
 
-/// An endpoint of `backend`, not `failed` if there is another.
+/// An endpoint of `backend`, not `avoided` if there is another.
 fn pick(
     worker: &Worker,
     backend: &Backend,
     caller: Caller,
-    failed: Option<&Endpoint>,
+    avoided: Option<&Endpoint>,
 ) -> Option<Arc<Endpoint>> {
     let now = worker.clock.now();
-    worker.with_random(|random| backend.pick(now, random, caller, failed).cloned())
-}
-
-/// Counts a failure of `endpoint` and says so if it is left out from now on.
-pub fn note_failure(
-    worker: &Worker,
-    backend: &Backend,
-    endpoint: &Endpoint,
-    error: &dyn std::error::Error,
-) {
-    let error = chain(error);
-    tracing::debug!(service = %backend.service, endpoint = %endpoint.address, %error, "endpoint failed");
-    if let Some(ejection) = endpoint.failed(worker.clock.now()) {
-        worker.metrics.counters.ejections.add(1);
-        tracing::warn!(service = %backend.service, endpoint = %endpoint.address, ?ejection, %error,
-            "endpoint left out");
-    }
-}
-
-/// Counts as one of an endpoint's active requests or connections as long as it lives.
-#[derive(Debug)]
-pub struct Active {
-    endpoint: Arc<Endpoint>,
-}
-
-// === impl Active ===
-
-impl Active {
-    /// Begins to count.
-    pub fn begin(endpoint: Arc<Endpoint>) -> Self {
-        endpoint.begin();
-        Self { endpoint }
-    }
-
-    /// The endpoint.
-    pub fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
-    }
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.endpoint.end();
-    }
+    worker.with_random(|random| backend.pick(now, random, caller, avoided).cloned())
 }

@@ -6,16 +6,18 @@ use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
-use nodeway_core::balance::{BackendTls, Endpoint};
+use nodeway_core::balance::{BackendTls, Endpoint, Report};
 use nodeway_core::detect::{Verdict, first_bytes};
 use nodeway_core::snapshot::{Backend, Caller};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::pick;
 use super::relay::{Ended, reset_on_close};
-use super::{Active, note_failure, pick};
 use crate::runtime::Worker;
+use crate::serve::outcome::{Active, failed, report};
 use crate::telemetry::Flag;
 use crate::upstream::{Client, Offer, connect, distrusted, secure};
 
@@ -44,33 +46,35 @@ pub(super) async fn relay(
     (stream, said): (TcpStream, &[u8]),
 ) -> Result<Ended, Flag> {
     let mut flag = Flag::UpstreamConnectFailure;
-    let mut failed: Option<Arc<Endpoint>> = None;
+    let mut avoided: Option<Arc<Endpoint>> = None;
     for _ in 0..ATTEMPTS {
         if tls.terms.is_err() {
             reset_on_close(&stream);
             return Err(Flag::UpstreamTls);
         }
-        let Some(endpoint) = pick(worker, backend, caller, failed.as_deref()) else {
+        let Some(endpoint) = pick(worker, backend, caller, avoided.as_deref()) else {
             reset_on_close(&stream);
             return Err(Flag::NoHealthyUpstream);
         };
+        let start = Instant::now();
         let secured = match connect(worker, client, endpoint.address).await {
             Ok(upstream) => secure(worker, tls, Offer::Opaque, upstream).await,
             Err(error) => Err(error),
         };
         match secured {
             Ok((upstream, _)) => {
-                endpoint.succeeded();
+                let latency = start.elapsed();
+                report(worker, backend, &endpoint, Report::Connected { latency });
                 let _active = Active::begin(endpoint);
                 return Ok(pass(stream, *upstream, said).await);
             }
             Err(error) if distrusted(&error) => flag = Flag::UpstreamTls,
             Err(error) => {
-                note_failure(worker, backend, &endpoint, &error);
+                failed(worker, backend, &endpoint, Report::NotConnected, &error);
                 flag = Flag::UpstreamConnectFailure;
             }
         }
-        failed = Some(endpoint);
+        avoided = Some(endpoint);
     }
     reset_on_close(&stream);
     Err(flag)

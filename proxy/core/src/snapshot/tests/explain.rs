@@ -198,7 +198,7 @@ fn a_policy_that_cannot_be_kept_refuses_what_else_would_be_sent() {
         name: name("tls"),
         generation: 1,
         created: None,
-        targets: vec![TlsTarget { service: name("web"), section: None }],
+        targets: vec![PolicyTarget { service: name("web"), section: None }],
         validation: Ok(TlsValidation {
             trust: Trust::Bundles(vec![Ok(name("gone"))]),
             hostname: "web.example.com".into(),

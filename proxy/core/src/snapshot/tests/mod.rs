@@ -113,7 +113,7 @@ fn routed<'a>(frontend: &'a Frontend, path: &str) -> Routed<'a> {
     })
 }
 
-const ANYONE: Caller = Caller { client: 0, family: None };
+const ANYONE: Caller = Caller { client: 0, family: None, hash: None };
 const READY: [bool; 3] = [true, true, false];
 const LEAVING: [bool; 3] = [false, true, true];
 const GONE: [bool; 3] = [false, false, true];

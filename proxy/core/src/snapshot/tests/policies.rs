@@ -17,7 +17,7 @@ fn policy(of: &str, created: i64, section: Option<&str>) -> TlsPolicy {
         name: name(of),
         generation: 1,
         created: Some(created),
-        targets: vec![TlsTarget { service: name("web"), section: section.map(Into::into) }],
+        targets: vec![PolicyTarget { service: name("web"), section: section.map(Into::into) }],
         validation: Ok(TlsValidation {
             trust: Trust::Bundles(vec![Ok(name("ca"))]),
             hostname: format!("{of}.example.com").into(),
