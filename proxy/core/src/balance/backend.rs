@@ -162,6 +162,9 @@ impl Backend {
     /// call alone says so.
     #[inline]
     pub fn report(&self, endpoint: &Endpoint, now: Millis, report: Report) -> Option<Ejection> {
+        if report == Report::Cut {
+            return endpoint.cut(now);
+        }
         if report.is_failure() {
             return endpoint.failed(now);
         }

@@ -36,6 +36,9 @@ pub struct Ejection {
 pub(super) struct Health {
     /// Failures since the last success.
     run: AtomicU32,
+    /// Responses that were cut since the last whole one. Apart from the others: the head of the next one
+    /// would end their run, and an endpoint that breaks off each of its responses would never be out.
+    cuts: AtomicU32,
     /// End of the last ejection (milliseconds, upper 56 bits) and its level (lower 8 bits; 0: none
     /// yet). One word, so that of several threads that see the last failure one alone ejects.
     last: AtomicU64,
@@ -60,14 +63,29 @@ impl Health {
         (self.last.load(Relaxed) >> 8).checked_sub(now.0).filter(|left| *left > 0)
     }
 
+    #[inline]
+    pub(super) fn whole(&self) {
+        if self.cuts.load(Relaxed) != 0 {
+            self.cuts.store(0, Relaxed);
+        }
+    }
+
     pub(super) fn failed(&self, now: Millis) -> Option<Ejection> {
+        self.count(&self.run, now)
+    }
+
+    pub(super) fn cut(&self, now: Millis) -> Option<Ejection> {
+        self.count(&self.cuts, now)
+    }
+
+    fn count(&self, run: &AtomicU32, now: Millis) -> Option<Ejection> {
         let last = self.last.load(Relaxed);
         let (until, level) = (last >> 8, last & 0xff);
         if now.0 < until {
             // What had begun before the ejection, or what went there because all are ejected.
             return None;
         }
-        let failures = self.run.fetch_add(1, Relaxed).saturating_add(1);
+        let failures = run.fetch_add(1, Relaxed).saturating_add(1);
         if failures < FAILURES_TO_EJECT {
             return None;
         }
@@ -77,6 +95,7 @@ impl Health {
         let until = now.0.saturating_add(length_ms);
         self.last.compare_exchange(last, until << 8 | level, Relaxed, Relaxed).ok()?;
         self.run.store(0, Relaxed);
+        self.cuts.store(0, Relaxed);
         let repeat = u32::try_from(level).unwrap_or(u32::MAX);
         Some(Ejection { failures, repeat, length_ms, until: Millis(until) })
     }
@@ -109,6 +128,19 @@ mod tests {
             assert_eq!(fail(&health, 4, 0), None);
             health.succeeded();
         }
+    }
+
+    #[test]
+    fn responses_that_are_cut_eject_although_their_heads_were_good() {
+        let health = Health::default();
+        let cut = |now| {
+            health.succeeded();
+            health.cut(Millis(now))
+        };
+        assert_eq!((0..4).filter_map(|_| cut(0)).count(), 0);
+        health.whole();
+        assert_eq!((0..4).filter_map(|_| cut(0)).count(), 0, "a whole one ends the run");
+        assert!(cut(0).is_some() && health.ejected(Millis(0)));
     }
 
     #[test]

@@ -75,6 +75,19 @@ impl Endpoint {
         self.live.health.failed(now)
     }
 
+    /// A response broke off after its head, or a connection before its first octet: counted apart, for the
+    /// head, or the connection, had been a success.
+    pub fn cut(&self, now: Millis) -> Option<Ejection> {
+        self.live.health.cut(now)
+    }
+
+    /// A response has ended as it should, or a relayed connection has heard from its server: the run of those
+    /// that were cut, if any, is over.
+    #[inline]
+    pub fn whole(&self) {
+        self.live.health.whole();
+    }
+
     /// Whether what has just broken `other` has broken this one too: it is the same, or another
     /// address of the same pod.
     #[inline]

@@ -17,7 +17,7 @@ mod tls;
 pub use backend::{Algorithm, Backend, Caller, Family, Lasting};
 pub use ejection::{Ejection, FAILURES_TO_EJECT};
 pub use endpoint::{Endpoint, EndpointId};
-pub use report::Report;
+pub use report::{Report, status_of_grpc};
 pub use tls::{BackendTls, TlsRoots, TlsTerms};
 
 /// Monotonic milliseconds, counted from any origin that does not change while the process lives.

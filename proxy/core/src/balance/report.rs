@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-/// Told once for each attempt when its fate is known; a response that is cut after its head is told again.
+/// Told once for each attempt when its fate is known; of one that was answered or connected, and then broke
+/// off, [`Report::Cut`] is told besides. One that was not is told by [`super::Endpoint::whole`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Report {
     /// It was answered with this status; the response's head came so long after the request was sent.
     Answered {
-        /// The status; over HTTP, whatever gRPC says inside.
+        /// The status. Of a gRPC response that says how the call went in its head already: what that comes
+        /// to in HTTP ([`status_of_grpc`]).
         status: u16,
         /// From the request's last choice of a connection to the response's head.
         latency: Duration,
@@ -19,8 +21,11 @@ pub enum Report {
     },
     /// No connection could be made.
     NotConnected,
-    /// The connection ended or made no sense before the response had ended, or it took too long.
+    /// The connection ended or made no sense before the response's head, or it took too long.
     Lost,
+    /// A response that was told as answered broke off or took too long, or a relayed connection was reset
+    /// before it had said anything. Heads that go well are no excuse: only a whole one ends the run.
+    Cut,
 }
 
 // === impl Report ===
@@ -28,6 +33,25 @@ pub enum Report {
 impl Report {
     /// Whether the endpoint has failed.
     pub fn is_failure(self) -> bool {
-        matches!(self, Self::NotConnected | Self::Lost)
+        matches!(self, Self::NotConnected | Self::Lost | Self::Cut)
+    }
+}
+
+/// What a gRPC status comes to in HTTP (`google/rpc/code.proto`, which Envoy follows too); a number that
+/// gRPC does not know is an unknown error.
+pub fn status_of_grpc(code: u32) -> u16 {
+    match code {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        _ => 500,
     }
 }
