@@ -3,13 +3,28 @@
 //! Not what follows from it: that is `nodeway_core::balance`'s to say.
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use nodeway_core::balance::{Endpoint, Report};
+use http::{HeaderMap, Response, Version};
+use nodeway_core::balance::{Endpoint, Report, status_of_grpc};
+use nodeway_core::model::ObjectName;
 use nodeway_core::snapshot::Backend;
 
 use crate::errors::chain;
 use crate::runtime::Worker;
+
+/// Why an attempt has failed that no error tells of.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Failure {
+    /// The time of the attempt, or of the request, was over.
+    TimedOut,
+    /// New connections were closed before they had carried anything, or old ones again and again.
+    HungUp,
+    /// A relayed connection was reset before it had said anything.
+    Mute,
+}
 
 /// Tells `backend` what became of an attempt at `endpoint`, and says so if that leaves the endpoint out.
 pub(super) fn report(worker: &Worker, backend: &Backend, endpoint: &Endpoint, report: Report) {
@@ -31,6 +46,38 @@ pub(super) fn failed(
     let error = chain(error);
     tracing::debug!(service = %backend.service, endpoint = %endpoint.address, %error, "endpoint failed");
     report(worker, backend, endpoint, outcome);
+}
+
+/// The same of a response that broke off, or a relayed connection that did, of which no more is known than
+/// where it came from.
+pub(super) fn cut(
+    worker: &Worker,
+    (service, port): (&ObjectName, u16),
+    endpoint: &Endpoint,
+    error: &dyn Error,
+) {
+    let view = worker.view();
+    // What was deleted meanwhile has no future to decide on.
+    if let Some(frontend) = view.service_port(service, port) {
+        failed(worker, &frontend.backend, endpoint, Report::Cut, error);
+    }
+}
+
+/// What an endpoint has answered with by `response`, so long after it was sent the request.
+#[inline]
+pub(super) fn answered<B>(response: &Response<B>, latency: Duration) -> Report {
+    let status = response.status().as_u16();
+    let grpc = match response.version() {
+        Version::HTTP_2 => grpc_status(response.headers()),
+        _ => None,
+    };
+    Report::Answered { status: grpc.map_or(status, status_of_grpc), latency }
+}
+
+/// How a gRPC call went, if its response has no more than a head ("Trailers-Only", gRPC over HTTP2).
+fn grpc_status(headers: &HeaderMap) -> Option<u32> {
+    let status = headers.get("grpc-status")?;
+    Some(status.to_str().ok().and_then(|status| status.parse().ok()).unwrap_or(u32::MAX))
 }
 
 /// Counts as one of an endpoint's active requests or connections as long as it lives.
@@ -59,3 +106,17 @@ impl Drop for Active {
         self.endpoint.end();
     }
 }
+
+// === impl Failure ===
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TimedOut => "it took too long",
+            Self::HungUp => "it closed its connection without a word",
+            Self::Mute => "it reset a connection before it had said anything",
+        })
+    }
+}
+
+impl Error for Failure {}

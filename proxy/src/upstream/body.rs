@@ -1,5 +1,6 @@
 //! The body of a request on its way to an endpoint.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,6 +32,13 @@ pub struct RequestBody {
     source: Source,
     gate: Option<Gate>,
     informer: Option<Informer>,
+    holdup: Option<Holdup>,
+}
+
+/// Who holds a request's body up.
+#[derive(Debug, Clone, Default)]
+pub struct Holdup {
+    client: Rc<Cell<bool>>,
 }
 
 #[derive(Debug)]
@@ -75,6 +83,11 @@ impl RequestBody {
     /// Who is told.
     pub fn informer(&self) -> Option<&Informer> {
         self.informer.as_ref()
+    }
+
+    /// Who holds this body up, from now on.
+    pub fn holdup(&mut self) -> Holdup {
+        self.holdup.insert(Holdup::default()).clone()
     }
 
     /// What holds it back, if it is held back.
@@ -156,10 +169,14 @@ impl Body for RequestBody {
             let again = std::mem::take(&mut self.again);
             return Poll::Ready(Some(Ok(Frame::data(again))));
         }
-        match &mut self.source {
+        let frame = match &mut self.source {
             Source::Client(inbound) => Pin::new(inbound).poll_frame(cx),
             Source::Replayed(body) => Pin::new(body).poll_frame(cx),
+        };
+        if let Some(holdup) = &self.holdup {
+            holdup.client.set(frame.is_pending());
         }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -185,6 +202,15 @@ impl Body for RequestBody {
 impl Default for Source {
     fn default() -> Self {
         Self::Client(Inbound::Empty)
+    }
+}
+
+// === impl Holdup ===
+
+impl Holdup {
+    /// Whether it is the client: it has been asked for more, and has not said it.
+    pub fn is_clients(&self) -> bool {
+        self.client.get()
     }
 }
 

@@ -61,6 +61,9 @@ pub enum SendError {
     Unsent {
         /// The request, whole; none if the caller can make it again.
         request: Option<Box<Request<RequestBody>>>,
+        /// Whether a connection was closed that had never carried a response: others may be closed for
+        /// having been idle, which is nobody's fault.
+        fresh: bool,
     },
     /// The server has chosen to speak another version than the one that was meant; nothing was sent.
     OtherVersion {
@@ -128,6 +131,7 @@ async fn send_http1(
         });
     }
     let pooled = client.pool.borrow_mut().take_http1(to.key());
+    let fresh = pooled.is_none();
     let mut sender = match pooled {
         Some(sender) => sender,
         // Apart: what a new connection needs would make every request's future larger, and that is copied.
@@ -159,7 +163,7 @@ async fn send_http1(
             let lease = Lease { carrier: Carrier::Http1(sender), key: to.key() };
             Ok((response.map(Inbound::Http1), lease))
         }
-        Err(error) => Err(lost(error)),
+        Err(error) => Err(lost(error, fresh)),
     }
 }
 
@@ -285,9 +289,9 @@ async fn handshake_http1(
     Ok(sender)
 }
 
-fn lost(mut failed: TrySendError<Request<RequestBody>>) -> SendError {
+fn lost(mut failed: TrySendError<Request<RequestBody>>, fresh: bool) -> SendError {
     match failed.take_message() {
-        Some(request) => SendError::Unsent { request: Some(Box::new(request)) },
+        Some(request) => SendError::Unsent { request: Some(Box::new(request)), fresh },
         None if failed.error().is_user() => SendError::Abandoned,
         None => SendError::Lost { error: BodyError::Http1(failed.into_error()) },
     }

@@ -43,6 +43,8 @@ pub(super) struct Connection {
     /// for each that it has answered since.
     refused_beyond: Cell<usize>,
     idle_since: Cell<Millis>,
+    /// Whether it has ever carried a response.
+    served: Cell<bool>,
     clock: Clock,
     shared: Weak<Shared>,
     /// Told when the peer's settings have come, or none will.
@@ -134,6 +136,7 @@ impl Connection {
             streams: Cell::new(0),
             refused_beyond: Cell::new(usize::MAX),
             idle_since: Cell::new(clock.now()),
+            served: Cell::new(false),
             clock,
             shared: Rc::downgrade(shared),
             settled,
@@ -171,6 +174,7 @@ impl Connection {
 
     /// The endpoint has answered on one of its streams: it has room for one more than when it refused one.
     fn answered(&self) {
+        self.served.set(true);
         let beyond = self.refused_beyond.get();
         if beyond == usize::MAX {
             return;
@@ -275,14 +279,15 @@ impl Stream {
         body: Option<RequestBody>,
         untouched: bool,
     ) -> SendError {
-        if error.reason() == Some(Reason::REFUSED_STREAM) && error.is_reset() {
+        let refused = error.reason() == Some(Reason::REFUSED_STREAM) && error.is_reset();
+        if refused {
             let others = self.connection.streams.get() - 1;
             self.connection.refused_beyond.set(others.max(1));
         }
         match body {
             Some(body) if untouched => {
                 let request = spare.map(|parts| Box::new(Request::from_parts(parts, body)));
-                SendError::Unsent { request }
+                SendError::Unsent { request, fresh: !refused && !self.connection.served.get() }
             }
             _ => SendError::Lost { error: BodyError::Http2(error) },
         }

@@ -15,11 +15,11 @@ mod shared;
 mod tls;
 mod transport;
 
-pub use body::{ContinueGate, RequestBody};
+pub use body::{ContinueGate, Holdup, RequestBody};
 pub use client::{Client, ClientId};
 pub use connect::{CONNECT_TIMEOUT, connect, set_options};
 pub use http::{Lease, SendError, To, Version, adopt, send};
 pub use interim::{Inform, Informer};
 pub use replay::{MOST_KEPT, Replay};
-pub use tls::{Distrust, Offer, distrusted, secure};
+pub use tls::{Distrust, Offer, blameless, distrusted, secure};
 pub use transport::Transport;

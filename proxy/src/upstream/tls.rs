@@ -39,8 +39,7 @@ pub enum Offer {
     Either,
 }
 
-/// Why an endpoint is not spoken to although it can be reached. Another endpoint may do better, but
-/// this one has not failed: it is the policy that it does not fit, or that fits nothing.
+/// Why an endpoint is not spoken to although it can be reached.
 #[derive(Debug, thiserror::Error)]
 pub enum Distrust {
     /// The policy itself cannot be kept by anybody.
@@ -119,7 +118,17 @@ pub async fn secure(
 
 /// Whether the connection is there, but the endpoint is not to be trusted.
 pub fn distrusted(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Distrust>())
+    distrust(error).is_some()
+}
+
+/// Whether no endpoint could have done better. One that is not who it should be, or says what is no TLS, has
+/// failed: another one may do better.
+pub fn blameless(error: &io::Error) -> bool {
+    matches!(distrust(error), Some(Distrust::Policy { .. }))
+}
+
+fn distrust(error: &io::Error) -> Option<&Distrust> {
+    error.get_ref()?.downcast_ref()
 }
 
 fn told(worker: &Worker, ready: &Ready, distrust: Distrust) -> io::Error {

@@ -18,7 +18,7 @@ use super::{Conn, secured};
 use crate::serve::outcome::{self, Active};
 use crate::streams::Inbound;
 use crate::telemetry::Flag;
-use crate::upstream::{self, Lease, RequestBody, SendError, To, Version, distrusted};
+use crate::upstream::{self, Lease, RequestBody, SendError, To, Version, blameless, distrusted};
 
 /// Connections found closed at the moment of sending: not the endpoint's fault, tried again at once,
 /// but not for ever.
@@ -96,14 +96,20 @@ pub(super) async fn send(
         if let Some(deadline) = &mut deadline {
             deadline.begin_attempt();
         }
+        let holdup = deadline.is_some().then(|| request.body_mut().holdup());
         let choice = secured::choice(backend, version, &request);
         let spared = spare.as_ref().is_some_and(Spare::is_all);
         let to = To { endpoint: picked, tls: backend.tls(), version, choice, spared };
         let sent_at = Instant::now();
         let sending = upstream::send(worker, &conn.client, to, request);
         let ended = match within(&mut deadline, sending).await {
-            Ok(Err(SendError::Unsent { request: unsent })) if stale < MAX_STALE => {
+            Ok(Err(SendError::Unsent { request: unsent, fresh })) if stale < MAX_STALE => {
                 stale += 1;
+                if fresh {
+                    let error = outcome::Failure::HungUp;
+                    outcome::failed(worker, backend, picked, Report::Lost, &error);
+                    (avoided, endpoint) = (Some(Arc::clone(picked)), None);
+                }
                 let again = || spare.as_ref().and_then(|spare| spare.copy(version));
                 let Some(unsent) = unsent.map(|unsent| *unsent).or_else(again) else {
                     return Err(Flag::UpstreamReset);
@@ -124,9 +130,17 @@ pub(super) async fn send(
             // The client's body broke off or broke the protocol: the endpoint is not to blame.
             Ok(Err(SendError::Abandoned)) => return Err(Flag::DownstreamProtocol),
             Ok(sent) => Ended::of(sent, conn, backend, picked, sent_at),
-            // Not counted against the endpoint: how long is too long is this route's own idea.
-            Err(Expired::Attempt) => Ended::without_answer(Outcome::TimedOut, Flag::TimedOut, None),
-            Err(Expired::Request) => return Err(Flag::TimedOut),
+            Err(expired) => {
+                // Who waits for the rest of a request cannot answer it.
+                if !holdup.is_some_and(|holdup| holdup.is_clients()) {
+                    let error = outcome::Failure::TimedOut;
+                    outcome::failed(worker, backend, picked, Report::Lost, &error);
+                }
+                if expired == Expired::Request {
+                    return Err(Flag::TimedOut);
+                }
+                Ended::without_answer(Outcome::TimedOut, Flag::TimedOut, None)
+            }
         };
         let Ended { outcome, flag, answer, unsent } = ended;
         let possible = unsent.is_some() || spare.as_ref().is_some_and(Spare::is_whole);
@@ -207,13 +221,14 @@ impl Ended {
         };
         match sent {
             Ok((response, lease)) => {
-                let (status, latency) = (response.status().as_u16(), start.elapsed());
-                let report = Report::Answered { status, latency };
+                let report = outcome::answered(&response, start.elapsed());
                 outcome::report(&conn.worker, backend, endpoint, report);
                 let outcome = Outcome::Answered(response.status());
                 Self { outcome, flag: Flag::None, answer: Some((response, lease)), unsent: None }
             }
-            Err(SendError::Unsent { request }) => {
+            Err(SendError::Unsent { request, .. }) => {
+                // Once too often to be nobody's fault.
+                failed(Report::Lost, &outcome::Failure::HungUp);
                 let request = request.map(|request| *request);
                 Self::without_answer(Outcome::Unsent, Flag::UpstreamReset, request)
             }
@@ -222,6 +237,9 @@ impl Ended {
                 Self::without_answer(Outcome::Unsent, flag, Some(*request))
             }
             Err(SendError::Connect { request, error }) if distrusted(&error) => {
+                if !blameless(&error) {
+                    failed(Report::NotConnected, &error);
+                }
                 Self::without_answer(Outcome::Unsent, Flag::UpstreamTls, Some(*request))
             }
             Err(SendError::Connect { request, error }) => {

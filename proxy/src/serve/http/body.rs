@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::Conn;
 use super::deadline::Deadline;
 use super::record::Record;
-use crate::serve::outcome::Active;
+use crate::serve::outcome::{self, Active};
 use crate::streams::{BodyError, Inbound};
 use crate::telemetry::Flag;
 use crate::upstream::Lease;
@@ -36,6 +36,10 @@ struct Relayed {
     lease: Option<Lease>,
     active: Option<Active>,
     deadline: Option<Deadline>,
+    /// The port of the Service that it comes from, if its end says how its endpoint does.
+    tells: Option<u16>,
+    /// Whether the endpoint has been asked for more, and has not said it.
+    waiting: bool,
 }
 
 // === impl ResponseBody ===
@@ -57,13 +61,43 @@ impl ResponseBody {
     ) -> Self {
         let conn = Rc::clone(conn);
         let (lease, active) = (Some(lease), Some(active));
-        let relayed = Relayed { incoming, conn, lease, active, deadline };
+        let (tells, waiting) = (None, false);
+        let relayed = Relayed { incoming, conn, lease, active, deadline, tells, waiting };
         Self { kind: Kind::Relayed(relayed), record: Some(record) }
+    }
+
+    /// The same; it comes from this port of its Service, and whether it comes whole is told of its endpoint.
+    pub(super) fn telling(mut self, port: u16) -> Self {
+        if let Kind::Relayed(relayed) = &mut self.kind {
+            relayed.tells = Some(port);
+        }
+        self
+    }
+
+    /// It broke off like this.
+    fn broken(&mut self, error: &BodyError) {
+        let (flag, blame) = match (&self.kind, error) {
+            // A client that does not read keeps its own response from ending.
+            (Kind::Relayed(relayed), BodyError::TimedOut) => (Flag::TimedOut, relayed.waiting),
+            _ => (Flag::UpstreamReset, true),
+        };
+        if let (Kind::Relayed(relayed), Some(record)) = (&self.kind, &self.record)
+            && blame
+        {
+            relayed.blame(record, error);
+        }
+        self.end(Some(flag));
     }
 
     fn end(&mut self, cut: Option<Flag>) {
         if let Kind::Relayed(relayed) = &mut self.kind {
-            (relayed.active, relayed.deadline) = (None, None);
+            if let Some(active) = relayed.active.take()
+                && relayed.tells.is_some()
+                && cut.is_none()
+            {
+                active.endpoint().whole();
+            }
+            relayed.deadline = None;
             if let Some(lease) = relayed.lease.take()
                 && cut.is_none()
             {
@@ -89,7 +123,18 @@ impl Relayed {
         {
             return Poll::Ready(Some(Err(BodyError::TimedOut)));
         }
-        Pin::new(&mut self.incoming).poll_frame(cx)
+        let frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        self.waiting = frame.is_pending();
+        frame
+    }
+
+    /// Says of the endpoint that its response broke off.
+    fn blame(&self, record: &Record, error: &BodyError) {
+        if let (Some(active), Some(port)) = (&self.active, self.tells)
+            && let Some(service) = record.backend()
+        {
+            outcome::cut(&self.conn.worker, (service, port), active.endpoint(), error);
+        }
     }
 }
 
@@ -111,8 +156,7 @@ impl Body for ResponseBody {
         };
         match &frame {
             Poll::Ready(None) => this.end(None),
-            Poll::Ready(Some(Err(BodyError::TimedOut))) => this.end(Some(Flag::TimedOut)),
-            Poll::Ready(Some(Err(_))) => this.end(Some(Flag::UpstreamReset)),
+            Poll::Ready(Some(Err(error))) => this.broken(error),
             Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
         }
         frame

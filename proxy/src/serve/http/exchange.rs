@@ -291,7 +291,10 @@ fn respond(
         Version::Http1 => http::Version::HTTP_11,
         Version::Http2 => http::Version::HTTP_2,
     };
-    response.map(|incoming| ResponseBody::relayed(incoming, conn, lease, active, deadline, record))
+    let port = decision.backend.port;
+    response.map(|incoming| {
+        ResponseBody::relayed(incoming, conn, lease, active, deadline, record).telling(port)
+    })
 }
 
 /// A session's word is the last: no filter knows of it.

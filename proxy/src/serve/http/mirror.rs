@@ -16,9 +16,9 @@ use nodeway_core::snapshot::{Backend, Caller, MirrorTo};
 use super::headers::translate;
 use super::{Conn, exchange, secured};
 use crate::runtime::{Share, Worker};
-use crate::serve::outcome::{Active, failed, report};
+use crate::serve::outcome::{Active, answered, failed, report};
 use crate::streams::{Inbound, Watch};
-use crate::upstream::{self, Client, Lease, RequestBody, SendError, To, Version, distrusted};
+use crate::upstream::{self, Client, Lease, RequestBody, SendError, To, Version, blameless};
 
 /// How long a mirror may take to answer once it could have all of its copy.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -137,12 +137,11 @@ impl Delivery {
             let start = Instant::now();
             match upstream::send(worker, &self.client, to, request).await {
                 Ok((response, lease)) => {
-                    let (status, latency) = (response.status().as_u16(), start.elapsed());
-                    report(worker, backend, endpoint, Report::Answered { status, latency });
+                    report(worker, backend, endpoint, answered(&response, start.elapsed()));
                     self.drop_answer(response, lease).await;
                     return true;
                 }
-                Err(SendError::Unsent { request: unsent }) => {
+                Err(SendError::Unsent { request: unsent, .. }) => {
                     let Some(unsent) = unsent else { return false };
                     request = *unsent;
                 }
@@ -152,7 +151,7 @@ impl Delivery {
                     self.version = version;
                 }
                 Err(SendError::Connect { error, .. }) => {
-                    if !distrusted(&error) {
+                    if !blameless(&error) {
                         failed(worker, backend, endpoint, Report::NotConnected, &error);
                     }
                     return false;

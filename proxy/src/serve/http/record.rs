@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{Method, StatusCode, Uri};
+use nodeway_core::model::ObjectName;
 use nodeway_core::snapshot::{Backend, Frontend, Rule};
 
 use super::Conn;
@@ -82,6 +83,11 @@ impl Record {
             flag,
         });
         Self { conn: Rc::clone(conn), start, series, detail }
+    }
+
+    /// The Service that the request went to, if it went to one.
+    pub(super) fn backend(&self) -> Option<&ObjectName> {
+        self.series.labels.backend.as_ref()
     }
 
     /// The response has ended; `cut`: why, if before its time.

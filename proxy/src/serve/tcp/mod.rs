@@ -14,7 +14,7 @@ use nodeway_core::snapshot::{Backend, Caller, Choice, Frontend, Rule};
 use tokio::net::TcpStream;
 
 use super::first::Opened;
-use super::outcome::{Active, failed, report};
+use super::outcome::{Active, Failure, failed, report};
 use crate::runtime::Worker;
 use crate::telemetry::{Flag, TcpKey, TcpLabels};
 use crate::upstream::{self, Client};
@@ -80,7 +80,7 @@ pub(super) async fn serve(
         }
     };
     let (flag, sent, received) = match ended {
-        Ok(Ended { sent, received, error }) => {
+        Ok(Ended { sent, received, error, .. }) => {
             if let Some(error) = &error {
                 tracing::debug!(%error, service = %frontend.service, "a relayed connection broke");
             }
@@ -131,8 +131,19 @@ async fn in_the_clear(
     };
     // As an endpoint that refuses would: the client learns at once that nobody serves it.
     let Opened { endpoint, stream: upstream } = opened.inspect_err(|_| reset_on_close(&stream))?;
-    let _active = Active::begin(endpoint);
-    Ok(relay(&stream, &upstream, said).await)
+    let active = Active::begin(endpoint);
+    let ended = relay(&stream, &upstream, said, || active.endpoint().whole()).await;
+    tell(worker, backend, active.endpoint(), &ended);
+    Ok(ended)
+}
+
+/// Says of an endpoint that took a connection how that went.
+fn tell(worker: &Worker, backend: &Backend, endpoint: &Endpoint, ended: &Ended) {
+    if ended.mute {
+        failed(worker, backend, endpoint, Report::Cut, &Failure::Mute);
+    } else if ended.error.is_none() {
+        endpoint.whole();
+    }
 }
 
 /// Connects to an endpoint of `backend`, to another one if the first fails.

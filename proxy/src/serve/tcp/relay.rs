@@ -24,23 +24,49 @@ pub struct Ended {
     pub received: u64,
     /// Why it ended, if not because both sides had finished.
     pub error: Option<io::Error>,
+    /// Whether it was the second socket that broke before it had said anything.
+    pub mute: bool,
+}
+
+/// A side broke.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub error: io::Error,
+    /// Whether it was the server's.
+    pub servers: bool,
 }
 
 /// Relays between `client` and `server` until both have finished or one breaks; `said` goes to the
-/// server first. A break of one side is passed on to the other as a reset.
-pub async fn relay(client: &TcpStream, server: &TcpStream, said: &[u8]) -> Ended {
+/// server first, and `heard` is called when it has said its first. A break of one side is passed on to the
+/// other as a reset.
+pub async fn relay(client: &TcpStream, server: &TcpStream, said: &[u8], heard: impl Fn()) -> Ended {
     let (sent, received) = (Cell::new(0), Cell::new(0));
     let up = async {
-        write_all(server, said).await?;
+        write_all(server, said).await.map_err(Broken::servers)?;
         sent.set(said.len() as u64);
-        pump(client, server, &sent).await
+        pump(client, server, |n| sent.set(sent.get() + n)).await.map_err(|(at, error)| match at {
+            End::From => Broken::clients(error),
+            End::To => Broken::servers(error),
+        })
     };
-    let error = tokio::try_join!(up, pump(server, client, &received)).err();
-    if error.is_some() {
+    let down = async {
+        let count = |n| {
+            if received.get() == 0 {
+                heard();
+            }
+            received.set(received.get() + n);
+        };
+        pump(server, client, count).await.map_err(|(at, error)| match at {
+            End::From => Broken::servers(error),
+            End::To => Broken::clients(error),
+        })
+    };
+    let broken = tokio::try_join!(up, down).err();
+    if broken.is_some() {
         reset_on_close(client);
         reset_on_close(server);
     }
-    Ended { sent: sent.get(), received: received.get(), error }
+    Ended::of(sent.get(), received.get(), broken)
 }
 
 /// Has the kernel send a reset instead of an orderly end when `stream` is closed.
@@ -49,22 +75,32 @@ pub fn reset_on_close(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-async fn pump(from: &TcpStream, to: &TcpStream, count: &Cell<u64>) -> io::Result<()> {
+/// Which of two sockets.
+enum End {
+    From,
+    To,
+}
+
+async fn pump(
+    from: &TcpStream,
+    to: &TcpStream,
+    count: impl Fn(u64),
+) -> Result<(), (End, io::Error)> {
     loop {
-        from.readable().await?;
+        from.readable().await.map_err(|error| (End::From, error))?;
         match step(from, to) {
             Ok(Step::End) => {
                 // A peer that has closed its side entirely has no use for our half-close.
                 let _ = rustix::net::shutdown(to, rustix::net::Shutdown::Write);
                 return Ok(());
             }
-            Ok(Step::Moved(n)) => count.set(count.get() + n as u64),
+            Ok(Step::Moved(n)) => count(n as u64),
             Ok(Step::Left(moved, rest)) => {
-                write_all(to, &rest).await?;
-                count.set(count.get() + (moved + rest.len()) as u64);
+                write_all(to, &rest).await.map_err(|error| (End::To, error))?;
+                count((moved + rest.len()) as u64);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+            Err((_, error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(broken) => return Err(broken),
         }
     }
 }
@@ -78,16 +114,16 @@ enum Step {
     Left(usize, Vec<u8>),
 }
 
-fn step(from: &TcpStream, to: &TcpStream) -> io::Result<Step> {
+fn step(from: &TcpStream, to: &TcpStream) -> Result<Step, (End, io::Error)> {
     SCRATCH.with_borrow_mut(|buffer| {
-        let read = from.try_read(buffer)?;
+        let read = from.try_read(buffer).map_err(|error| (End::From, error))?;
         if read == 0 {
             return Ok(Step::End);
         }
         let written = match to.try_write(&buffer[..read]) {
             Ok(written) => written,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(error) => return Err(error),
+            Err(error) => return Err((End::To, error)),
         };
         if written == read {
             Ok(Step::Moved(read))
@@ -107,6 +143,27 @@ async fn write_all(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+// === impl Ended ===
+
+impl Ended {
+    pub(super) fn of(sent: u64, received: u64, broken: Option<Broken>) -> Self {
+        let mute = received == 0 && broken.as_ref().is_some_and(|broken| broken.servers);
+        Self { sent, received, error: broken.map(|broken| broken.error), mute }
+    }
+}
+
+// === impl Broken ===
+
+impl Broken {
+    pub(super) fn clients(error: io::Error) -> Self {
+        Self { error, servers: false }
+    }
+
+    pub(super) fn servers(error: io::Error) -> Self {
+        Self { error, servers: true }
+    }
 }
 
 #[cfg(test)]
@@ -140,7 +197,7 @@ mod tests {
             drop(server);
             heard
         };
-        let (ended, got, heard) = tokio::join!(relay(&near, &far, b"he"), ask, answer);
+        let (ended, got, heard) = tokio::join!(relay(&near, &far, b"he", || ()), ask, answer);
         assert_eq!((heard.as_slice(), got), (&b"hello"[..], 1 << 20));
         assert_eq!((ended.sent, ended.received), (5, 1 << 20));
         assert!(ended.error.is_none());
@@ -150,7 +207,7 @@ mod tests {
     async fn a_reset_on_one_side_is_a_reset_on_the_other() {
         let ((mut client, near), (far, server)) = (pair().await, pair().await);
         let relaying = async {
-            let ended = relay(&near, &far, b"").await;
+            let ended = relay(&near, &far, b"", || ()).await;
             drop((near, far));
             ended
         };

@@ -14,12 +14,12 @@ use nodeway_core::snapshot::{Backend, Caller};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::pick;
-use super::relay::{Ended, reset_on_close};
+use super::relay::{Broken, Ended, reset_on_close};
+use super::{pick, tell};
 use crate::runtime::Worker;
 use crate::serve::outcome::{Active, failed, report};
 use crate::telemetry::Flag;
-use crate::upstream::{Client, Offer, connect, distrusted, secure};
+use crate::upstream::{Client, Offer, blameless, connect, distrusted, secure};
 
 /// One read: a TLS record's most (RFC 8446, 5.1).
 const CHUNK: usize = 16 << 10;
@@ -65,13 +65,19 @@ pub(super) async fn relay(
             Ok((upstream, _)) => {
                 let latency = start.elapsed();
                 report(worker, backend, &endpoint, Report::Connected { latency });
-                let _active = Active::begin(endpoint);
-                return Ok(pass(stream, *upstream, said).await);
+                let active = Active::begin(endpoint);
+                let ended = pass(stream, *upstream, said, || active.endpoint().whole()).await;
+                tell(worker, backend, active.endpoint(), &ended);
+                return Ok(ended);
             }
-            Err(error) if distrusted(&error) => flag = Flag::UpstreamTls,
             Err(error) => {
-                failed(worker, backend, &endpoint, Report::NotConnected, &error);
-                flag = Flag::UpstreamConnectFailure;
+                if !blameless(&error) {
+                    failed(worker, backend, &endpoint, Report::NotConnected, &error);
+                }
+                flag = match distrusted(&error) {
+                    true => Flag::UpstreamTls,
+                    false => Flag::UpstreamConnectFailure,
+                };
             }
         }
         avoided = Some(endpoint);
@@ -84,42 +90,55 @@ async fn pass(
     client: TcpStream,
     server: tokio_rustls::client::TlsStream<TcpStream>,
     said: &[u8],
+    heard: impl Fn(),
 ) -> Ended {
     let (sent, received) = (Cell::new(0), Cell::new(0));
     let (mut client, mut server) = (client, server);
-    let error = {
+    let broken = {
         let (client_read, client_write) = client.split();
         let (server_read, mut server_write) = tokio::io::split(&mut server);
         let up = async {
-            server_write.write_all(said).await?;
+            server_write.write_all(said).await.map_err(Broken::servers)?;
             sent.set(said.len() as u64);
-            pump(client_read, server_write, &sent).await
+            let count = |n| sent.set(sent.get() + n);
+            pump(client_read, Broken::clients, server_write, Broken::servers, count).await
         };
-        tokio::try_join!(up, pump(server_read, client_write, &received)).err()
+        let down = async {
+            let count = |n| {
+                if received.get() == 0 {
+                    heard();
+                }
+                received.set(received.get() + n);
+            };
+            pump(server_read, Broken::servers, client_write, Broken::clients, count).await
+        };
+        tokio::try_join!(up, down).err()
     };
-    if error.is_some() {
+    if broken.is_some() {
         // Also an end that TLS has not announced: the client must not take a part for the whole.
         reset_on_close(&client);
         reset_on_close(server.get_ref().0);
     }
-    Ended { sent: sent.get(), received: received.get(), error }
+    Ended::of(sent.get(), received.get(), broken)
 }
 
 async fn pump(
     mut from: impl AsyncRead + Unpin,
+    unread: fn(io::Error) -> Broken,
     mut to: impl AsyncWrite + Unpin,
-    count: &Cell<u64>,
-) -> io::Result<()> {
+    unwritten: fn(io::Error) -> Broken,
+    count: impl Fn(u64),
+) -> Result<(), Broken> {
     let mut buffer = vec![0; CHUNK];
     loop {
-        let read = from.read(&mut buffer).await?;
+        let read = from.read(&mut buffer).await.map_err(unread)?;
         if read == 0 {
             // A peer that has closed its side entirely has no use for our half-close.
             let _ = to.shutdown().await;
             return Ok(());
         }
-        to.write_all(&buffer[..read]).await?;
-        to.flush().await?;
-        count.set(count.get() + read as u64);
+        to.write_all(&buffer[..read]).await.map_err(unwritten)?;
+        to.flush().await.map_err(unwritten)?;
+        count(read as u64);
     }
 }
