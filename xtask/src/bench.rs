@@ -15,6 +15,7 @@ use crate::packages;
 use crate::shell::{self, Step};
 
 mod backends;
+mod balance;
 mod cases;
 mod load;
 mod parse;
@@ -33,7 +34,10 @@ use report::Sample;
 /// Needs a quiet machine: the load generator, two nginx backends and the proxies share its cores.
 /// Compare figures of one run only, never across runs.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    instead: Option<Instead>,
     /// Instead: a node of a cluster with 10 000 Services, 100 000 endpoints and 5 000 routes. How soon
     /// it is ready, its memory, how soon a change is in force, what a storm of changes costs. A minute.
     #[arg(long, conflicts_with_all = ["quick", "rounds", "seconds", "only", "proxies", "write"])]
@@ -60,6 +64,13 @@ pub(crate) struct Args {
     /// Also write the table to docs/bench.md.
     #[arg(long)]
     write: bool,
+}
+
+/// Other benches.
+#[derive(clap::Subcommand)]
+enum Instead {
+    /// How long requests take under each balancing algorithm, when one of ten servers is slow.
+    Balance(balance::Args),
 }
 
 struct Plan {
@@ -98,6 +109,9 @@ impl Plan {
 }
 
 pub(crate) fn main(args: &Args) -> Result<ExitCode> {
+    if let Some(Instead::Balance(balance)) = &args.instead {
+        return balance::run(balance);
+    }
     if args.scale {
         return scale::run(args.nodeway.as_deref());
     }
