@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use nodeway_core::balance::{Caller, Millis};
+use nodeway_core::balance::{Caller, Millis, Report};
 use nodeway_core::detect::HeadWatch;
 use nodeway_core::model::{
     AppProtocol, BackendRef, BackendTarget, Change, EndpointAddress, EndpointPort, EndpointSlice,
@@ -135,7 +135,8 @@ fn picks(c: &mut Criterion) {
         });
     });
     let ejected = &frontend.backend.endpoints()[3];
-    assert_eq!((0..5).filter_map(|_| ejected.failed(Millis(1))).count(), 1);
+    let fail = |_| frontend.backend.report(ejected, Millis(1), Report::Lost).len();
+    assert_eq!((0..5).map(fail).sum::<usize>(), 1);
     c.bench_function("pick of 10, one ejected", |b| {
         b.iter(|| black_box(frontend.backend.pick(Millis(1), &mut random, ANYONE, None)).is_some());
     });

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Response, Version};
-use nodeway_core::balance::{Endpoint, Report, status_of_grpc};
+use nodeway_core::balance::{Change, Endpoint, HealthEvent, Report, status_of_grpc};
 use nodeway_core::model::ObjectName;
 use nodeway_core::snapshot::Backend;
 
@@ -26,12 +26,15 @@ pub(super) enum Failure {
     Mute,
 }
 
-/// Tells `backend` what became of an attempt at `endpoint`, and says so if that leaves the endpoint out.
+/// Tells `backend` what became of an attempt at `endpoint`, and says what that changes.
 pub(super) fn report(worker: &Worker, backend: &Backend, endpoint: &Endpoint, report: Report) {
-    if let Some(ejection) = backend.report(endpoint, worker.clock.now(), report) {
-        worker.metrics.counters.ejections.add(1);
-        tracing::warn!(service = %backend.service, endpoint = %endpoint.address, ?ejection,
-            "endpoint left out");
+    for HealthEvent { endpoint, change } in backend.report(endpoint, worker.clock.now(), report) {
+        if let Change::Ejected(_) = change {
+            worker.metrics.counters.ejections.add(1);
+            tracing::warn!(service = %backend.service, %endpoint, "{change}");
+        } else {
+            tracing::info!(service = %backend.service, %endpoint, "{change}");
+        }
     }
 }
 

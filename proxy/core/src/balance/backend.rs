@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::affinity::Affinity;
-use super::{BackendTls, Ejection, Endpoint, Millis, Report, least_request, round_robin};
+use super::outlier::Outliers;
+use super::{BackendTls, Endpoint, Millis, least_request, round_robin};
 use crate::model::{AppProtocol, BackendSettings, ObjectName};
 
 /// How an endpoint is chosen.
@@ -46,6 +47,7 @@ pub struct Lasting {
     /// Whose turn it is.
     turn: AtomicUsize,
     affinity: Affinity,
+    outliers: Outliers,
 }
 
 /// A Service's port with the endpoints that may serve it now.
@@ -101,7 +103,8 @@ impl Family {
 impl Lasting {
     /// Of a backend with this number.
     pub fn new(id: u64) -> Arc<Self> {
-        Arc::new(Self { id, turn: AtomicUsize::new(0), affinity: Affinity::default() })
+        let (turn, affinity, outliers) = <_>::default();
+        Arc::new(Self { id, turn, affinity, outliers })
     }
 }
 
@@ -158,18 +161,13 @@ impl Backend {
         &self.settings
     }
 
-    /// Takes in what became of an attempt at `endpoint`. If that leaves the endpoint out from now on, this
-    /// call alone says so.
+    /// Who may be picked has changed.
+    pub fn refresh(&self) {}
+
+    /// What it remembers of outliers.
     #[inline]
-    pub fn report(&self, endpoint: &Endpoint, now: Millis, report: Report) -> Option<Ejection> {
-        if report == Report::Cut {
-            return endpoint.cut(now);
-        }
-        if report.is_failure() {
-            return endpoint.failed(now);
-        }
-        endpoint.succeeded();
-        None
+    pub(super) fn outliers(&self) -> &Outliers {
+        &self.lasting.outliers
     }
 
     /// What it keeps while its endpoints come and go.
@@ -222,7 +220,7 @@ impl Backend {
                     u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
                     now,
                     endpoints,
-                    |e| avoid.is_none_or(|avoid| !e.falls_with(avoid)) && !e.ejected(now),
+                    |e| avoid.is_none_or(|avoid| !e.falls_with(avoid)) && e.usable(now),
                     || self.choose(endpoints, now, random, avoid),
                 ),
             },
@@ -249,7 +247,7 @@ impl Backend {
         let mut among = |ejected_too: bool, avoided_too: bool| {
             let usable = |e: &Endpoint| {
                 (avoided_too || avoid.is_none_or(|avoid| !e.falls_with(avoid)))
-                    && (ejected_too || !e.ejected(now))
+                    && (ejected_too || e.usable(now))
             };
             match self.algorithm {
                 Algorithm::LeastRequest => least_request::pick(endpoints, random, usable),

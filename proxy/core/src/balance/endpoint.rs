@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::Millis;
-use super::ejection::{Ejection, Health};
-use crate::model::ObjectName;
+use super::outlier::{Health, Window};
+use crate::model::{ObjectName, SlowStart};
 
 /// An endpoint's identity: unique in the process, never used again once the endpoint is forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,6 +25,8 @@ pub struct Endpoint {
     /// The pod behind it, if the slice names one.
     pub pod: Option<ObjectName>,
     live: Live,
+    /// What it has done in this interval, where endpoints are compared.
+    pub(super) window: OnceLock<Box<Window>>,
 }
 
 /// What changes with each request; on a cache line of its own, because all workers write it while
@@ -41,7 +44,7 @@ struct Live {
 impl Endpoint {
     /// An idle, healthy endpoint.
     pub fn new(id: EndpointId, address: SocketAddr, pod: Option<ObjectName>) -> Self {
-        Self { id, address, pod, live: Live::default() }
+        Self { id, address, pod, live: Live::default(), window: OnceLock::new() }
     }
 
     /// A request (or connection, if opaque) begins; each is ended once, by [`Endpoint::end`].
@@ -62,25 +65,6 @@ impl Endpoint {
         self.live.active.load(Relaxed)
     }
 
-    /// A request was answered: the run of failures, if any, is over.
-    #[inline]
-    pub fn succeeded(&self) {
-        self.live.health.succeeded();
-    }
-
-    /// A request failed (no connection, reset, no answer in time, or a 5xx, as the caller counts).
-    ///
-    /// The fifth failure in a row ejects the endpoint; that call alone returns the ejection.
-    pub fn failed(&self, now: Millis) -> Option<Ejection> {
-        self.live.health.failed(now)
-    }
-
-    /// A response broke off after its head, or a connection before its first octet: counted apart, for the
-    /// head, or the connection, had been a success.
-    pub fn cut(&self, now: Millis) -> Option<Ejection> {
-        self.live.health.cut(now)
-    }
-
     /// A response has ended as it should, or a relayed connection has heard from its server: the run of those
     /// that were cut, if any, is over.
     #[inline]
@@ -95,6 +79,12 @@ impl Endpoint {
         self.id == other.id || (self.pod.is_some() && self.pod == other.pod)
     }
 
+    /// Whether it may be picked: it is left out neither for failing nor by active checks.
+    #[inline]
+    pub fn usable(&self, now: Millis) -> bool {
+        self.live.health.usable(now)
+    }
+
     /// Whether it is being left out because it failed.
     #[inline]
     pub fn ejected(&self, now: Millis) -> bool {
@@ -104,6 +94,40 @@ impl Endpoint {
     /// How long it is still being left out because it failed, milliseconds.
     pub fn ejected_for(&self, now: Millis) -> Option<u64> {
         self.live.health.ejected_for(now)
+    }
+
+    /// Whether active checks have found it ill.
+    pub fn ill(&self) -> bool {
+        self.live.health.ill()
+    }
+
+    /// When it becomes usable by itself, if it does. (While [`Endpoint::ramp`] says less than 1, that moves
+    /// all the time.)
+    pub fn changes_at(&self, now: Millis) -> Option<Millis> {
+        self.live.health.ejected_for(now).map(|left| Millis(now.0.saturating_add(left)))
+    }
+
+    /// The share of its weight that it gets now, above 0 and at most 1: less than all of it if it has joined
+    /// the others, or has come back, less than the window ago.
+    pub fn ramp(&self, now: Millis, slow_start: &SlowStart) -> f64 {
+        self.live.health.ramp(now, slow_start)
+    }
+
+    /// It joins others that have served for longer: it is new, or was not ready.
+    pub fn joins(&self) {
+        self.live.health.joins();
+    }
+
+    /// Its health.
+    #[inline]
+    pub(super) fn health(&self) -> &Health {
+        &self.live.health
+    }
+
+    /// Ejects it without a reason.
+    #[cfg(test)]
+    pub(crate) fn leave_out(&self, until: Millis) {
+        self.live.health.leave_out(until);
     }
 }
 

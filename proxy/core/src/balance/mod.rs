@@ -5,9 +5,9 @@
 
 mod affinity;
 mod backend;
-mod ejection;
 mod endpoint;
 mod least_request;
+mod outlier;
 mod report;
 mod round_robin;
 #[cfg(test)]
@@ -15,8 +15,8 @@ mod tests;
 mod tls;
 
 pub use backend::{Algorithm, Backend, Caller, Family, Lasting};
-pub use ejection::{Ejection, FAILURES_TO_EJECT};
 pub use endpoint::{Endpoint, EndpointId};
+pub use outlier::{Cause, Change, Ejection, HealthEvent};
 pub use report::{Report, status_of_grpc};
 pub use tls::{BackendTls, TlsRoots, TlsTerms};
 

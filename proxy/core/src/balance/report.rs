@@ -31,9 +31,14 @@ pub enum Report {
 // === impl Report ===
 
 impl Report {
-    /// Whether the endpoint has failed.
+    /// Whether the endpoint has failed: a 5xx, or no answer that is whole.
+    #[inline]
     pub fn is_failure(self) -> bool {
-        matches!(self, Self::NotConnected | Self::Lost | Self::Cut)
+        match self {
+            Self::Answered { status, .. } => (500..=599).contains(&status),
+            Self::Connected { .. } => false,
+            Self::NotConnected | Self::Lost | Self::Cut => true,
+        }
     }
 }
 

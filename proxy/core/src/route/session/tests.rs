@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use regex::Regex;
 
 use super::*;
-use crate::balance::{EndpointId, FAILURES_TO_EJECT, Lasting};
+use crate::balance::{EndpointId, Lasting};
 use crate::model::{AppProtocol, HttpMatch, Kind, Timeouts};
 use crate::route::{Choice, Plan, Rule};
 
@@ -111,9 +111,7 @@ fn an_endpoint_that_is_gone_replaced_or_left_out_ends_the_session() {
     assert_eq!(with(&service("web", 1, 1..=2)), None, "another pod has its address");
     assert_eq!(with(&service("other", 0, 1..=2)), None, "another Service's");
     let endpoint = web.at(address(2)).unwrap();
-    for _ in 0..FAILURES_TO_EJECT {
-        endpoint.failed(NOW);
-    }
+    endpoint.leave_out(Millis(NOW.0 + 1));
     assert_eq!(found(&rule, &headers, DAY), None, "left out for failing");
 }
 

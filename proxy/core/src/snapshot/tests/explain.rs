@@ -132,9 +132,7 @@ fn an_endpoint_says_why_it_is_in_or_out() {
     let expected = usable.into_iter().zip(why.map(str::to_owned)).collect::<Vec<_>>();
     assert_eq!(tell(0), expected);
     let endpoint = &snapshot.service_port(&name("web"), 80).unwrap().backend.endpoints()[0];
-    for _ in 0..FAILURES_TO_EJECT {
-        endpoint.failed(Millis(0));
-    }
+    endpoint.leave_out(Millis(10_000));
     let (usable, why) = tell(1_500).remove(0);
     assert!(usable && why.starts_with("ejected for 9 s more"), "{why}");
     assert_eq!(tell(10_000), expected);

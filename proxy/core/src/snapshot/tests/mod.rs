@@ -15,7 +15,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 
 use super::*;
-use crate::balance::{FAILURES_TO_EJECT, Millis};
+use crate::balance::{Millis, Report};
 use crate::model::*;
 
 fn name(name: &str) -> ObjectName {
@@ -148,8 +148,9 @@ fn live_state_outlives_a_change_and_no_op_changes_are_none() {
     let first = next(&mut compiler, &mut store);
     let endpoint =
         Arc::clone(&first.service_port(&name("web"), 80).unwrap().backend.endpoints()[0]);
-    for _ in 0..FAILURES_TO_EJECT {
-        endpoint.failed(Millis(1));
+    let backend = &first.service_port(&name("web"), 80).unwrap().backend;
+    for _ in 0..5 {
+        backend.report(&endpoint, Millis(1), Report::Lost);
     }
     assert!(!store.apply(slice("web", "a", &[("10.0.0.1", READY)])));
     assert!(store.apply(slice("web", "a", &[("10.0.0.1", READY), ("10.0.0.2", READY)])));

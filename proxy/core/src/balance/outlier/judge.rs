@@ -1,0 +1,125 @@
+//! What a backend makes of what it hears of its endpoints.
+//!
+//! Not how requests are spread over those that are left.
+
+use std::sync::Arc;
+
+use super::claims::Refusal;
+use super::{Cause, Change, Ejection, HealthEvent};
+use crate::balance::{Backend, Endpoint, Millis, Report};
+use crate::model::OutlierDetection;
+
+// === impl Backend, who is ill ===
+
+impl Backend {
+    /// Takes in what became of an attempt at `endpoint`, one of its own. What that changes for this endpoint
+    /// or, at the end of an interval, for others is told to this call alone; mostly nothing.
+    #[inline]
+    pub fn report(&self, endpoint: &Endpoint, now: Millis, report: Report) -> Vec<HealthEvent> {
+        let settings = &self.settings().outliers;
+        let compared = settings.success_rate.is_some() || settings.latency.is_some();
+        if compared {
+            endpoint.window.get_or_init(Box::default).take(report);
+        } else if endpoint.health().runs.are_none() && !report.is_failure() {
+            return Vec::new();
+        }
+        self.judge(endpoint, now, report, compared)
+    }
+
+    /// Takes in the verdict of an active check of `endpoint`, one of its own. It is well to begin with, for
+    /// Kubernetes says so; so many failures in a row as the policy says take it out, and so many successes
+    /// bring it back, whatever requests say meanwhile: an ejection has its own time.
+    pub fn checked(&self, endpoint: &Endpoint, now: Millis, healthy: bool) -> Option<HealthEvent> {
+        let check = self.settings().health_check.as_ref()?;
+        let run = endpoint.health().checked(now, healthy, check)?;
+        self.refresh();
+        let change =
+            if healthy { Change::Well { successes: run } } else { Change::Ill { failures: run } };
+        Some(HealthEvent { endpoint: endpoint.address, change })
+    }
+
+    /// Nobody checks its endpoints any more: what checks have said is forgotten, and they count as well.
+    pub fn unchecked(&self, now: Millis) {
+        let back = self.endpoints().iter().filter(|e| e.health().forget_checks(now)).count();
+        if back > 0 {
+            self.refresh();
+        }
+    }
+
+    /// Brings what is remembered of the endpoints in line with the settings: nobody is out for longer than
+    /// these say, or by checks that are no more. Endpoints that have just joined begin now. For whoever
+    /// finds out who may be picked, before he does.
+    pub fn settle(&self, now: Millis) {
+        let (outliers, checked) =
+            (&self.settings().outliers, self.settings().health_check.is_some());
+        let settle = |e: &&Arc<Endpoint>| e.health().settle(now, outliers, checked);
+        if self.endpoints().iter().filter(settle).count() > 0 {
+            self.outliers().claims.forget();
+        }
+    }
+
+    fn judge(
+        &self,
+        endpoint: &Endpoint,
+        now: Millis,
+        report: Report,
+        compared: bool,
+    ) -> Vec<HealthEvent> {
+        let settings = &self.settings().outliers;
+        let health = endpoint.health();
+        let mut events = Vec::new();
+        // What had begun before an ejection, or went there because too many are out, does not lengthen it.
+        if !health.ejected(now) {
+            if health.runs.returned() {
+                let since_ms = now.0.saturating_sub(health.until());
+                let change = Change::Returned { repeat: health.repeat(), since_ms };
+                events.push(HealthEvent { endpoint: endpoint.address, change });
+            }
+            if let Some(cause) = health.runs.take(report).cause(settings, report) {
+                events.extend(self.eject(endpoint, now, cause));
+            }
+        }
+        if compared {
+            let found = self.outliers().windows.outliers(self.endpoints(), settings, now);
+            events.extend(found.into_iter().filter_map(|(e, cause)| self.eject(e, now, cause)));
+        }
+        events
+    }
+
+    /// Leaves `endpoint` out, if so many may be.
+    #[cold]
+    fn eject(&self, endpoint: &Endpoint, now: Millis, cause: Cause) -> Option<HealthEvent> {
+        let settings = &self.settings().outliers;
+        let next = endpoint.health().next(now, settings)?;
+        let endpoints = self.endpoints();
+        let most = most_out(endpoints.len(), settings);
+        let claims = &self.outliers().claims;
+        let change = match claims.claim(endpoints, most, endpoint.id, now, next.until) {
+            Ok(()) => {
+                if !endpoint.health().eject(next) {
+                    return None;
+                }
+                self.refresh();
+                Change::Ejected(Ejection {
+                    cause,
+                    repeat: u32::try_from(next.level).unwrap_or(u32::MAX),
+                    length_ms: next.length_ms,
+                    until: Millis(next.until),
+                })
+            }
+            Err(Refusal::Full { out, told: false }) => {
+                Change::Kept { cause, out, of: endpoints.len() }
+            }
+            Err(Refusal::Full { told: true, .. } | Refusal::Out) => return None,
+        };
+        Some(HealthEvent { endpoint: endpoint.address, change })
+    }
+}
+
+/// How many of so many endpoints may be out: a share, but one always, unless nobody may.
+fn most_out(endpoints: usize, settings: &OutlierDetection) -> usize {
+    match settings.max_ejected {
+        0 => 0,
+        share => (endpoints * usize::from(share) / 100).max(1),
+    }
+}
