@@ -23,7 +23,7 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone)]
 pub(super) enum Destination {
     /// The kernel side has noted whom the pod with this namespace cookie dialled.
-    Noted { cookie: u64, destinations: OriginalDestinations },
+    Noted { cookie: u64, source: Option<u64>, destinations: OriginalDestinations },
     /// Fixed.
     Fixed(ObjectName, u16),
 }
@@ -71,9 +71,9 @@ fn dispatch(
         Destination::Fixed(service, port) => {
             Target::service_port(service.clone(), *port, peer.ip())
         }
-        Destination::Noted { cookie, destinations } => {
+        Destination::Noted { cookie, source, destinations } => {
             match destinations.take(*cookie, peer.port(), local.port(), local.is_ipv6()) {
-                Ok(Some(dialled)) => Target::dialled(dialled, *cookie),
+                Ok(Some(dialled)) => Target::dialled(dialled, *cookie, *source),
                 // Somebody in the pod has dialled the listener itself: nobody to relay to.
                 Ok(None) => {
                     worker.metrics.counters.unknown_destination.add(1);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nodeway_core::model::Pod;
+use nodeway_core::snapshot::hash_of_source;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::accept::{Destination, accept, adopt};
@@ -75,6 +76,7 @@ fn attach(worker: &Rc<Worker>, attachment: PodAttachment) -> Signal {
     let PodAttachment { pod, netns, listeners, destinations } = attachment;
     let closing = Signal::default();
     let cookie = netns.cookie();
+    let source = pod.ips.first().copied().map(hash_of_source);
     let client = Client::new(
         Some(Arc::clone(&pod.name.namespace)),
         Arc::clone(&pod.workload),
@@ -84,7 +86,8 @@ fn attach(worker: &Rc<Worker>, attachment: PodAttachment) -> Signal {
     for listener in [Some(listeners.v4), listeners.v6].into_iter().flatten() {
         match adopt(listener) {
             Ok(listener) => {
-                let destination = Destination::Noted { cookie, destinations: destinations.clone() };
+                let destinations = destinations.clone();
+                let destination = Destination::Noted { cookie, source, destinations };
                 let accepting = accept(
                     Rc::clone(worker),
                     Rc::clone(&client),

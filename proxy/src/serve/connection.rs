@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use nodeway_core::detect::{Hello, Verdict};
 use nodeway_core::model::{AppProtocol, ObjectName};
-use nodeway_core::snapshot::{Caller, Connections, Family, Frontend, ServerNames, Snapshot};
+use nodeway_core::snapshot::{
+    Caller, Connections, Family, Frontend, ServerNames, Snapshot, hash_of_source,
+};
 use tokio::net::TcpStream;
 
 use super::first::{self, First};
@@ -159,9 +161,10 @@ pub(super) struct ActiveConnection {
 // === impl Target ===
 
 impl Target {
-    /// What the pod with this namespace cookie dialled.
-    pub fn dialled(address: SocketAddr, cookie: u64) -> Self {
-        let caller = Caller { client: cookie, family: Some(Family::of(address.ip())), hash: None };
+    /// What the pod with this namespace cookie, and this hash of its address, dialled.
+    pub fn dialled(address: SocketAddr, cookie: u64, source: Option<u64>) -> Self {
+        let family = Some(Family::of(address.ip()));
+        let caller = Caller { client: cookie, family, hash: source };
         Self { destination: Destination::Dialled(address), caller }
     }
 
@@ -170,7 +173,7 @@ impl Target {
     pub fn service_port(service: ObjectName, port: u16, peer: IpAddr) -> Self {
         // The same in all workers; clients of one number share an endpoint, no more.
         let client = foldhash::fast::FixedState::default().hash_one(peer.to_canonical());
-        let caller = Caller { client, family: None, hash: None };
+        let caller = Caller { client, family: None, hash: Some(hash_of_source(peer)) };
         Self { destination: Destination::ServicePort(service, port), caller }
     }
 

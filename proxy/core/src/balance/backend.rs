@@ -8,7 +8,9 @@ use std::time::Duration;
 use super::affinity::Affinity;
 use super::outlier::Outliers;
 use super::{BackendTls, Endpoint, Millis, least_request, round_robin};
-use crate::model::{AppProtocol, BackendSettings, ObjectName};
+use crate::model::{
+    AppProtocol, BackendSettings, Balancing, BalancingAlgorithm, HashOn, ObjectName,
+};
 
 /// How an endpoint is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +29,8 @@ pub struct Caller {
     /// The address family that it dialled, if any: endpoints of that family come first, for a pod may
     /// have no route to the other.
     pub family: Option<Family>,
-    /// What its request goes by where the algorithm hashes: the hash of what the policy names.
+    /// What its request goes by where the algorithm hashes: the hash of what the policy names, or of its
+    /// address.
     pub hash: Option<u64>,
 }
 
@@ -159,6 +162,14 @@ impl Backend {
     #[inline]
     pub fn settings(&self) -> &Arc<BackendSettings> {
         &self.settings
+    }
+
+    /// What requests go by, if its algorithm hashes.
+    #[inline]
+    pub fn hash_on(&self) -> Option<&[HashOn]> {
+        let Balancing { algorithm, hash_on, .. } = &self.settings.balancing;
+        matches!(algorithm, Some(BalancingAlgorithm::RingHash | BalancingAlgorithm::Maglev))
+            .then_some(hash_on)
     }
 
     /// Who may be picked has changed.

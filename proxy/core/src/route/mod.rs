@@ -5,6 +5,7 @@
 mod cors;
 mod explain;
 mod group;
+mod hash_key;
 mod headers;
 mod modifier;
 mod path;
@@ -27,6 +28,7 @@ mod session;
 
 pub use cors::CorsPolicy;
 pub use explain::{Trial, Verdict};
+pub use hash_key::{HashKey, NewCookie, hash_of_source};
 pub use path::normalised;
 pub use plan::{Context, MirrorTo, Plan, Step};
 pub use request::RequestHead;

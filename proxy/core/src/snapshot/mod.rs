@@ -34,8 +34,9 @@ pub use view::Snapshot;
 
 pub use crate::balance::{Backend, Caller, Family};
 pub use crate::route::{
-    Again, Brought, Choice, Context, CorsPolicy, Matched, MirrorTo, Outcome, Plan, RequestHead,
-    Retries, Rewriter, Rule, ServerNames, Session, Step, WeightedBackend,
+    Again, Brought, Choice, Context, CorsPolicy, HashKey, Matched, MirrorTo, NewCookie, Outcome,
+    Plan, RequestHead, Retries, Rewriter, Rule, ServerNames, Session, Step, WeightedBackend,
+    hash_of_source,
 };
 
 /// A Service's port.

@@ -10,7 +10,7 @@ use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use nodeway_core::balance::{Endpoint, Report};
 use nodeway_core::model::Timeouts;
-use nodeway_core::snapshot::{Again, Backend, Outcome, Retries, Rule};
+use nodeway_core::snapshot::{Again, Backend, Caller, Outcome, Retries, Rule};
 
 use super::deadline::{Deadline, Expired, within};
 use super::spare::Spare;
@@ -39,6 +39,8 @@ pub(super) struct Order<'a> {
     /// The rule that it met, if there are routes.
     pub rule: Option<&'a Rule>,
     pub version: Version,
+    /// Who asks, and what the request goes by where `backend` hashes.
+    pub caller: Caller,
 }
 
 /// An endpoint's answer.
@@ -72,8 +74,8 @@ pub(super) async fn send(
     order: Order<'_>,
     mut request: Request<RequestBody>,
 ) -> Result<Answer, Flag> {
-    let Order { start, backend, mut endpoint, rule, mut version } = order;
-    let (worker, caller) = (&conn.worker, conn.target.caller);
+    let Order { start, backend, mut endpoint, rule, mut version, caller } = order;
+    let worker = &conn.worker;
     if let Some(flag) = secured::refused(backend) {
         return Err(flag);
     }

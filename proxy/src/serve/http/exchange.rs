@@ -3,11 +3,12 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::header::{EXPECT, ORIGIN};
+use http::header::{EXPECT, ORIGIN, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use nodeway_core::model::AppProtocol;
 use nodeway_core::snapshot::{
-    Backend, Choice, Context, Frontend, MirrorTo, RequestHead, Routed, Rule, WeightedBackend,
+    Backend, Caller, Choice, Context, Frontend, HashKey, MirrorTo, NewCookie, RequestHead, Routed,
+    Rule, WeightedBackend,
 };
 
 use super::attempt::{self, Answer, Order};
@@ -105,12 +106,19 @@ pub(super) async fn handle(
     let request = send_off(&conn, request, version, &mut hop);
     let Decision { backend, rule, stay, .. } = decision;
     let endpoint = stay.and_then(|stay| stay.brought).map(|brought| brought.endpoint);
-    let order = Order { start, backend, endpoint, rule, version };
+    let (caller, cookie) = decision.caller(&conn, &request);
+    let order = Order { start, backend, endpoint, rule, version, caller };
     match attempt::send(&conn, order, request).await {
         Ok(answer) => {
             let status = answer.response.status();
             let record = Record::new(&conn, start, path, status, answer.flag, detail);
-            respond(&conn, decision, answer, hop.tunnel, origin.as_ref(), record)
+            let mut response =
+                respond(&conn, decision, answer, hop.tunnel, origin.as_ref(), record);
+            if let Some(field) = cookie.as_ref().and_then(NewCookie::field) {
+                // The endpoint may have cookies of its own.
+                response.headers_mut().append(SET_COOKIE, field);
+            }
+            response
         }
         Err(flag) => {
             let (status, text) = match flag {
@@ -314,6 +322,19 @@ impl Decision<'_> {
             return Version::Http1;
         }
         spoken(self.backend, conn.version)
+    }
+
+    /// Who asks, and what the request goes by, as the endpoint will see it, where the backend hashes; with
+    /// the cookie that its client is to come back with then.
+    #[inline]
+    fn caller<B>(&self, conn: &Conn, request: &Request<B>) -> (Caller, Option<NewCookie<'_>>) {
+        let caller = conn.target.caller;
+        let Some(hash_on) = self.backend.hash_on() else { return (caller, None) };
+        let random = || conn.worker.with_random(|random| random.u64(..));
+        let source = caller.hash.unwrap_or(caller.client);
+        let (path, headers) = (request.uri().path(), request.headers());
+        let key = HashKey::of(hash_on, path, headers, source, random);
+        (Caller { hash: Some(key.hash), ..caller }, key.cookie)
     }
 
     /// On the way back the filters nearest to the endpoint come first.

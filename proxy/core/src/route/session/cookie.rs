@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::COOKIE;
 
 /// The values of all cookies called `name`, in order: of two for different paths both come.
-pub(super) fn values<'a>(
+pub(in crate::route) fn values<'a>(
     headers: &'a HeaderMap,
     name: &'a str,
 ) -> impl Iterator<Item = &'a [u8]> + 'a {

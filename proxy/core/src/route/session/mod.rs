@@ -12,6 +12,7 @@ use std::time::Duration;
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+pub(super) use self::cookie::values as cookies;
 use self::token::{Claims, Fingerprint, Key};
 use super::WeightedBackend;
 use crate::balance::{Backend, Endpoint, Millis};
