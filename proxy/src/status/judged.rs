@@ -29,7 +29,7 @@ pub(super) enum Shape {
 impl Judged {
     pub(super) fn of(snapshot: &Snapshot, key: &RouteKey) -> Option<Self> {
         match key.0 {
-            Kind::BackendTlsPolicy => snapshot.policy_status(&key.1).cloned().map(Self::Policy),
+            kind if kind.is_policy() => snapshot.policy_status(key).cloned().map(Self::Policy),
             _ => snapshot.route_status(key).cloned().map(Self::Route),
         }
     }
@@ -65,10 +65,7 @@ impl Judged {
 
 impl Shape {
     pub(super) fn of(kind: Kind) -> Self {
-        match kind {
-            Kind::BackendTlsPolicy => Self::Ancestors,
-            _ => Self::Parents,
-        }
+        if kind.is_policy() { Self::Ancestors } else { Self::Parents }
     }
 
     /// The list's name.

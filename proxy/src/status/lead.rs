@@ -55,7 +55,7 @@ impl Leader {
         let (updates, mut updated) = mpsc::channel(UPDATES);
         let mut watches = JoinSet::new();
         let streaming = Rc::new(std::cell::Cell::new(true));
-        for kind in Kind::ROUTES.into_iter().chain([Kind::BackendTlsPolicy]) {
+        for kind in Kind::ROUTES.into_iter().chain(Kind::POLICIES) {
             let (access, streaming) = (Rc::clone(&self.access), Rc::clone(&streaming));
             let (updates, reader) = (updates.clone(), RouteReader::default());
             let watch = Watch::new(Resource::of(kind), access, streaming, updates, reader);

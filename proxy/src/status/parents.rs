@@ -17,7 +17,7 @@ pub(super) struct Wanted {
     /// As the spec gives it.
     pub(super) reference: Box<RawValue>,
     /// In the order in which they are written.
-    pub(super) conditions: [Verdict; 2],
+    pub(super) conditions: Box<[Verdict]>,
 }
 
 /// What a condition should say.
@@ -140,7 +140,7 @@ impl Entry {
 
 impl Wanted {
     fn entry(&self, shape: Shape, before: &[Condition], generation: i64, time: &str) -> String {
-        let conditions = self.conditions.each_ref().map(|verdict| {
+        let conditions = self.conditions.iter().map(|verdict| {
             let kept = verdict.of(before).filter(|before| {
                 before.status == verdict.status() && !before.last_transition_time.is_empty()
             });
@@ -154,6 +154,7 @@ impl Wanted {
                 message: verdict.message.clone(),
             }
         });
+        let conditions: Vec<Condition> = conditions.collect();
         // Strings and numbers: it cannot fail.
         let conditions = serde_json::to_string(&conditions).unwrap_or_default();
         let (name, reference) = (shape.reference(), self.reference.get());

@@ -1,4 +1,4 @@
-//! What our verdicts on BackendTLSPolicies are called in the Gateway API, and which target each is about. Pure.
+//! What our verdicts on policies are called in the Gateway API, and which target each is about. Pure.
 //!
 //! A mesh has no Gateway to be the ancestor: it is the Service that the policy is for (Gateway API,
 //! `PolicyAncestorStatus`: an object's parent is an ancestor too).
@@ -38,12 +38,13 @@ fn of(status: &PolicyStatus, TargetStatus { target, accepted }: &TargetStatus) -
         Ok(()) => good("Accepted", "Accepted", "The policy is in force for this Service."),
         Err((why, message)) => bad("Accepted", not_accepted(*why), message),
     };
-    let resolved = match &status.resolved_refs {
+    let resolved = status.resolved_refs.as_ref().map(|resolved| match resolved {
         Ok(()) => good("ResolvedRefs", "ResolvedRefs", "All references are resolved."),
         Err((why, message)) => bad("ResolvedRefs", not_resolved(*why), message),
-    };
+    });
+    let conditions = [accepted].into_iter().chain(resolved).collect();
     // Texts: it cannot fail.
-    Some(Wanted { reference: reference.ok()?, conditions: [accepted, resolved] })
+    Some(Wanted { reference: reference.ok()?, conditions })
 }
 
 fn not_accepted(why: PolicyFault) -> &'static str {
@@ -77,13 +78,13 @@ mod tests {
             TargetStatus { target, accepted: Err((why, "no".into())) }
         };
         let targets = vec![target(None), target(Some("https"))];
-        let resolved_refs = Err((CaFault::InvalidCaCertificateRef, "gone".into()));
+        let resolved_refs = Some(Err((CaFault::InvalidCaCertificateRef, "gone".into())));
         let wanted = wanted(&PolicyStatus { generation: 1, targets, resolved_refs });
         let references = wanted.iter().map(|wanted| wanted.reference.get()).collect::<Vec<_>>();
         let whole = r#"{"group":"","kind":"Service","namespace":"shop","name":"web"}"#;
         let port = whole.replace('}', r#","sectionName":"https"}"#);
         assert_eq!(references, [whole, &port]);
-        let [accepted, resolved] = &wanted[0].conditions;
+        let [accepted, resolved] = &*wanted[0].conditions else { panic!("{wanted:?}") };
         assert_eq!((accepted.holds, accepted.reason), (false, "NoValidCACertificate"));
         assert_eq!((resolved.holds, resolved.reason), (false, "InvalidCACertificateRef"));
     }

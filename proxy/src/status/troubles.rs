@@ -93,7 +93,7 @@ impl Troubles {
                 // Told by their status.
                 kind if kind.is_route() => continue,
                 // Told with its conditions.
-                Kind::BackendTlsPolicy => continue,
+                kind if kind.is_policy() => continue,
                 // The one thing that Services can have against each other.
                 Kind::Service => "AddressConflict",
                 _ => "Invalid",
@@ -107,8 +107,8 @@ impl Troubles {
 
 /// Whether its condition `Accepted` says why.
 fn is_refused(snapshot: &Snapshot, kind: Kind, name: &ObjectName) -> bool {
-    if kind == Kind::BackendTlsPolicy {
-        let status = snapshot.policy_status(name);
+    if kind.is_policy() {
+        let status = snapshot.policy_status(&(kind, name.clone()));
         return status.is_some_and(|status| {
             let mut verdicts = status.targets.iter().map(|target| &target.accepted);
             verdicts.any(|accepted| matches!(accepted, Err((PolicyFault::Invalid, _))))

@@ -54,7 +54,8 @@ pub(super) fn wanted(
             Ok(()) => good("ResolvedRefs", "ResolvedRefs", "All references are resolved."),
             Err((why, message)) => bad("ResolvedRefs", not_resolved(*why), message),
         };
-        wanted.push(Wanted { reference: text.to_owned(), conditions: [accepted, resolved] });
+        let conditions = [accepted, resolved].into();
+        wanted.push(Wanted { reference: text.to_owned(), conditions });
     }
     Some(wanted)
 }
@@ -145,7 +146,7 @@ mod tests {
         let references = format!(r#"[{{"name":"gateway"}},{reference}]"#);
         let wanted = wanted(&status(parent), &route(), &references).unwrap();
         assert_eq!(wanted[0].reference.get(), reference);
-        let [accepted, resolved] = &wanted[0].conditions;
+        let [accepted, resolved] = &*wanted[0].conditions else { panic!("{wanted:?}") };
         assert_eq!((accepted.holds, accepted.reason), (false, "NoMatchingParent"));
         assert_eq!((resolved.reason, &*resolved.message), ("RefNotPermitted", "never"));
     }

@@ -5,10 +5,12 @@
 //! backend or one filter only is left out or marked invalid there, and the rest is taken.
 
 mod attempts;
+mod backend_policy;
 mod config_map;
 mod duration;
 mod endpoint_slice;
 mod fault;
+mod fields;
 mod filter;
 mod grpc_route;
 mod header_modifier;
@@ -19,12 +21,14 @@ mod meta;
 mod namespace;
 mod node;
 mod pod;
+mod policy_targets;
 mod reference_grant;
 mod route;
 mod service;
 #[cfg(test)]
 mod tests;
 mod tls_policy;
+mod traffic_policy;
 
 use gateway_api::experimental::grpcroutes::GrpcRoute;
 use gateway_api::experimental::httproutes::HttpRoute;
@@ -104,6 +108,10 @@ pub fn recognise(document: &Value) -> Recognised {
         "ReferenceGrant" => (Kind::ReferenceGrant, "gateway.networking.k8s.io/v1"),
         "BackendTLSPolicy" => (Kind::BackendTlsPolicy, "gateway.networking.k8s.io/v1"),
         "ConfigMap" => (Kind::ConfigMap, "v1"),
+        "BackendPolicy" => (Kind::BackendPolicy, "nodeway.dev/v1alpha1"),
+        "XBackendTrafficPolicy" => {
+            (Kind::BackendTrafficPolicy, "gateway.networking.x-k8s.io/v1alpha1")
+        }
         other => return Recognised::Foreign(other.to_owned()),
     };
     let group = |version: &str| match version.rsplit_once('/') {
@@ -173,6 +181,12 @@ pub fn translate<'de>(
         Kind::BackendTlsPolicy => {
             parsed::<tls_policy::Document>(document, |o| tls_policy::tls_policy(identity, o))
         }
+        Kind::BackendPolicy => parsed::<backend_policy::Document>(document, |o| {
+            backend_policy::backend_policy(identity, &o)
+        }),
+        Kind::BackendTrafficPolicy => parsed::<traffic_policy::Document>(document, |o| {
+            traffic_policy::traffic_policy(identity, o)
+        }),
         // Nobody's: see `status`.
         Kind::Mesh => Translated::default(),
         Kind::ConfigMap => parsed::<ConfigMap>(document, |o| config_map::config_map(identity, &o)),

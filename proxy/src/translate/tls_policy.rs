@@ -9,13 +9,12 @@ use gateway_api::backendtlspolicies::{
 };
 use http::Uri;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use nodeway_core::model::{
-    Object, ObjectName, PolicyTarget, TlsName, TlsPolicy, TlsValidation, Trust,
-};
+use nodeway_core::model::{Object, ObjectName, TlsName, TlsPolicy, TlsValidation, Trust};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::meta::is_dns_name;
+use super::policy_targets::of_services;
 use super::{Faults, Identity, Translated};
 
 /// A policy as it comes: what it is for can be read even if the rest cannot.
@@ -40,7 +39,7 @@ struct Spec {
 /// clear because of a slip: the policy is in force, and cannot be kept by anybody.
 pub(super) fn tls_policy(identity: &Identity, document: Document) -> Translated {
     let mut faults = Faults::default();
-    let targets = targets(identity, &document.spec.target_refs, &mut faults);
+    let targets = of_services(identity, &document.spec.target_refs, &mut faults);
     if targets.is_empty() {
         return Translated { faults: faults.list, ..Translated::default() };
     }
@@ -70,28 +69,6 @@ pub(super) fn tls_policy(identity: &Identity, document: Document) -> Translated 
         targets,
         validation,
     }))
-}
-
-fn targets(identity: &Identity, refs: &[Value], faults: &mut Faults) -> Vec<PolicyTarget> {
-    let mut targets: Vec<PolicyTarget> = Vec::new();
-    for (i, reference) in refs.iter().enumerate() {
-        let text = |field: &str| reference.get(field).and_then(Value::as_str).unwrap_or_default();
-        if !matches!(text("group"), "" | "core") || text("kind") != "Service" {
-            // Somebody else's.
-            continue;
-        }
-        if text("name").is_empty() {
-            faults.note(format!("spec.targetRefs[{i}].name"), "missing: it names no Service");
-            continue;
-        }
-        let service = ObjectName::new(Arc::clone(&identity.name.namespace), text("name"));
-        let section = Some(text("sectionName")).filter(|name| !name.is_empty()).map(Into::into);
-        let target = PolicyTarget { service, section };
-        if !targets.contains(&target) {
-            targets.push(target);
-        }
-    }
-    targets
 }
 
 /// None if anything is wrong with it.

@@ -66,7 +66,7 @@ fn a_config_map_that_is_not_there_or_not_allowed_holds_nothing_up() {
         server.put(&policy("tls", "web", &["gone"]));
     });
     let closed = |known: &Known| {
-        let status = known.snapshot.policy_status(&name("tls"));
+        let status = known.snapshot.policy_status(&(Kind::BackendTlsPolicy, name("tls")));
         status.is_some_and(|status| {
             matches!(status.targets[0].accepted, Err((PolicyFault::NoValidCaCertificate, _)))
         })
@@ -79,7 +79,9 @@ fn a_config_map_that_is_not_there_or_not_allowed_holds_nothing_up() {
     world.server.put(&config_map("secret", "-"));
     world.server.put(&policy("other", "web", &["secret"]));
     world.until("word of it", |known| known.told(&["configmaps", "list and watch"]));
-    world.until("the other", |known| known.snapshot.policy_status(&name("other")).is_some());
+    world.until("the other", |known| {
+        known.snapshot.policy_status(&(Kind::BackendTlsPolicy, name("other"))).is_some()
+    });
     world.server.delete(POLICIES, "shop", "other");
     world.until("nothing more of it", |known| known.problems.is_empty());
 }
@@ -87,7 +89,7 @@ fn a_config_map_that_is_not_there_or_not_allowed_holds_nothing_up() {
 #[test]
 fn a_config_map_that_the_server_does_not_answer_for_holds_nobody_up() {
     let closed = |known: &Known, of: &str| {
-        let status = known.snapshot.policy_status(&name(of));
+        let status = known.snapshot.policy_status(&(Kind::BackendTlsPolicy, name(of)));
         status.is_some_and(|status| {
             matches!(status.targets[0].accepted, Err((PolicyFault::NoValidCaCertificate, _)))
         })

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::follower::{Known, NODE, World};
 use crate::objects::{
-    KINDS, config_map, endpoint, grant, l4_route, namespace, node, pod, policy, route, service,
-    slice,
+    KINDS, backend_policy, config_map, endpoint, grant, l4_route, namespace, node, pod, policy,
+    route, service, slice, traffic_policy,
 };
 
 const SEEDS: u64 = 8;
@@ -104,6 +104,8 @@ fn change(server: &ApiServer, random: &mut fastrand::Rng) {
             policy(&name, &name, &bundles.into_iter().flatten().collect::<Vec<_>>())
         }
         Kind::ConfigMap => config_map(&name, &ip),
+        Kind::BackendPolicy => backend_policy(&name, &name, random.u32(..3)),
+        Kind::BackendTrafficPolicy => traffic_policy(&name, &name, random.u32(1..9)),
         Kind::Mesh => unreachable!("the source does not ask for it"),
     };
     // In the mesh or not: all kinds have something to change.

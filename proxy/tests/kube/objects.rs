@@ -7,7 +7,7 @@ use crate::follower::World;
 
 pub(crate) const GATEWAY: &str = "gateway.networking.k8s.io";
 /// All that the source asks for.
-pub(crate) const KINDS: [(Kind, &str); 11] = [
+pub(crate) const KINDS: [(Kind, &str); 13] = [
     (Kind::Namespace, "namespaces"),
     (Kind::Node, "nodes"),
     (Kind::Pod, "pods"),
@@ -19,6 +19,8 @@ pub(crate) const KINDS: [(Kind, &str); 11] = [
     (Kind::TcpRoute, "tcproutes.gateway.networking.k8s.io"),
     (Kind::ReferenceGrant, "referencegrants.gateway.networking.k8s.io"),
     (Kind::BackendTlsPolicy, "backendtlspolicies.gateway.networking.k8s.io"),
+    (Kind::BackendPolicy, "backendpolicies.nodeway.dev"),
+    (Kind::BackendTrafficPolicy, "xbackendtrafficpolicies.gateway.networking.x-k8s.io"),
 ];
 
 /// What a real object carries and nobody here wants.
@@ -106,6 +108,22 @@ pub(crate) fn policy(name: &str, of: &str, bundles: &[&str]) -> Value {
             "validation": validation}})
 }
 
+/// A BackendPolicy for the Service `of`, with so many requests under way.
+pub(crate) fn backend_policy(name: &str, of: &str, requests: u32) -> Value {
+    json!({"apiVersion": "nodeway.dev/v1alpha1", "kind": "BackendPolicy",
+        "metadata": metadata("shop", name), "spec": {
+            "targetRefs": [{"group": "", "kind": "Service", "name": of}],
+            "circuitBreaker": {"maxRequests": requests}}})
+}
+
+/// An XBackendTrafficPolicy for the Service `of`, with such a share of retries.
+pub(crate) fn traffic_policy(name: &str, of: &str, percent: u32) -> Value {
+    json!({"apiVersion": "gateway.networking.x-k8s.io/v1alpha1", "kind": "XBackendTrafficPolicy",
+        "metadata": metadata("shop", name), "spec": {
+            "targetRefs": [{"group": "", "kind": "Service", "name": of}],
+            "retryConstraint": {"budget": {"percent": percent}}}})
+}
+
 pub(crate) fn config_map(name: &str, ca: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata("shop", name),
         "data": {"ca.crt": ca}})
@@ -125,6 +143,8 @@ pub(crate) fn one_of_each() -> Vec<Value> {
         l4_route("TCPRoute", "c", "web"),
         grant("all"),
         policy("tls", "web", &[]),
+        backend_policy("limits", "web", 100),
+        traffic_policy("retries", "web", 30),
     ]
 }
 

@@ -104,6 +104,18 @@ impl Resource {
             Self::new("gateway.networking.x-k8s.io/v1alpha1", "xmeshes", "XMesh", "mesh")
                 .of_cluster()
                 .with_status(),
+            Self::new(
+                "gateway.networking.x-k8s.io/v1alpha1",
+                "xbackendtrafficpolicies",
+                "XBackendTrafficPolicy",
+                "xbtrafficpolicy",
+            )
+            .with_status(),
         ]
+    }
+
+    /// What the CRD of the mesh under test adds.
+    pub fn backend_policies() -> Self {
+        Self::new("nodeway.dev/v1alpha1", "backendpolicies", "BackendPolicy", "bpol").with_status()
     }
 }

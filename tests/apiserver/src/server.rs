@@ -90,6 +90,7 @@ impl ApiServer {
         let mut resources = Resource::builtin();
         if options.gateway_api {
             resources.extend(Resource::gateway_api());
+            resources.push(Resource::backend_policies());
         }
         let token = format!("token-{:016x}", fastrand::u64(..));
         let store = Store::new(resources, options.history);

@@ -59,6 +59,10 @@ pub enum Object {
     TlsPolicy(TlsPolicy),
     /// A ConfigMap.
     CaBundle(CaBundle),
+    /// A BackendPolicy.
+    BackendPolicy(BackendPolicy),
+    /// An XBackendTrafficPolicy.
+    TrafficPolicy(TrafficPolicy),
 }
 
 /// The kinds of [`Object`].
@@ -90,6 +94,10 @@ pub enum Kind {
     BackendTlsPolicy,
     /// See [`CaBundle`].
     ConfigMap,
+    /// See [`BackendPolicy`].
+    BackendPolicy,
+    /// See [`TrafficPolicy`].
+    BackendTrafficPolicy,
 }
 
 /// What a source says: the verbs of the control flow.
@@ -116,6 +124,8 @@ impl Object {
             Self::ReferenceGrant(o) => (Kind::ReferenceGrant, &o.name),
             Self::TlsPolicy(o) => (Kind::BackendTlsPolicy, &o.name),
             Self::CaBundle(o) => (Kind::ConfigMap, &o.name),
+            Self::BackendPolicy(o) => (Kind::BackendPolicy, &o.name),
+            Self::TrafficPolicy(o) => (Kind::BackendTrafficPolicy, &o.name),
         }
     }
 }
@@ -126,6 +136,15 @@ impl Kind {
     /// The kinds of routes; of those at one Service's port the first has it (GEP-1294, "Route types").
     pub const ROUTES: [Self; 4] =
         [Self::GrpcRoute, Self::HttpRoute, Self::TlsRoute, Self::TcpRoute];
+
+    /// The kinds of policies that are for Services.
+    pub const POLICIES: [Self; 3] =
+        [Self::BackendTlsPolicy, Self::BackendPolicy, Self::BackendTrafficPolicy];
+
+    /// Whether it is one of [`Self::POLICIES`].
+    pub fn is_policy(self) -> bool {
+        Self::POLICIES.contains(&self)
+    }
 
     /// Whether it is one of [`Self::ROUTES`].
     pub fn is_route(self) -> bool {
@@ -149,6 +168,8 @@ impl std::fmt::Display for Kind {
             Self::Mesh => "XMesh",
             Self::BackendTlsPolicy => "BackendTLSPolicy",
             Self::ConfigMap => "ConfigMap",
+            Self::BackendPolicy => "BackendPolicy",
+            Self::BackendTrafficPolicy => "XBackendTrafficPolicy",
         })
     }
 }

@@ -79,8 +79,8 @@ struct Touched {
     places: BTreeSet<Place>,
     /// Services whose claims have to be judged again.
     claimants: BTreeSet<ObjectName>,
-    /// BackendTLSPolicies that have to be judged again.
-    policies: BTreeSet<ObjectName>,
+    /// Policies of any kind that have to be judged again.
+    policies: BTreeSet<(Kind, ObjectName)>,
     problems: bool,
     statuses: bool,
 }
@@ -169,7 +169,7 @@ impl Compiler {
                     before.as_ref(),
                 )
             });
-            touched.policies.extend(store.tls.of(&name).cloned());
+            touched.policies.extend(store.policies_of(&name));
             let same = match (&before, &now) {
                 (Some(before), Some(now)) => before.is_like(now),
                 (None, None) => true,
@@ -382,12 +382,15 @@ impl Compiler {
 
     /// What the status of policies says.
     fn judge_policies(&mut self, store: &Store, touched: &mut Touched) {
-        for name in std::mem::take(&mut touched.policies) {
-            let status = store.tls.status(&name, |service| store.service(service));
-            let problems = status.as_ref().map(|status| status.problems(&name));
-            let object = (Kind::BackendTlsPolicy, name.clone());
-            touched.problems |= self.tell(object, problems.unwrap_or_default());
-            touched.statuses |= self.snapshot.set_policy(name, status);
+        for policy in std::mem::take(&mut touched.policies) {
+            let service = |name: &ObjectName| store.service(name);
+            let status = match policy.0 {
+                Kind::BackendTlsPolicy => store.tls.status(&policy.1, service),
+                _ => store.backends.status(&policy, service),
+            };
+            let problems = status.as_ref().map(|status| status.problems(&policy));
+            touched.problems |= self.tell(policy.clone(), problems.unwrap_or_default());
+            touched.statuses |= self.snapshot.set_policy(policy, status);
         }
     }
 

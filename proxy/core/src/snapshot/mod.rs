@@ -3,6 +3,7 @@
 //! [`Store`] holds the objects as the source says them, [`Compiler`] makes a [`Snapshot`] of them.
 //! Nothing is published here: the composition root swaps snapshots.
 
+mod backend_policies;
 mod claims;
 mod compile;
 mod contest;
@@ -19,6 +20,7 @@ mod sessions;
 mod shards;
 mod status;
 mod store;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -26,10 +28,11 @@ mod view;
 pub use compile::{CompileOptions, Compiled, Compiler};
 pub use enrol::Enroll;
 pub use frontend::{Connections, Frontend, Routed};
-pub use policies::{CaFault, PolicyFault, PolicyStatus, TargetStatus};
+pub use policies::{CaFault, PolicyStatus};
 pub use problem::Problem;
 pub use status::{NotAccepted, ParentStatus, RouteKey, RouteStatus};
 pub use store::Store;
+pub use targets::{PolicyFault, TargetStatus};
 pub use view::Snapshot;
 
 pub use crate::balance::{Backend, Caller, Family};

@@ -3,11 +3,11 @@
 //! Not TLS: certificates are octets here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Problem;
 use super::registry::Registry;
+use super::targets::{Attached, PolicyFault, TargetStatus, Targets};
 use crate::balance::{BackendTls, TlsRoots, TlsTerms};
 use crate::model::{
     AppProtocol, CaBundle, Certificate, Kind, ObjectName, PolicyTarget, Service, TlsPolicy, Trust,
@@ -16,9 +16,7 @@ use crate::model::{
 /// The policies and the bundles that they name, as the source says them.
 #[derive(Debug, Default)]
 pub(super) struct Policies {
-    all: BTreeMap<ObjectName, TlsPolicy>,
-    /// By the Service that they target.
-    by_service: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
+    policies: Targets<TlsPolicy>,
     bundles: BTreeMap<ObjectName, CaBundle>,
 }
 
@@ -35,30 +33,9 @@ pub struct PolicyStatus {
     pub generation: i64,
     /// One for each target.
     pub targets: Vec<TargetStatus>,
-    /// Condition `ResolvedRefs`: the first reference that is not usable, and why, for people.
-    pub resolved_refs: Result<(), (CaFault, Arc<str>)>,
-}
-
-/// The verdict on a policy at one target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TargetStatus {
-    /// The target.
-    pub target: PolicyTarget,
-    /// Condition `Accepted`.
-    pub accepted: Result<(), (PolicyFault, Arc<str>)>,
-}
-
-/// Why a policy is not obeyed, or cannot be: the reasons of condition `Accepted`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PolicyFault {
-    /// There is no such Service, or no such port.
-    TargetNotFound,
-    /// A value in the policy is not valid.
-    Invalid,
-    /// Another policy is obeyed there.
-    Conflicted,
-    /// None of its CA certificates can be used.
-    NoValidCaCertificate,
+    /// Condition `ResolvedRefs`, of policies that refer to further objects: the first reference that is not
+    /// usable, and why, for people.
+    pub resolved_refs: Option<Result<(), (CaFault, Arc<str>)>>,
 }
 
 /// Why a bundle cannot be used: the reasons of condition `ResolvedRefs`.
@@ -81,35 +58,21 @@ pub(super) fn taken(declared: AppProtocol, tls: bool) -> AppProtocol {
 // === impl Policies ===
 
 impl Policies {
-    /// Takes the policy in; the policies and Services for which that makes a difference.
     pub(super) fn put(&mut self, policy: TlsPolicy, dirty: &mut super::store::Dirty) -> bool {
-        if self.all.get(&policy.name) == Some(&policy) {
-            return false;
+        let name = policy.name.clone();
+        let changed = self.policies.put(policy, &mut dirty.services);
+        if changed {
+            dirty.policies.insert((Kind::BackendTlsPolicy, name));
         }
-        self.remove(&policy.name, dirty);
-        dirty.policies.insert(policy.name.clone());
-        for target in &policy.targets {
-            dirty.services.insert(target.service.clone());
-            let there = self.by_service.entry(target.service.clone()).or_default();
-            there.insert(policy.name.clone());
-        }
-        self.all.insert(policy.name.clone(), policy);
-        true
+        changed
     }
 
     pub(super) fn remove(&mut self, name: &ObjectName, dirty: &mut super::store::Dirty) -> bool {
-        let Some(former) = self.all.remove(name) else { return false };
-        dirty.policies.insert(name.clone());
-        for target in former.targets {
-            if let Some(there) = self.by_service.get_mut(&target.service) {
-                there.remove(name);
-                if there.is_empty() {
-                    self.by_service.remove(&target.service);
-                }
-            }
-            dirty.services.insert(target.service);
+        let gone = self.policies.remove(name, &mut dirty.services);
+        if gone {
+            dirty.policies.insert((Kind::BackendTlsPolicy, name.clone()));
         }
-        true
+        gone
     }
 
     pub(super) fn put_bundle(&mut self, bundle: CaBundle, dirty: &mut super::store::Dirty) -> bool {
@@ -131,47 +94,26 @@ impl Policies {
     }
 
     fn bundle_changes(&self, bundle: &ObjectName, dirty: &mut super::store::Dirty) {
-        let first = ObjectName::new(Arc::clone(&bundle.namespace), "");
-        let there = self.all.range((Bound::Included(first), Bound::Unbounded));
-        let there = there.take_while(|(name, _)| name.namespace == bundle.namespace);
-        for (name, policy) in there.filter(|(_, policy)| policy.bundles().any(|b| b == bundle)) {
-            dirty.policies.insert(name.clone());
+        let there = self.policies.within(&bundle.namespace);
+        for policy in there.filter(|policy| policy.bundles().any(|b| b == bundle)) {
+            dirty.policies.insert((Kind::BackendTlsPolicy, policy.name.clone()));
             dirty.services.extend(policy.targets.iter().map(|target| target.service.clone()));
         }
     }
 
     /// All of them.
     pub(super) fn names(&self) -> impl Iterator<Item = &ObjectName> {
-        self.all.keys()
+        self.policies.names()
     }
 
     /// Those that target the Service.
     pub(super) fn of(&self, service: &ObjectName) -> impl Iterator<Item = &ObjectName> {
-        self.by_service.get(service).into_iter().flatten()
+        self.policies.of(service)
     }
 
-    /// The policy that a port obeys: one for this port before one for the whole Service.
-    pub(super) fn obeyed(&self, service: &ObjectName, port: &Arc<str>) -> Option<&ObjectName> {
-        let there = self.by_service.get(service)?;
-        let section = Some(port).filter(|name| !name.is_empty());
-        let of_port = section.and_then(|_| self.first(there, service, section));
-        of_port.or_else(|| self.first(there, service, None))
-    }
-
-    /// The oldest of those with the same target, and of these the first by name (Gateway API,
-    /// `BackendTLSPolicySpec.targetRefs`).
-    fn first<'a>(
-        &'a self,
-        there: &'a BTreeSet<ObjectName>,
-        service: &ObjectName,
-        section: Option<&Arc<str>>,
-    ) -> Option<&'a ObjectName> {
-        let same = |t: &PolicyTarget| t.service == *service && t.section.as_ref() == section;
-        let policies = there.iter().filter_map(|name| self.all.get(name));
-        policies
-            .filter(|policy| policy.targets.iter().any(same))
-            .min_by_key(|policy| (policy.created.unwrap_or(i64::MAX), &policy.name))
-            .map(|policy| &policy.name)
+    /// Whether TLS is spoken to the endpoints of a Service's port.
+    pub(super) fn cover(&self, service: &ObjectName, port: &Arc<str>) -> bool {
+        self.policies.obeyed(service, port).is_some()
     }
 
     fn resolve(&self, policy: &TlsPolicy) -> (Result<TlsTerms, Arc<str>>, Resolved) {
@@ -236,47 +178,16 @@ impl Policies {
         name: &ObjectName,
         service: impl Fn(&ObjectName) -> Option<&'s Service>,
     ) -> Option<PolicyStatus> {
-        let policy = self.all.get(name)?;
+        let policy = self.policies.get(name)?;
         let (terms, resolved_refs) = self.resolve(policy);
-        let targets = policy.targets.iter().map(|target| TargetStatus {
-            target: target.clone(),
-            accepted: self.verdict(policy, target, &terms, service(&target.service)),
-        });
-        let (generation, targets) = (policy.generation, targets.collect());
+        let mut targets = self.policies.verdicts(policy, policy.validation.as_ref().err(), service);
+        if let Err(why) = &terms {
+            for target in targets.iter_mut().filter(|target| target.accepted.is_ok()) {
+                target.accepted = Err((PolicyFault::NoValidCaCertificate, Arc::clone(why)));
+            }
+        }
+        let (generation, resolved_refs) = (policy.generation, Some(resolved_refs));
         Some(PolicyStatus { generation, targets, resolved_refs })
-    }
-
-    fn verdict(
-        &self,
-        policy: &TlsPolicy,
-        target: &PolicyTarget,
-        terms: &Result<TlsTerms, Arc<str>>,
-        service: Option<&Service>,
-    ) -> Result<(), (PolicyFault, Arc<str>)> {
-        let PolicyTarget { service: name, section } = target;
-        let Some(service) = service else {
-            let why = format!("Service {name} does not exist");
-            return Err((PolicyFault::TargetNotFound, why.into()));
-        };
-        if let Some(section) = section
-            && !service.ports.iter().any(|port| port.name == *section)
-        {
-            let why = format!("Service {name} has no TCP port named {section:?}");
-            return Err((PolicyFault::TargetNotFound, why.into()));
-        }
-        if let Err(why) = &policy.validation {
-            return Err((PolicyFault::Invalid, Arc::clone(why)));
-        }
-        let there = self.by_service.get(name);
-        let first = there.and_then(|there| self.first(there, name, section.as_ref()));
-        if let Some(first) = first.filter(|first| **first != policy.name) {
-            let why = format!("BackendTLSPolicy {first} is for the same target, and goes first");
-            return Err((PolicyFault::Conflicted, why.into()));
-        }
-        match terms {
-            Ok(_) => Ok(()),
-            Err(why) => Err((PolicyFault::NoValidCaCertificate, Arc::clone(why))),
-        }
     }
 }
 
@@ -288,10 +199,11 @@ impl CompiledPolicies {
         &mut self,
         policies: &Policies,
         registry: &mut Registry,
-        changed: &BTreeSet<ObjectName>,
+        changed: &BTreeSet<(Kind, ObjectName)>,
     ) {
-        for name in changed {
-            let Some(policy) = policies.all.get(name) else {
+        let ours = changed.iter().filter(|(kind, _)| *kind == Kind::BackendTlsPolicy);
+        for (_, name) in ours {
+            let Some(policy) = policies.policies.get(name) else {
                 self.terms.remove(name);
                 continue;
             };
@@ -310,23 +222,26 @@ impl CompiledPolicies {
         service: &ObjectName,
         port: &Arc<str>,
     ) -> Option<Arc<BackendTls>> {
-        policies.obeyed(service, port).and_then(|name| self.terms.get(name)).cloned()
+        let obeyed = policies.policies.obeyed(service, port)?;
+        self.terms.get(&obeyed.name).cloned()
     }
 }
 
 // === impl PolicyStatus ===
 
 impl PolicyStatus {
-    /// What is wrong, for people.
-    pub(super) fn problems(&self, policy: &ObjectName) -> Vec<Problem> {
+    /// What is wrong with the `policy`, for people.
+    pub(super) fn problems(&self, policy: &(Kind, ObjectName)) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut add = |field: &str, message: String| {
-            let (kind, object) = (Kind::BackendTlsPolicy, policy.clone());
+            let (kind, object) = policy.clone();
             problems.push(Problem { kind, object, field: field.to_owned(), message });
         };
         for TargetStatus { target, accepted } in &self.targets {
             match accepted {
                 Ok(()) | Err((PolicyFault::NoValidCaCertificate, _)) => {}
+                // Told by the source already, and by status.
+                Err((PolicyFault::Invalid, _)) if policy.0 != Kind::BackendTlsPolicy => {}
                 Err((PolicyFault::Invalid, why)) => {
                     let service = &target.service;
                     add("spec.validation", format!("{why}: nothing is sent to Service {service}"));
@@ -336,12 +251,30 @@ impl PolicyStatus {
                 }
             }
         }
-        if let Err((_, why)) = &self.resolved_refs {
+        if let Some(Err((_, why))) = &self.resolved_refs {
             let (field, why) = why.split_once(": ").unwrap_or(("spec.validation", why));
             add(field, why.to_owned());
         }
         problems.sort();
         problems.dedup();
         problems
+    }
+}
+
+// === impl TlsPolicy ===
+
+impl Attached for TlsPolicy {
+    const KIND: Kind = Kind::BackendTlsPolicy;
+
+    fn name(&self) -> &ObjectName {
+        &self.name
+    }
+
+    fn created(&self) -> Option<i64> {
+        self.created
+    }
+
+    fn targets(&self) -> &[PolicyTarget] {
+        &self.targets
     }
 }

@@ -454,7 +454,7 @@ fn attached(
         let section = parent.section.as_ref().map(|s| format!(" named {s:?}")).unwrap_or_default();
         return Err(format!("Service {name} has no TCP port{port}{section}"));
     }
-    let tls = |p: &ServicePort| store.tls.obeyed(name, &p.name).is_some();
+    let tls = |p: &ServicePort| store.tls.cover(name, &p.name);
     let suited = ports.iter().filter(|p| suits(kind, taken(p.protocol, tls(p))));
     let numbers: Vec<u16> = suited.map(|p| p.port).collect();
     if numbers.is_empty() {

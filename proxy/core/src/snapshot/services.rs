@@ -10,7 +10,7 @@ use super::registry::Registry;
 use super::serving::{Candidates, Place};
 use super::store::Store;
 use crate::balance::{Backend, BackendTls, Endpoint, Lasting};
-use crate::model::{AppProtocol, ObjectName, Service, ServiceKind, ServicePort};
+use crate::model::{AppProtocol, BackendSettings, ObjectName, Service, ServiceKind, ServicePort};
 
 /// A Service, compiled.
 #[derive(Debug)]
@@ -110,8 +110,12 @@ impl CompiledPort {
             registry.endpoint(&key, address, pod)
         });
         let protocol = taken(port.protocol, tls.is_some());
+        let known = before.map(|before| before.backend.settings());
+        let settings = store.backends.settings(&service.name, &port.name, known);
+        let terms =
+            Terms { protocol, affinity: service.affinity, tls: tls.as_ref(), settings: &settings };
         let mut backend = |endpoints, before: Option<&Arc<Backend>>| {
-            backend(registry, &key, protocol, service.affinity, endpoints, tls.as_ref(), before)
+            backend(registry, &key, &terms, endpoints, before)
         };
         let cluster = candidates.cluster(place);
         let before_external = before.and_then(|before| before.external.as_ref());
@@ -134,30 +138,44 @@ impl CompiledPort {
     }
 }
 
+/// What holds at a backend, whatever its endpoints are.
+struct Terms<'a> {
+    protocol: AppProtocol,
+    affinity: Option<Duration>,
+    tls: Option<&'a Arc<BackendTls>>,
+    settings: &'a Arc<BackendSettings>,
+}
+
 /// A backend; the one from before if it is no other.
 fn backend(
     registry: &mut Registry,
     key: &(ObjectName, u16),
-    protocol: AppProtocol,
-    affinity: Option<Duration>,
+    terms: &Terms<'_>,
     endpoints: Box<[Arc<Endpoint>]>,
-    tls: Option<&Arc<BackendTls>>,
     before: Option<&Arc<Backend>>,
 ) -> Arc<Backend> {
-    let Some(before) = before else {
-        let lasting = Lasting::new(registry.next_id());
-        let made = Backend::new(lasting, key.clone(), protocol, affinity, endpoints);
-        return Arc::new(made.with_tls(tls.cloned()));
+    let lasting = match before {
+        Some(before) if terms.are_of(before) && same(before.endpoints(), &endpoints) => {
+            return Arc::clone(before);
+        }
+        Some(before) => Arc::clone(before.lasting()),
+        None => Lasting::new(registry.next_id()),
     };
-    let same = before.protocol == protocol
-        && before.affinity() == affinity
-        && before.tls().map(|tls| tls.id) == tls.map(|tls| tls.id)
-        && before.endpoints().len() == endpoints.len()
-        && before.endpoints().iter().zip(&endpoints).all(|(a, b)| Arc::ptr_eq(a, b));
-    if same {
-        return Arc::clone(before);
+    let made = Backend::new(lasting, key.clone(), terms.protocol, terms.affinity, endpoints);
+    Arc::new(made.with_settings(Arc::clone(terms.settings)).with_tls(terms.tls.cloned()))
+}
+
+fn same(a: &[Arc<Endpoint>], b: &[Arc<Endpoint>]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
+}
+
+// === impl Terms ===
+
+impl Terms<'_> {
+    fn are_of(&self, backend: &Backend) -> bool {
+        backend.protocol == self.protocol
+            && backend.affinity() == self.affinity
+            && backend.tls().map(|tls| tls.id) == self.tls.map(|tls| tls.id)
+            && Arc::ptr_eq(backend.settings(), self.settings)
     }
-    let lasting = Arc::clone(before.lasting());
-    let made = Backend::new(lasting, key.clone(), protocol, affinity, endpoints);
-    Arc::new(made.with_tls(tls.cloned()))
 }

@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::RouteKey;
+use super::backend_policies::BackendPolicies;
 use super::policies::Policies;
 use crate::model::{
     Change, EndpointSlice, Kind, Namespace, Node, Object, ObjectName, Pod, ReferenceGrant,
@@ -30,6 +31,7 @@ pub struct Store {
     nodes: BTreeMap<Arc<str>, Node>,
     grants: BTreeMap<ObjectName, ReferenceGrant>,
     pub(super) tls: Policies,
+    pub(super) backends: BackendPolicies,
     dirty: Dirty,
 }
 
@@ -41,8 +43,8 @@ pub(super) struct Dirty {
     pub(super) routes: BTreeSet<RouteKey>,
     /// Namespaces whose grants have changed.
     pub(super) grants: BTreeSet<Arc<str>>,
-    /// BackendTLSPolicies that have changed, or whose bundles have.
-    pub(super) policies: BTreeSet<ObjectName>,
+    /// Policies of any kind that have changed, or whose bundles have.
+    pub(super) policies: BTreeSet<(Kind, ObjectName)>,
     /// Pods or Namespaces.
     pub(super) pods: bool,
     /// Nodes.
@@ -91,6 +93,14 @@ impl Store {
             }
             Change::Apply(Object::TlsPolicy(o)) => self.tls.put(o, dirty),
             Change::Apply(Object::CaBundle(o)) => self.tls.put_bundle(o, dirty),
+            Change::Apply(Object::BackendPolicy(o)) => {
+                let key = (Kind::BackendPolicy, o.name.clone());
+                note(self.backends.put(o, &mut dirty.services), &mut dirty.policies, key)
+            }
+            Change::Apply(Object::TrafficPolicy(o)) => {
+                let key = (Kind::BackendTrafficPolicy, o.name.clone());
+                note(self.backends.put_traffic(o, &mut dirty.services), &mut dirty.policies, key)
+            }
             Change::Delete(kind, name) => self.delete(kind, name),
         }
     }
@@ -110,6 +120,14 @@ impl Store {
             }
             Kind::BackendTlsPolicy => self.tls.remove(&name, dirty),
             Kind::ConfigMap => self.tls.remove_bundle(&name, dirty),
+            Kind::BackendPolicy => {
+                let gone = self.backends.remove(&name, &mut dirty.services);
+                note(gone, &mut dirty.policies, (kind, name))
+            }
+            Kind::BackendTrafficPolicy => {
+                let gone = self.backends.remove_traffic(&name, &mut dirty.services);
+                note(gone, &mut dirty.policies, (kind, name))
+            }
             Kind::Service => note(self.services.remove(&name).is_some(), &mut dirty.services, name),
             Kind::EndpointSlice => self.remove_slice(&name),
             Kind::HttpRoute | Kind::GrpcRoute | Kind::TlsRoute | Kind::TcpRoute => {
@@ -176,10 +194,25 @@ impl Store {
                 .cloned()
                 .collect(),
             grants: BTreeSet::new(),
-            policies: self.tls.names().chain(&dirty.policies).cloned().collect(),
+            policies: self.policies().chain(dirty.policies.iter().cloned()).collect(),
             pods: true,
             nodes: self.nodes.keys().chain(&dirty.nodes).cloned().collect(),
         }
+    }
+
+    /// The policies of all kinds.
+    fn policies(&self) -> impl Iterator<Item = (Kind, ObjectName)> {
+        let tls = self.tls.names().map(|name| (Kind::BackendTlsPolicy, name.clone()));
+        tls.chain(self.backends.keys())
+    }
+
+    /// The policies of all kinds that target the Service.
+    pub(super) fn policies_of(
+        &self,
+        service: &ObjectName,
+    ) -> impl Iterator<Item = (Kind, ObjectName)> {
+        let tls = self.tls.of(service).map(|name| (Kind::BackendTlsPolicy, name.clone()));
+        tls.chain(self.backends.of(service))
     }
 
     pub(super) fn namespace(&self, name: &str) -> Option<&Namespace> {

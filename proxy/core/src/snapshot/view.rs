@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::shards::Shards;
 use super::{Frontend, PolicyStatus, Problem, RouteKey, RouteStatus};
-use crate::model::{ObjectName, Pod};
+use crate::model::{Kind, ObjectName, Pod};
 
 /// Everything the data plane needs to know at one moment. No request sees two.
 #[derive(Debug, Clone, Default)]
@@ -18,7 +18,7 @@ pub struct Snapshot {
     pub(super) pods: Arc<[Arc<Pod>]>,
     pub(super) problems: Arc<[Problem]>,
     pub(super) statuses: Shards<RouteKey, Arc<RouteStatus>>,
-    pub(super) policies: Arc<BTreeMap<ObjectName, Arc<PolicyStatus>>>,
+    pub(super) policies: Arc<BTreeMap<(Kind, ObjectName), Arc<PolicyStatus>>>,
 }
 
 // === impl Snapshot ===
@@ -67,9 +67,9 @@ impl Snapshot {
         self.statuses.get(route)
     }
 
-    /// What the status of this BackendTLSPolicy should say. What has not changed since the last snapshot is
-    /// the same `Arc`.
-    pub fn policy_status(&self, policy: &ObjectName) -> Option<&Arc<PolicyStatus>> {
+    /// What the status of this policy, of whatever kind, should say. What has not changed since the last
+    /// snapshot is the same `Arc`.
+    pub fn policy_status(&self, policy: &(Kind, ObjectName)) -> Option<&Arc<PolicyStatus>> {
         self.policies.get(policy)
     }
 
@@ -79,7 +79,11 @@ impl Snapshot {
     }
 
     /// Whether it is another than before.
-    pub(super) fn set_policy(&mut self, policy: ObjectName, status: Option<PolicyStatus>) -> bool {
+    pub(super) fn set_policy(
+        &mut self,
+        policy: (Kind, ObjectName),
+        status: Option<PolicyStatus>,
+    ) -> bool {
         if self.policies.get(&policy).map(|known| &**known) == status.as_ref() {
             return false;
         }

@@ -41,6 +41,8 @@ impl Resource {
             Kind::TcpRoute,
             Kind::ReferenceGrant,
             Kind::BackendTlsPolicy,
+            Kind::BackendPolicy,
+            Kind::BackendTrafficPolicy,
         ]
         .map(Self::of)
         .into();
@@ -55,6 +57,7 @@ impl Resource {
     /// All objects of the kind.
     pub(crate) fn of(kind: Kind) -> Self {
         const GATEWAY: &str = "gateway.networking.k8s.io";
+        const EXPERIMENTAL: &str = "gateway.networking.x-k8s.io";
         let (group, versions, plural): (_, &[_], _) = match kind {
             Kind::Namespace => ("", &["v1"], "namespaces"),
             Kind::Service => ("", &["v1"], "services"),
@@ -66,7 +69,9 @@ impl Resource {
             Kind::TlsRoute => (GATEWAY, &["v1", "v1alpha3", "v1alpha2"], "tlsroutes"),
             Kind::TcpRoute => (GATEWAY, &["v1alpha2", "v1"], "tcproutes"),
             Kind::ReferenceGrant => (GATEWAY, &["v1", "v1beta1"], "referencegrants"),
-            Kind::Mesh => ("gateway.networking.x-k8s.io", &["v1alpha1"], "xmeshes"),
+            Kind::Mesh => (EXPERIMENTAL, &["v1alpha1"], "xmeshes"),
+            Kind::BackendTrafficPolicy => (EXPERIMENTAL, &["v1alpha1"], "xbackendtrafficpolicies"),
+            Kind::BackendPolicy => ("nodeway.dev", &["v1alpha1"], "backendpolicies"),
             Kind::Pod => ("", &["v1"], "pods"),
             Kind::Node => ("", &["v1"], "nodes"),
         };

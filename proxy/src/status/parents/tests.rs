@@ -21,7 +21,7 @@ fn wanted(name: &str, accepted: Result<(), &'static str>) -> Wanted {
         reason: result.err().unwrap_or(condition),
         message: format!("{condition} of {name}: {result:?}"),
     };
-    let conditions = [verdict("Accepted", accepted), verdict("ResolvedRefs", Ok(()))];
+    let conditions = [verdict("Accepted", accepted), verdict("ResolvedRefs", Ok(()))].into();
     Wanted { reference: raw(&reference(name)), conditions }
 }
 

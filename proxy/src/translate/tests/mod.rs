@@ -1,6 +1,7 @@
 //! What becomes of an object and how its faults are told.
 
 mod attempts;
+mod backend_policies;
 mod documents;
 mod filters;
 mod l4_routes;

@@ -49,8 +49,12 @@ fn host(snapshot: &Snapshot, port: u16) -> Result<String, String> {
     Ok(terms.hostname.to_string())
 }
 
+fn key(of: &str) -> (Kind, ObjectName) {
+    (Kind::BackendTlsPolicy, name(of))
+}
+
 fn accepted(snapshot: &Snapshot, of: &str) -> Option<PolicyFault> {
-    let status = snapshot.policy_status(&name(of)).unwrap();
+    let status = snapshot.policy_status(&key(of)).unwrap();
     status.targets[0].accepted.as_ref().err().map(|(fault, _)| *fault)
 }
 
@@ -87,7 +91,7 @@ fn of_two_with_one_target_the_older_is_obeyed_then_the_first_by_name() {
         let snapshot = next(&mut compiler, &mut objects);
         assert_eq!(host(&snapshot, 80).unwrap(), format!("{}.example.com", names[0]));
         assert_eq!(accepted(&snapshot, names[0]), None);
-        assert!(snapshot.policy_status(&name(names[1])).is_none());
+        assert!(snapshot.policy_status(&key(names[1])).is_none());
         assert!(objects.apply(Change::Delete(Kind::BackendTlsPolicy, name(names[0]))));
         assert!(tls(&next(&mut compiler, &mut objects), 80).is_none());
     }
@@ -106,8 +110,11 @@ fn a_policy_that_cannot_be_kept_closes_its_target_and_nothing_else() {
     let missing = host(&first, 80).unwrap_err();
     assert!(missing.contains("ConfigMap shop/ca does not exist"), "{missing}");
     assert_eq!(accepted(&first, "tls"), Some(PolicyFault::NoValidCaCertificate));
-    let resolved = &first.policy_status(&name("tls")).unwrap().resolved_refs;
-    assert_eq!(resolved.as_ref().unwrap_err().0, CaFault::InvalidCaCertificateRef);
+    let resolved = &first.policy_status(&key("tls")).unwrap().resolved_refs;
+    assert_eq!(
+        resolved.as_ref().unwrap().as_ref().unwrap_err().0,
+        CaFault::InvalidCaCertificateRef
+    );
     assert_eq!(first.problems().len(), 1, "{:?}", first.problems());
     let other = |s: &Snapshot| Arc::clone(s.service_port(&name("other"), 80).unwrap());
     assert!(other(&first).backend.tls().is_none());
@@ -140,8 +147,8 @@ fn what_is_wrong_with_a_policy_is_told_by_its_reasons() {
     assert_eq!(accepted(&snapshot, "invalid"), Some(PolicyFault::Invalid));
     assert!(host(&snapshot, 80).is_err());
     assert_eq!(accepted(&snapshot, "kind"), Some(PolicyFault::NoValidCaCertificate));
-    let resolved = &snapshot.policy_status(&name("kind")).unwrap().resolved_refs;
-    assert_eq!(resolved.as_ref().unwrap_err().0, CaFault::InvalidKind);
+    let resolved = &snapshot.policy_status(&key("kind")).unwrap().resolved_refs;
+    assert_eq!(resolved.as_ref().unwrap().as_ref().unwrap_err().0, CaFault::InvalidKind);
     assert!(host(&snapshot, 443).is_err());
     assert_eq!(accepted(&snapshot, "nobody"), Some(PolicyFault::TargetNotFound));
     assert_eq!(accepted(&snapshot, "port"), Some(PolicyFault::TargetNotFound));
@@ -157,7 +164,7 @@ fn of_several_bundles_those_that_can_be_used_are() {
     let snapshot =
         whole(store([web(), bundle("ca", Ok(1)), bundle("more", Ok(2)), apply(several)]));
     assert_eq!(accepted(&snapshot, "tls"), None);
-    assert!(snapshot.policy_status(&name("tls")).unwrap().resolved_refs.is_err());
+    assert!(snapshot.policy_status(&key("tls")).unwrap().resolved_refs.as_ref().unwrap().is_err());
     let tls = tls(&snapshot, 80).unwrap();
     let TlsRoots::These(roots) = &tls.terms.as_ref().unwrap().roots else { panic!("system") };
     assert_eq!(roots.iter().map(|c| c.0[0]).collect::<Vec<_>>(), [1, 2]);
