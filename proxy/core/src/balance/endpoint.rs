@@ -109,7 +109,7 @@ impl Endpoint {
 
     /// The share of its weight that it gets now, above 0 and at most 1: less than all of it if it has joined
     /// the others, or has come back, less than the window ago.
-    pub fn ramp(&self, now: Millis, slow_start: &SlowStart) -> f64 {
+    pub fn ramp(&self, now: Millis, slow_start: &SlowStart) -> f32 {
         self.live.health.ramp(now, slow_start)
     }
 

@@ -158,11 +158,23 @@ fn backend(
         Some(before) if terms.are_of(before) && same(before.endpoints(), &endpoints) => {
             return Arc::clone(before);
         }
-        Some(before) => Arc::clone(before.lasting()),
+        Some(before) => {
+            join(&endpoints, before);
+            Arc::clone(before.lasting())
+        }
         None => Lasting::new(registry.next_id()),
     };
     let made = Backend::new(lasting, key.clone(), terms.protocol, terms.affinity, endpoints);
     Arc::new(made.with_settings(Arc::clone(terms.settings)).with_tls(terms.tls.cloned()))
+}
+
+/// Tells those of `endpoints` that come to others which serve already, for they start slowly if the policy
+/// says so: new ones, and such as were named but not ready.
+fn join(endpoints: &[Arc<Endpoint>], before: &Backend) {
+    let new = |e: &&Arc<Endpoint>| before.at(e.address).is_none_or(|known| known.id != e.id);
+    if !before.endpoints().is_empty() {
+        endpoints.iter().filter(new).for_each(|e| e.joins());
+    }
 }
 
 fn same(a: &[Arc<Endpoint>], b: &[Arc<Endpoint>]) -> bool {

@@ -80,10 +80,10 @@ impl Health {
     }
 
     /// The share of its weight that it gets now.
-    pub(in crate::balance) fn ramp(&self, now: Millis, slow_start: &SlowStart) -> f64 {
+    pub(in crate::balance) fn ramp(&self, now: Millis, slow_start: &SlowStart) -> f32 {
         match self.since.load(Relaxed) {
             0 => 1.0,
-            JOINS => f64::from(slow_start.least) / 100.0,
+            JOINS => f32::from(slow_start.least) / 100.0,
             // Its return is still to come: who uses it all the same uses all of it.
             since if now.0 < since => 1.0,
             since => slow_start.share(Duration::from_millis(now.0 - since)),
@@ -222,13 +222,14 @@ impl OutlierDetection {
 impl SlowStart {
     /// The share of its weight that an endpoint gets so long after its start: Envoy's formula
     /// ("Slow start mode", its documentation of load balancing).
-    fn share(&self, elapsed: Duration) -> f64 {
-        let time = elapsed.as_secs_f64() / self.window.as_secs_f64();
+    fn share(&self, elapsed: Duration) -> f32 {
+        let time = elapsed.as_secs_f32() / self.window.as_secs_f32();
         if time.is_nan() || time >= 1.0 {
             return 1.0;
         }
-        let curve = 1000.0 / f64::from(self.aggression.get());
-        time.powf(curve).max(f64::from(self.least) / 100.0)
+        #[expect(clippy::cast_precision_loss, reason = "a curve's exponent")]
+        let curve = 1000.0 / self.aggression.get() as f32;
+        time.powf(curve).max(f32::from(self.least) / 100.0)
     }
 }
 

@@ -3,6 +3,7 @@
 mod contests;
 mod explain;
 mod filters;
+mod health;
 mod incremental;
 mod mesh;
 mod policies;
