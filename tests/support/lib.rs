@@ -28,6 +28,7 @@ pub mod manifests;
 pub mod mesh;
 pub mod metrics;
 pub mod monotonic;
+pub mod moody;
 pub mod netns;
 pub mod nodeway;
 pub mod pattern;

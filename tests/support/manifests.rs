@@ -230,6 +230,18 @@ impl Manifests {
         self.put(&format!("pod-{}.yaml", pod.name), &yaml);
     }
 
+    /// Writes a BackendPolicy of the Service `service` to `policy-<service>.yaml`; `spec` is YAML, what comes
+    /// beside the target.
+    pub fn backend_policy(&self, service: &str, spec: &str) {
+        let spec: String = spec.trim().lines().map(|line| format!("  {line}\n")).collect();
+        let yaml = format!(
+            "apiVersion: nodeway.dev/v1alpha1\nkind: BackendPolicy\n\
+             metadata: {{name: {service}, namespace: default}}\n\
+             spec:\n  targetRefs: [{{group: \"\", kind: Service, name: {service}}}]\n{spec}"
+        );
+        self.put(&format!("policy-{service}.yaml"), &yaml);
+    }
+
     /// Writes an HTTPRoute to `route-<name>.yaml`, attached to the Service `parent`; `rules` is YAML.
     pub fn route(&self, name: &str, parent: &str, rules: &str) {
         self.put(&format!("route-{name}.yaml"), &route_yaml(name, parent, rules));
