@@ -1,25 +1,18 @@
 //! A Service's port as a place to send requests to: its endpoints and how one is chosen.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use arc_swap::Guard;
+
 use super::affinity::Affinity;
 use super::outlier::Outliers;
-use super::{BackendTls, Endpoint, Millis, least_request, round_robin};
-use crate::model::{
-    AppProtocol, BackendSettings, Balancing, BalancingAlgorithm, HashOn, ObjectName,
-};
-
-/// How an endpoint is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Algorithm {
-    /// The less loaded of two drawn at random.
-    LeastRequest,
-    /// Each in turn.
-    RoundRobin,
-}
+use super::roster::{self, Roster};
+use super::{BackendTls, Endpoint, Millis, Report};
+use crate::model::{AppProtocol, BackendSettings, BalancingAlgorithm, HashOn, ObjectName};
 
 /// Who wants an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +41,20 @@ pub enum Family {
 pub struct Lasting {
     id: u64,
     /// Whose turn it is.
-    turn: AtomicUsize,
-    affinity: Affinity,
+    pub(super) turn: AtomicUsize,
+    pub(super) affinity: Affinity,
     outliers: Outliers,
+}
+
+/// An endpoint as one backend sees it.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// The endpoint.
+    pub endpoint: Arc<Endpoint>,
+    /// Whether it is meant for clients of this node, more than others.
+    pub near: bool,
+    /// Its part of the requests, against the others'.
+    pub weight: NonZeroU16,
 }
 
 /// A Service's port with the endpoints that may serve it now.
@@ -65,30 +69,34 @@ pub struct Backend {
     pub port: u16,
     /// What the port is declared to speak.
     pub protocol: AppProtocol,
-    algorithm: Algorithm,
+    algorithm: BalancingAlgorithm,
     /// How long a client stays with its endpoint, if it does.
     affinity: Option<Duration>,
     /// By address: IPv4 first.
     endpoints: Box<[Arc<Endpoint>]>,
     /// How many of them are IPv4.
     v4: usize,
+    /// Which of them are near and what they weigh; none if all are alike.
+    standings: Option<Box<[(bool, NonZeroU16)]>>,
     /// How they are spoken to, if not in the clear.
     tls: Option<Arc<BackendTls>>,
     settings: Arc<BackendSettings>,
     lasting: Arc<Lasting>,
+    roster: roster::Kept,
 }
 
-// === impl Algorithm ===
+// === impl Member ===
 
-impl Algorithm {
-    /// HTTP, declared or not, by least request; connections that are relayed as they are, in turn.
-    pub fn for_protocol(protocol: AppProtocol) -> Self {
-        match protocol {
-            AppProtocol::Detect | AppProtocol::Http | AppProtocol::Http1 | AppProtocol::Http2 => {
-                Self::LeastRequest
-            }
-            AppProtocol::Tls | AppProtocol::Tcp => Self::RoundRobin,
-        }
+impl From<Arc<Endpoint>> for Member {
+    /// Like all others.
+    fn from(endpoint: Arc<Endpoint>) -> Self {
+        Self { endpoint, near: false, weight: NonZeroU16::MIN }
+    }
+}
+
+impl From<&Arc<Endpoint>> for Member {
+    fn from(endpoint: &Arc<Endpoint>) -> Self {
+        Arc::clone(endpoint).into()
     }
 }
 
@@ -120,31 +128,36 @@ impl Backend {
         (service, port): (ObjectName, u16),
         protocol: AppProtocol,
         affinity: Option<Duration>,
-        endpoints: impl Into<Box<[Arc<Endpoint>]>>,
+        endpoints: impl IntoIterator<Item: Into<Member>>,
     ) -> Self {
-        let mut endpoints = endpoints.into();
-        endpoints.sort_by_key(|endpoint| endpoint.address);
+        let mut members: Vec<Member> = endpoints.into_iter().map(Into::into).collect();
+        members.sort_by_key(|member| member.endpoint.address);
+        let standing = |member: &Member| (member.near, member.weight);
+        let alike = members.iter().all(|member| standing(member) == (false, NonZeroU16::MIN));
+        let standings = (!alike).then(|| members.iter().map(standing).collect());
+        let endpoints: Box<[_]> = members.into_iter().map(|member| member.endpoint).collect();
         let v4 = endpoints.partition_point(|endpoint| endpoint.address.is_ipv4());
-        let (id, algorithm) = (lasting.id, Algorithm::for_protocol(protocol));
-        let (tls, settings) = (None, Arc::default());
+        let settings: Arc<BackendSettings> = Arc::default();
         Self {
-            id,
+            id: lasting.id,
             service,
             port,
             protocol,
-            algorithm,
+            algorithm: algorithm(&settings, protocol),
             affinity,
             endpoints,
             v4,
-            tls,
+            standings,
+            tls: None,
             settings,
             lasting,
+            roster: roster::Kept::default(),
         }
     }
 
     /// The same, under these settings.
     pub fn with_settings(self, settings: Arc<BackendSettings>) -> Self {
-        Self { settings, ..self }
+        Self { algorithm: algorithm(&settings, self.protocol), settings, ..self }
     }
 
     /// The same, spoken to like this.
@@ -167,13 +180,17 @@ impl Backend {
     /// What requests go by, if its algorithm hashes.
     #[inline]
     pub fn hash_on(&self) -> Option<&[HashOn]> {
-        let Balancing { algorithm, hash_on, .. } = &self.settings.balancing;
-        matches!(algorithm, Some(BalancingAlgorithm::RingHash | BalancingAlgorithm::Maglev))
-            .then_some(hash_on)
+        matches!(self.algorithm, BalancingAlgorithm::RingHash | BalancingAlgorithm::Maglev)
+            .then_some(&self.settings.balancing.hash_on)
     }
 
-    /// Who may be picked has changed.
-    pub fn refresh(&self) {}
+    /// Takes in how quick an endpoint is, where that matters.
+    #[inline]
+    pub(super) fn hear(&self, endpoint: &Endpoint, now: Millis, report: Report) {
+        if self.algorithm == BalancingAlgorithm::PeakEwma {
+            endpoint.heard(now, report);
+        }
+    }
 
     /// What it remembers of outliers.
     #[inline]
@@ -198,76 +215,72 @@ impl Backend {
     }
 
     /// How an endpoint is chosen.
-    pub fn algorithm(&self) -> Algorithm {
+    #[inline]
+    pub fn algorithm(&self) -> BalancingAlgorithm {
         self.algorithm
     }
 
     /// How long a client stays with its endpoint, if it does.
+    #[inline]
     pub fn affinity(&self) -> Option<Duration> {
         self.affinity
     }
 
-    /// The endpoint for the next request; `None` only if there is no endpoint at all.
-    ///
-    /// `avoid` is the one that a retry has just failed on (with its pod's other addresses): it is picked
-    /// only if nothing else that is not ejected is left. If all are ejected, all are used: a server that
-    /// may fail is better than a refusal that is sure.
+    /// How many of the endpoints, which come first, are IPv4.
+    pub(super) fn v4(&self) -> usize {
+        self.v4
+    }
+
+    /// Whether any of them is nearer than others.
+    pub(super) fn has_near(&self) -> bool {
+        self.standings.as_ref().is_some_and(|all| all.iter().any(|(near, _)| *near))
+    }
+
+    /// Whether the endpoint at this place of [`Self::endpoints`] is meant for clients of this node, more than
+    /// others.
+    pub fn is_near(&self, place: usize) -> bool {
+        self.standing(place).0
+    }
+
+    /// The part of the requests that the endpoint at this place is to have, against the others'.
+    pub fn weight(&self, place: usize) -> NonZeroU16 {
+        self.standing(place).1
+    }
+
+    fn standing(&self, place: usize) -> (bool, NonZeroU16) {
+        let known = self.standings.as_ref().and_then(|all| all.get(place));
+        known.copied().unwrap_or((false, NonZeroU16::MIN))
+    }
+
+    /// Who may be picked now, as picks see it.
     #[inline]
-    pub fn pick(
-        &self,
-        now: Millis,
-        random: &mut fastrand::Rng,
-        caller: Caller,
-        avoid: Option<&Endpoint>,
-    ) -> Option<&Arc<Endpoint>> {
-        let endpoints = self.of_family(caller.family);
-        match endpoints {
-            [] => None,
-            [only] => Some(only),
-            _ => match self.affinity {
-                None => self.choose(endpoints, now, random, avoid),
-                Some(timeout) => self.lasting.affinity.pick(
-                    caller.client,
-                    u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
-                    now,
-                    endpoints,
-                    |e| avoid.is_none_or(|avoid| !e.falls_with(avoid)) && e.usable(now),
-                    || self.choose(endpoints, now, random, avoid),
-                ),
-            },
-        }
+    pub(super) fn roster(&self, now: Millis) -> Guard<Option<Arc<Roster>>> {
+        self.roster.get(self, now)
     }
 
-    /// Those of the family, or all if there are none of it.
-    fn of_family(&self, family: Option<Family>) -> &[Arc<Endpoint>] {
-        let (v4, v6) = self.endpoints.split_at(self.v4);
-        match family {
-            Some(Family::V4) if !v4.is_empty() => v4,
-            Some(Family::V6) if !v6.is_empty() => v6,
-            _ => &self.endpoints,
-        }
+    /// An endpoint's health is another than it was: picks look anew.
+    pub fn refresh(&self) {
+        self.roster.refresh();
     }
 
-    fn choose<'a>(
-        &self,
-        endpoints: &'a [Arc<Endpoint>],
-        now: Millis,
-        random: &mut fastrand::Rng,
-        avoid: Option<&Endpoint>,
-    ) -> Option<&'a Arc<Endpoint>> {
-        let mut among = |ejected_too: bool, avoided_too: bool| {
-            let usable = |e: &Endpoint| {
-                (avoided_too || avoid.is_none_or(|avoid| !e.falls_with(avoid)))
-                    && (ejected_too || e.usable(now))
-            };
-            match self.algorithm {
-                Algorithm::LeastRequest => least_request::pick(endpoints, random, usable),
-                Algorithm::RoundRobin => round_robin::pick(endpoints, &self.lasting.turn, usable),
-            }
-        };
-        among(false, false)
-            .or_else(|| avoid.and_then(|_| among(false, true)))
-            .or_else(|| among(true, false))
-            .or_else(|| among(true, true))
+    /// Whether so few endpoints were usable at the last picks that all were used.
+    pub fn panicking(&self) -> bool {
+        self.roster.last().as_ref().and_then(|roster| roster.all()).is_some_and(|all| all.panic)
     }
+
+    /// How many of the endpoints are usable now.
+    pub fn usable(&self, now: Millis) -> usize {
+        self.endpoints.iter().filter(|endpoint| endpoint.usable(now)).count()
+    }
+}
+
+/// What the policy wants; else HTTP, declared or not, by latency and load, and connections that are relayed
+/// as they are, in turn.
+fn algorithm(settings: &BackendSettings, protocol: AppProtocol) -> BalancingAlgorithm {
+    settings.balancing.algorithm.unwrap_or(match protocol {
+        AppProtocol::Detect | AppProtocol::Http | AppProtocol::Http1 | AppProtocol::Http2 => {
+            BalancingAlgorithm::PeakEwma
+        }
+        AppProtocol::Tls | AppProtocol::Tcp => BalancingAlgorithm::RoundRobin,
+    })
 }

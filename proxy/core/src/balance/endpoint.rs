@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use super::Millis;
+use super::latency::Latency;
 use super::outlier::{Health, Window};
+use super::{Millis, Report};
 use crate::model::{ObjectName, SlowStart};
 
 /// An endpoint's identity: unique in the process, never used again once the endpoint is forgotten.
@@ -36,6 +37,7 @@ pub struct Endpoint {
 struct Live {
     /// Requests that have begun and not ended.
     active: AtomicU32,
+    latency: Latency,
     health: Health,
 }
 
@@ -70,6 +72,33 @@ impl Endpoint {
     #[inline]
     pub fn whole(&self) {
         self.live.health.whole();
+    }
+
+    /// Takes in what became of an attempt, as far as it says how quick the endpoint is.
+    #[inline]
+    pub(super) fn heard(&self, now: Millis, report: Report) {
+        match report {
+            Report::Answered { status, latency } if status >= 500 => {
+                self.live.latency.failed(Some(latency), now);
+            }
+            Report::Answered { latency, .. } | Report::Connected { latency } => {
+                self.live.latency.answered(latency, now);
+            }
+            Report::NotConnected | Report::Lost | Report::Cut => {
+                self.live.latency.failed(None, now);
+            }
+        }
+    }
+
+    /// What one more request there costs, with so much load there already.
+    #[inline]
+    pub(super) fn cost(&self, load: f32, now: Millis) -> f32 {
+        self.live.latency.cost(load, now)
+    }
+
+    /// Its average latency, which follows peaks at once, microseconds; none if nobody keeps it.
+    pub fn latency_us(&self, now: Millis) -> Option<f32> {
+        self.live.latency.us(now)
     }
 
     /// Whether what has just broken `other` has broken this one too: it is the same, or another

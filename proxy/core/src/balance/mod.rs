@@ -4,17 +4,23 @@
 //! fails. An endpoint's state outlives snapshots, so that a changed object never resets it.
 
 mod affinity;
+mod alias;
 mod backend;
 mod endpoint;
+mod latency;
 mod least_request;
 mod outlier;
+mod peak_ewma;
+mod pick;
 mod report;
+mod roster;
 mod round_robin;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod weighted;
 
-pub use backend::{Algorithm, Backend, Caller, Family, Lasting};
+pub use backend::{Backend, Caller, Family, Lasting, Member};
 pub use endpoint::{Endpoint, EndpointId};
 pub use outlier::{Cause, Change, Ejection, HealthEvent};
 pub use report::{Report, status_of_grpc};

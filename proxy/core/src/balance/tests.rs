@@ -5,7 +5,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{AppProtocol, ObjectName};
+use crate::model::{
+    AppProtocol, BackendSettings, Balancing, BalancingAlgorithm as Algorithm, ObjectName,
+};
 
 const NOW: Millis = Millis(1);
 const ANYONE: Caller = Caller { client: 0, family: None, hash: None };
@@ -19,13 +21,18 @@ fn endpoints(n: u8) -> Vec<Arc<Endpoint>> {
         .collect()
 }
 
+/// Those that know nothing of keys.
+const ALGORITHMS: [Algorithm; 4] =
+    [Algorithm::PeakEwma, Algorithm::LeastRequest, Algorithm::RoundRobin, Algorithm::Random];
+
 fn backend(algorithm: Algorithm, endpoints: &[Arc<Endpoint>]) -> Backend {
+    by(Balancing { algorithm: Some(algorithm), ..Balancing::default() }, endpoints)
+}
+
+fn by(balancing: Balancing, endpoints: impl IntoIterator<Item: Into<Member>>) -> Backend {
     let key = (ObjectName::new("ns", "web"), 80);
-    let protocol = match algorithm {
-        Algorithm::LeastRequest => AppProtocol::Http,
-        Algorithm::RoundRobin => AppProtocol::Tcp,
-    };
-    Backend::new(Lasting::new(1), key, protocol, None, endpoints)
+    Backend::new(Lasting::new(1), key, AppProtocol::Http, None, endpoints)
+        .with_settings(Arc::new(BackendSettings { balancing, ..BackendSettings::default() }))
 }
 
 fn eject(endpoint: &Endpoint) {
@@ -71,7 +78,7 @@ fn least_request_shuns_a_busy_one() {
 
 #[test]
 fn the_share_of_an_ejected_one_goes_to_all_others_evenly() {
-    for algorithm in [Algorithm::LeastRequest, Algorithm::RoundRobin] {
+    for algorithm in ALGORITHMS {
         let all = endpoints(5);
         eject(&all[1]);
         let shares = shares(&backend(algorithm, &all), 4_000, None);
@@ -84,7 +91,7 @@ fn the_share_of_an_ejected_one_goes_to_all_others_evenly() {
 
 #[test]
 fn if_all_are_ejected_all_are_used() {
-    for algorithm in [Algorithm::LeastRequest, Algorithm::RoundRobin] {
+    for algorithm in ALGORITHMS {
         let all = endpoints(3);
         all.iter().for_each(|e| eject(e));
         let shares = shares(&backend(algorithm, &all), 900, None);
@@ -94,14 +101,17 @@ fn if_all_are_ejected_all_are_used() {
 
 #[test]
 fn a_retry_gets_the_same_one_only_if_no_other_is_well() {
-    for algorithm in [Algorithm::LeastRequest, Algorithm::RoundRobin] {
+    for algorithm in ALGORITHMS {
         let all = endpoints(2);
         let backend = backend(algorithm, &all);
         assert_eq!(shares(&backend, 10, Some(&all[0])), [0, 10]);
         eject(&all[1]);
+        assert!(!backend.panicking());
         assert_eq!(shares(&backend, 10, Some(&all[0])), [10, 0], "the other is ejected");
         eject(&all[0]);
+        backend.refresh();
         assert_eq!(shares(&backend, 10, Some(&all[0])), [0, 10], "both are");
+        assert!(backend.panicking());
     }
 }
 
@@ -114,29 +124,195 @@ fn without_endpoints_there_is_nothing_to_pick() {
     assert_eq!(shares(&backend(Algorithm::RoundRobin, &one), 3, Some(&one[0])), [3]);
 }
 
+#[test]
+fn with_too_few_usable_ones_all_are_used() {
+    for algorithm in ALGORITHMS {
+        let all = endpoints(10);
+        let backend = backend(algorithm, &all);
+        all[..5].iter().for_each(|e| eject(e));
+        assert_eq!(shares(&backend, 1_000, None)[..5], [0; 5], "half of them are enough");
+        assert!(!backend.panicking());
+        eject(&all[5]);
+        backend.refresh();
+        let shares = shares(&backend, 5_000, None);
+        assert!(shares.iter().all(|s| (400..=600).contains(s)), "{algorithm:?} {shares:?}");
+        assert!(backend.panicking());
+        assert_eq!(backend.usable(NOW), 4);
+    }
+}
+
+#[test]
+fn without_panic_nobody_is_picked_who_is_not_usable() {
+    for algorithm in ALGORITHMS {
+        for n in 1..4 {
+            let all = endpoints(n);
+            let backend = by(
+                Balancing {
+                    algorithm: Some(algorithm),
+                    panic_threshold: 0,
+                    ..Balancing::default()
+                },
+                &all,
+            );
+            all[1..].iter().for_each(|e| eject(e));
+            assert_eq!(shares(&backend, 10, Some(&all[0]))[0], 10);
+            eject(&all[0]);
+            let mut random = fastrand::Rng::with_seed(1);
+            assert!(backend.pick(NOW, &mut random, ANYONE, None).is_none());
+            backend.refresh();
+            assert!(backend.pick(NOW, &mut random, ANYONE, None).is_none());
+        }
+    }
+}
+
+#[test]
+fn who_has_been_left_out_long_enough_is_back() {
+    for algorithm in ALGORITHMS {
+        let all = endpoints(3);
+        let backend = backend(algorithm, &all);
+        all[1].leave_out(Millis(10_001));
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut picked = |now| {
+            (0..100)
+                .filter(|_| backend.pick(Millis(now), &mut random, ANYONE, None).unwrap().id.0 == 1)
+                .count()
+        };
+        assert_eq!(picked(10_000), 0);
+        assert!(picked(10_001) > 10);
+    }
+}
+
+#[test]
+fn weights_are_kept() {
+    let weight = |i: usize| [1, 2, 3, 4, 10][i];
+    for algorithm in ALGORITHMS {
+        let members: Vec<Member> = endpoints(5)
+            .iter()
+            .enumerate()
+            .map(|(i, e)| Member { weight: weight(i).try_into().unwrap(), ..e.into() })
+            .collect();
+        let balancing = Balancing { algorithm: Some(algorithm), ..Balancing::default() };
+        let all = by(balancing.clone(), members.clone());
+        // Latencies are the same, and a little different all the time.
+        let mut random = fastrand::Rng::with_seed(2);
+        let mut shares = [0_u32; 5];
+        for now in 0..40_000 {
+            let picked = all.pick(Millis(now), &mut random, ANYONE, None).unwrap();
+            let place = all.endpoints().iter().position(|e| e.id == picked.id).unwrap();
+            shares[place] += 1;
+            let latency = std::time::Duration::from_micros(1_000 + random.u64(..100));
+            all.report(picked, Millis(now), Report::Answered { status: 200, latency });
+        }
+        for (place, share) in shares.into_iter().enumerate() {
+            let wanted = 2_000 * u32::from(weight(place));
+            let slack = if algorithm == Algorithm::RoundRobin { 5 } else { wanted / 5 };
+            assert!(share.abs_diff(wanted) <= slack, "{algorithm:?} {shares:?}");
+        }
+        // Under load, what is under way goes by weight as well.
+        if matches!(algorithm, Algorithm::PeakEwma | Algorithm::LeastRequest) {
+            let loaded = by(balancing, members);
+            for _ in 0..20_000 {
+                loaded.pick(NOW, &mut random, ANYONE, None).unwrap().begin();
+            }
+            for (place, endpoint) in loaded.endpoints().iter().enumerate() {
+                let wanted = 1_000 * u32::from(weight(place));
+                assert!(endpoint.active().abs_diff(wanted) < wanted / 20 + 5, "{endpoint:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn peak_ewma_shuns_a_slow_one_and_one_that_fails_fast() {
+    for (status, ms) in [(200, 200), (500, 1)] {
+        let all = endpoints(4);
+        let backend = backend(Algorithm::PeakEwma, &all);
+        let mut random = fastrand::Rng::with_seed(3);
+        let mut bad = 0;
+        for now in 0..20_000 {
+            let picked = backend.pick(Millis(now), &mut random, ANYONE, None).unwrap();
+            let (status, ms) = if picked.id.0 == 1 { (status, ms) } else { (200, 10) };
+            bad += usize::from(picked.id.0 == 1);
+            let latency = std::time::Duration::from_millis(ms);
+            backend.report(picked, Millis(now), Report::Answered { status, latency });
+        }
+        assert!((1..20).contains(&bad), "asked at times, not more: {bad}");
+    }
+}
+
+#[test]
+fn peak_ewma_neither_starves_nor_buries_a_new_one() {
+    let all = endpoints(10);
+    let backend = backend(Algorithm::PeakEwma, &all);
+    let latency = std::time::Duration::from_millis(5);
+    let heard = |e: &Endpoint| {
+        backend.report(e, NOW, Report::Answered { status: 200, latency });
+    };
+    all[1..].iter().for_each(|e| heard(e));
+    let mut random = fastrand::Rng::with_seed(4);
+    let mut picks = |times| {
+        let mut pick = || backend.pick(NOW, &mut random, ANYONE, None).unwrap();
+        (0..times).for_each(|_| pick().begin());
+        all[0].active()
+    };
+    assert_eq!(picks(100), 1, "one, until it has answered");
+    heard(&all[0]);
+    assert!((8..=12).contains(&picks(0).max(picks(100) / 2)), "then as many as others");
+}
+
+#[test]
+fn workers_together_are_as_even_as_one() {
+    let all = endpoints(10);
+    let backend = backend(Algorithm::RoundRobin, &all);
+    std::thread::scope(|scope| {
+        for seed in 0..4 {
+            let backend = &backend;
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(seed);
+                for _ in 0..25_000 {
+                    backend.pick(NOW, &mut random, ANYONE, None).unwrap().begin();
+                }
+            });
+        }
+    });
+    assert!(all.iter().all(|e| e.active() == 10_000));
+}
+
 proptest! {
     #[test]
-    fn nobody_ejected_is_picked_while_another_is_well(
+    fn nobody_is_picked_who_is_not_usable_unless_in_panic(
         n in 1u8..12,
         out in prop::collection::vec(any::<bool>(), 12),
+        late in prop::collection::vec(any::<bool>(), 12),
         avoid in prop::option::of(0usize..12),
+        threshold in 0u8..=100,
         seed: u64,
-        round_robin: bool,
+        algorithm in prop::sample::select(&ALGORITHMS[..]),
     ) {
-        let algorithm = if round_robin { Algorithm::RoundRobin } else { Algorithm::LeastRequest };
         let all = endpoints(n);
-        let backend = backend(algorithm, &all);
-        all.iter().zip(&out).filter(|(_, out)| **out).for_each(|(e, _)| eject(e));
+        let algorithm = Some(algorithm);
+        let backend =
+            by(Balancing { algorithm, panic_threshold: threshold, ..Balancing::default() }, &all);
         let avoid = avoid.and_then(|i| all.get(i)).map(|e| &**e);
         let avoided = |e: &Endpoint| avoid.is_some_and(|a| a.id == e.id);
-        let any_in = all.iter().any(|e| !e.ejected(NOW));
-        let any_other_in = all.iter().any(|e| !e.ejected(NOW) && !avoided(e));
         let mut random = fastrand::Rng::with_seed(seed);
-        for _ in 0..20 {
-            let picked = backend.pick(NOW, &mut random, ANYONE, avoid).unwrap();
-            prop_assert!(all.iter().any(|e| Arc::ptr_eq(e, picked)));
-            prop_assert!(!any_in || !picked.ejected(NOW));
-            prop_assert!(!any_other_in || !avoided(picked));
+        // Some are out before the roster is made, others since, and nobody has said so.
+        all.iter().zip(&out).filter(|(_, out)| **out).for_each(|(e, _)| eject(e));
+        for after in [false, true] {
+            let late = all.iter().zip(&late).filter(|(e, late)| after && **late && e.usable(NOW));
+            late.for_each(|(e, _)| eject(e));
+            let any_in = all.iter().any(|e| e.usable(NOW));
+            let any_other_in = all.iter().any(|e| e.usable(NOW) && !avoided(e));
+            for _ in 0..20 {
+                let picked = backend.pick(NOW, &mut random, ANYONE, avoid);
+                prop_assert_eq!(picked.is_some(), any_in || threshold > 0);
+                let Some(picked) = picked else { continue };
+                prop_assert!(all.iter().any(|e| Arc::ptr_eq(e, picked)));
+                if !backend.panicking() {
+                    prop_assert!(!any_in || picked.usable(NOW));
+                }
+                prop_assert!(!any_other_in || !avoided(picked));
+            }
         }
     }
 }

@@ -172,7 +172,13 @@ mod tests {
 
     fn backend() -> Arc<Backend> {
         let (lasting, port) = (crate::balance::Lasting::new(1), (ObjectName::new("shop", "a"), 80));
-        Arc::new(Backend::new(lasting, port, AppProtocol::Http1, None, Box::default()))
+        Arc::new(Backend::new(
+            lasting,
+            port,
+            AppProtocol::Http1,
+            None,
+            Vec::<crate::balance::Member>::new(),
+        ))
     }
 
     fn set(name: &'static str, value: &'static str) -> HeaderModifier {

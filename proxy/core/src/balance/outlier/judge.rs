@@ -16,6 +16,7 @@ impl Backend {
     /// or, at the end of an interval, for others is told to this call alone; mostly nothing.
     #[inline]
     pub fn report(&self, endpoint: &Endpoint, now: Millis, report: Report) -> Vec<HealthEvent> {
+        self.hear(endpoint, now, report);
         let settings = &self.settings().outliers;
         let compared = settings.success_rate.is_some() || settings.latency.is_some();
         if compared {

@@ -11,8 +11,8 @@ use super::{
     BackendReport, ClientReport, Explanation, FrontendReport, MatchReport, Outcome, Question,
     RouteReport, RuleReport, Unknown,
 };
-use crate::balance::{Algorithm, Backend, Millis};
-use crate::model::{AppProtocol, BackendRef, HttpRule, Kind, Pod, Route};
+use crate::balance::{Backend, Millis};
+use crate::model::{AppProtocol, BackendRef, BalancingAlgorithm, HttpRule, Kind, Pod, Route};
 use crate::route::{Context, Matched, RequestHead, Rule, Trial, Verdict, normalised};
 use crate::snapshot::serving::Place;
 use crate::snapshot::{Connections, RouteKey, Snapshot, Store};
@@ -288,8 +288,12 @@ impl<'a> Telling<'a> {
     fn backend(&self, backend: &Backend, spec: Option<&BackendRef>, share: f64) -> BackendReport {
         let external = spec.is_none() && self.dialled.external;
         let algorithm = match backend.algorithm() {
-            Algorithm::LeastRequest => "the less loaded of two drawn at random",
-            Algorithm::RoundRobin => "each in turn",
+            BalancingAlgorithm::PeakEwma => "the quicker and less loaded of two drawn at random",
+            BalancingAlgorithm::LeastRequest => "the less loaded of two drawn at random",
+            BalancingAlgorithm::RoundRobin => "each in turn",
+            BalancingAlgorithm::Random => "at random",
+            BalancingAlgorithm::RingHash => "by a ring of hashes",
+            BalancingAlgorithm::Maglev => "by Maglev's table of hashes",
         };
         let sticky = backend.affinity().map(|span| format!(", a client's own for {span:?}"));
         let Explainer { store, now, .. } = self.from;

@@ -1,0 +1,133 @@
+//! How a backend picks: who may be drawn is the roster's to say, who is drawn the algorithm's.
+//!
+//! Here stands what they have in common: whom a draw must not end with, and what is done then.
+
+use std::sync::Arc;
+
+use super::roster::{Group, Pool};
+use super::{Backend, Caller, Endpoint, Millis, least_request, peak_ewma, round_robin, weighted};
+use crate::model::BalancingAlgorithm;
+
+/// So often it is drawn again if a draw ends with somebody unfit; then all are looked at. Only right after
+/// many have been left out, or to avoid one of very few, does the first draw or the second not do.
+const DRAWS: usize = 4;
+
+/// What an algorithm draws from, and for whom.
+#[derive(Clone, Copy)]
+pub(super) struct Draw<'a, 'v> {
+    pub(super) backend: &'a Backend,
+    pub(super) now: Millis,
+    /// The one that a retry has just failed on.
+    avoid: Option<&'v Endpoint>,
+    /// Everybody is used.
+    panic: bool,
+}
+
+// === impl Backend ===
+
+impl Backend {
+    /// The endpoint for the next request; `None` if there is no endpoint at all, or none that is usable and
+    /// the policy wants no panic.
+    ///
+    /// `avoid` is the one that a retry has just failed on (with its pod's other addresses): it is picked
+    /// only if nothing else that is usable is left.
+    #[inline]
+    pub fn pick(
+        &self,
+        now: Millis,
+        random: &mut fastrand::Rng,
+        caller: Caller,
+        avoid: Option<&Endpoint>,
+    ) -> Option<&Arc<Endpoint>> {
+        match self.endpoints() {
+            [] => return None,
+            [only] => return (self.panics() || only.usable(now)).then_some(only),
+            _ => {}
+        }
+        let roster = self.roster(now);
+        let group = roster.as_ref()?.group(caller.family)?;
+        let draw = Draw { backend: self, now, avoid, panic: group.panic };
+        let Some(timeout) = self.affinity() else { return draw.choose(group, random) };
+        self.lasting().affinity.pick(
+            caller.client,
+            u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+            now,
+            self.endpoints().get(group.places.0..group.places.1)?,
+            |endpoint| draw.fits(endpoint),
+            || draw.choose(group, random),
+        )
+    }
+
+    /// Whether everybody is used if too few are usable.
+    fn panics(&self) -> bool {
+        self.settings().balancing.panic_threshold > 0
+    }
+}
+
+// === impl Draw ===
+
+impl<'a> Draw<'a, '_> {
+    /// Whether a request may go to this one without second thoughts.
+    #[inline]
+    pub(super) fn fits(&self, endpoint: &Endpoint) -> bool {
+        (self.panic || endpoint.usable(self.now))
+            && self.avoid.is_none_or(|avoid| !endpoint.falls_with(avoid))
+    }
+
+    /// The endpoint at a place of a pool.
+    #[inline]
+    pub(super) fn at(&self, pool: &Pool, place: usize) -> Option<&'a Arc<Endpoint>> {
+        let place = *pool.places.get(place)?;
+        self.backend.endpoints().get(usize::try_from(place).ok()?)
+    }
+
+    #[inline]
+    fn choose(&self, group: &Group, random: &mut fastrand::Rng) -> Option<&'a Arc<Endpoint>> {
+        for _ in 0..DRAWS {
+            let drawn = self.draw(group.pool(random), random);
+            if drawn.is_some() {
+                return drawn;
+            }
+        }
+        self.search(group, random)
+    }
+
+    /// One that fits, unless chance, or turns, will have it otherwise.
+    #[inline]
+    fn draw(&self, pool: &Pool, random: &mut fastrand::Rng) -> Option<&'a Arc<Endpoint>> {
+        match self.backend.algorithm() {
+            BalancingAlgorithm::PeakEwma => peak_ewma::draw(self, pool, random),
+            BalancingAlgorithm::LeastRequest => least_request::draw(self, pool, random),
+            BalancingAlgorithm::RoundRobin => {
+                round_robin::draw(self, pool, &self.backend.lasting().turn)
+            }
+            BalancingAlgorithm::Random
+            | BalancingAlgorithm::RingHash
+            | BalancingAlgorithm::Maglev => weighted::draw(self, pool, random),
+        }
+    }
+
+    /// The best that there is, from anywhere on: who fits; else who is usable; else, if the policy lets us
+    /// panic, any other than the avoided one; else that one.
+    #[cold]
+    fn search(&self, group: &Group, random: &mut fastrand::Rng) -> Option<&'a Arc<Endpoint>> {
+        let all = self.backend.endpoints().get(group.places.0..group.places.1)?;
+        let (behind, before) = all.split_at(random.usize(..all.len().max(1)).min(all.len()));
+        let mut best: Option<(u8, &Arc<Endpoint>)> = None;
+        for endpoint in before.iter().chain(behind) {
+            let avoided = self.avoid.is_some_and(|avoid| endpoint.falls_with(avoid));
+            let rank = match (endpoint.usable(self.now), avoided) {
+                (true, false) => return Some(endpoint),
+                (false, _) if !self.backend.panics() => continue,
+                (false, false) if self.panic => 3,
+                (true, true) => 2,
+                (false, false) => 1,
+                (false, true) => 0,
+            };
+            if best.is_none_or(|(known, _)| rank > known) {
+                best = Some((rank, endpoint));
+            }
+        }
+        best.map(|(_, endpoint)| endpoint)
+    }
+}
