@@ -9,7 +9,8 @@
 //! What the snapshots say of objects goes back to the API by [`status`].
 //!
 //! **Connection**: [`listen`] accepts in a pod's namespace, [`serve`] detects, routes and relays,
-//! [`upstream`] holds the connections to endpoints, made in the pod's namespace too.
+//! [`upstream`] holds the connections to endpoints, made in the pod's namespace too. [`health`] asks the
+//! endpoints in use how they are.
 //!
 //! Leaves, used by many: [`runtime`] (worker threads, time), [`telemetry`] (metrics), [`streams`] (HTTP/2
 //! streams as bodies), [`errors`]. [`admin`]
@@ -19,6 +20,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod errors;
+pub mod health;
 pub mod intercept;
 pub mod listen;
 pub mod run;

@@ -19,12 +19,15 @@ use tokio::task::LocalSet;
 
 use crate::admin::{self, Admin, Readiness, Role};
 use crate::config::{Config, SourceConfig};
+use crate::health::{self, Checks};
 use crate::intercept::Exits;
 use crate::listen::{Command, PlainListener};
 use crate::runtime::{self, Clock, Listening, Published};
 use crate::source::{self, Event, FolderSource, Health, KubeSource, Problem, Source};
 use crate::status::{self, Status};
-use crate::telemetry::{Gauges, Metrics, StatusCounters, render_exits, render_source_age};
+use crate::telemetry::{
+    CheckCounters, Gauges, Metrics, StatusCounters, render_exits, render_source_age,
+};
 
 use self::catching::Catching;
 use self::workers::Workers;
@@ -46,6 +49,7 @@ struct Control {
     problems: HashSet<Problem>,
     health: Arc<Health>,
     status: Option<Status>,
+    checks: Checks,
 }
 
 /// Runs the node's proxy until SIGTERM or SIGINT.
@@ -79,9 +83,10 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         metrics.collect(move |text| render_source_age(text, health.age()));
     }
     let status = start_status(&config, &mut metrics)?;
+    let checks = start_checks(clock, &published, &mut metrics)?;
     let metrics = Arc::new(metrics);
     let workers = Workers {
-        threads: workers::spawn(&config, clock, &metrics, &published)?,
+        threads: workers::spawn(&config, clock, &metrics, &published, &checks.uses)?,
         destinations: catching.as_ref().map(|c| c.interceptor.original_destinations()),
         gauges: Arc::clone(&gauges),
         notices: status.as_ref().map(Status::notices).unwrap_or_default(),
@@ -118,6 +123,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         problems: HashSet::new(),
         health,
         status,
+        checks,
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), workers = config.workers, open_files,
         metrics = %config.metrics, admin = %config.admin, "nodeway is running");
@@ -269,6 +275,7 @@ impl Control {
         self.workers.drain(patience).await;
         drop(self.catching);
         drop(self.status);
+        self.checks.end();
         tracing::info!("ended");
         Ok(())
     }
@@ -326,6 +333,18 @@ fn start_status(config: &Config, metrics: &mut Metrics) -> anyhow::Result<Option
     let (kubeconfig, node) = (kubeconfig.clone(), node.clone());
     let settings = status::Settings { kubeconfig, node, ..status::Settings::default() };
     Status::start(settings, counters).context("starting the status thread").map(Some)
+}
+
+/// Asks endpoints how they are, where their policy says so.
+fn start_checks(
+    clock: Clock,
+    published: &Arc<Published>,
+    metrics: &mut Metrics,
+) -> anyhow::Result<Checks> {
+    let counters = Arc::new(CheckCounters::new());
+    let counted = Arc::clone(&counters);
+    metrics.collect(move |text| counted.render(text));
+    health::start(clock, Arc::clone(published), counters).context("starting the health thread")
 }
 
 fn why_it_ended(source: Option<JoinHandle<anyhow::Result<()>>>) -> anyhow::Error {

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use nodeway_core::model::Pod;
 use nodeway_core::snapshot::hash_of_source;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{Sender, UnboundedReceiver};
 
 use super::accept::{Destination, accept, adopt};
 use super::plain::PlainListener;
 use crate::intercept::{OriginalDestinations, PodNetns, WorkerListeners};
 use crate::runtime::{Signal, Worker};
-use crate::upstream::Client;
+use crate::upstream::{Client, Use};
 
 /// How often a draining worker looks whether its connections have ended.
 const DRAIN_TICK: Duration = Duration::from_millis(10);
@@ -44,15 +44,20 @@ pub struct PodAttachment {
     pub destinations: OriginalDestinations,
 }
 
-/// Serves what `commands` says until told to drain, or until nobody can tell it anything.
-pub async fn run_worker(worker: Rc<Worker>, mut commands: UnboundedReceiver<Command>) {
+/// Serves what `commands` says until told to drain, or until nobody can tell it anything. What its clients
+/// use goes to `uses`, where it matters.
+pub async fn run_worker(
+    worker: Rc<Worker>,
+    uses: Sender<Use>,
+    mut commands: UnboundedReceiver<Command>,
+) {
     let mut pods: HashMap<u64, Signal> = HashMap::new();
     let mut patience = Duration::ZERO;
     while let Some(command) = commands.recv().await {
         match command {
             Command::Attach(attachment) => {
                 let cookie = attachment.netns.cookie();
-                let closing = attach(&worker, *attachment);
+                let closing = attach(&worker, &uses, *attachment);
                 if let Some(former) = pods.insert(cookie, closing) {
                     former.fire();
                 }
@@ -62,7 +67,7 @@ pub async fn run_worker(worker: Rc<Worker>, mut commands: UnboundedReceiver<Comm
                     closing.fire();
                 }
             }
-            Command::Listen(plain) => listen(&worker, plain),
+            Command::Listen(plain) => listen(&worker, &uses, plain),
             Command::Drain(for_at_most) => {
                 patience = for_at_most;
                 break;
@@ -72,7 +77,7 @@ pub async fn run_worker(worker: Rc<Worker>, mut commands: UnboundedReceiver<Comm
     drain(&worker, &pods, patience).await;
 }
 
-fn attach(worker: &Rc<Worker>, attachment: PodAttachment) -> Signal {
+fn attach(worker: &Rc<Worker>, uses: &Sender<Use>, attachment: PodAttachment) -> Signal {
     let PodAttachment { pod, netns, listeners, destinations } = attachment;
     let closing = Signal::default();
     let cookie = netns.cookie();
@@ -83,6 +88,7 @@ fn attach(worker: &Rc<Worker>, attachment: PodAttachment) -> Signal {
         Some(netns),
         closing.clone(),
     );
+    client.tell_uses(uses.clone());
     for listener in [Some(listeners.v4), listeners.v6].into_iter().flatten() {
         match adopt(listener) {
             Ok(listener) => {
@@ -103,11 +109,12 @@ fn attach(worker: &Rc<Worker>, attachment: PodAttachment) -> Signal {
     closing
 }
 
-fn listen(worker: &Rc<Worker>, plain: PlainListener) {
+fn listen(worker: &Rc<Worker>, uses: &Sender<Use>, plain: PlainListener) {
     let PlainListener { listener, service, port } = plain;
     let closing = worker.closing.clone();
     let workload = Arc::from("plain");
     let client = Client::new(None, workload, None, closing.clone());
+    client.tell_uses(uses.clone());
     match adopt(listener) {
         Ok(listener) => {
             let destination = Destination::Fixed(service, port);

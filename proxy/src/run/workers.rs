@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use nodeway_core::model::{Kind, Pod};
+use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::intercept::{Attach, OriginalDestinations, PodNetns, WorkerListeners};
@@ -12,6 +13,7 @@ use crate::listen::{Command, PodAttachment, run_worker};
 use crate::runtime::{self, Clock, Published, Worker, WorkerThread};
 use crate::status::{Notice, Notices, Subject, Tone};
 use crate::telemetry::{Gauges, Metrics, ShardSeed};
+use crate::upstream::Use;
 
 /// The worker threads.
 pub(super) struct Workers {
@@ -96,11 +98,14 @@ pub(super) fn spawn(
     clock: Clock,
     metrics: &Metrics,
     published: &Arc<Published>,
+    uses: &mpsc::Sender<Use>,
 ) -> anyhow::Result<Vec<WorkerThread<Command>>> {
     let spawn = |(index, shard): (usize, ShardSeed)| {
         let (published, access_log) = (Arc::clone(published), config.access_log);
+        let uses = uses.clone();
         runtime::spawn(format!("worker-{index}"), move |commands| {
-            run_worker(Worker::new(clock, shard.open(), published, access_log).into(), commands)
+            let worker = Worker::new(clock, shard.open(), published, access_log);
+            run_worker(worker.into(), uses, commands)
         })
         .with_context(|| format!("starting worker {index}"))
     };

@@ -6,6 +6,7 @@
 mod counter;
 mod family;
 mod gauges;
+mod health;
 mod labels;
 mod render;
 mod shard;
@@ -14,6 +15,7 @@ mod status;
 pub use counter::{Counter, Histogram};
 pub use family::{Family, Handle, IDLE_LIFE_SECONDS, Registry};
 pub use gauges::{Gauges, render_exits, render_source_age};
+pub use health::{CheckCounters, CheckResult};
 pub use labels::{Flag, RequestKey, RequestLabels, TcpKey, TcpLabels};
 pub use render::{Text, Type};
 pub use shard::{

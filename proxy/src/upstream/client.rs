@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::pool::Pool;
+use super::uses::Uses;
 use crate::intercept::PodNetns;
 use crate::runtime::Signal;
 
@@ -29,6 +30,7 @@ pub struct Client {
     /// Fires when it is to be served no longer: finish what is under way.
     pub closing: Signal,
     pub(super) pool: RefCell<Pool>,
+    pub(super) uses: Uses,
 }
 
 impl Client {
@@ -41,6 +43,7 @@ impl Client {
     ) -> Rc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = ClientId(NEXT.fetch_add(1, Ordering::Relaxed));
-        Rc::new(Self { id, namespace, workload, netns, closing, pool: RefCell::default() })
+        let (pool, uses) = (RefCell::default(), Uses::default());
+        Rc::new(Self { id, namespace, workload, netns, closing, pool, uses })
     }
 }

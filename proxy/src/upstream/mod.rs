@@ -14,6 +14,7 @@ mod replay;
 mod shared;
 mod tls;
 mod transport;
+mod uses;
 
 pub use body::{ContinueGate, Holdup, RequestBody};
 pub use client::{Client, ClientId};
@@ -23,3 +24,4 @@ pub use interim::{Inform, Informer};
 pub use replay::{MOST_KEPT, Replay};
 pub use tls::{Distrust, Offer, blameless, distrusted, secure};
 pub use transport::Transport;
+pub use uses::{Gone, Place, Use};

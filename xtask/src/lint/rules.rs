@@ -17,16 +17,21 @@ struct Edge {
 }
 
 /// The two flows run one way: see "The house" in docs/architecture.md.
-const EDGES: [Edge; 5] = [
+const EDGES: [Edge; 6] = [
     Edge {
         rooms: &["listen", "serve", "upstream"],
-        must_not_name: &["cli", "source", "status", "translate"],
+        must_not_name: &["cli", "health", "source", "status", "translate"],
         because: "the connection flow meets the control flow only in the published snapshot",
     },
     Edge {
         rooms: &["intercept", "source", "translate"],
-        must_not_name: &["cli", "listen", "serve", "upstream"],
+        must_not_name: &["cli", "health", "listen", "serve", "upstream"],
         because: "the control flow meets the connection flow only in the published snapshot",
+    },
+    Edge {
+        rooms: &["health"],
+        must_not_name: &["cli", "listen", "run", "serve", "source", "status", "translate"],
+        because: "checks are told what is used and tell endpoints: no request waits for them",
     },
     Edge {
         rooms: &["source", "translate"],
@@ -35,13 +40,23 @@ const EDGES: [Edge; 5] = [
     },
     Edge {
         rooms: &["status"],
-        must_not_name: &["cli", "intercept", "listen", "run", "serve", "translate", "upstream"],
+        must_not_name: &[
+            "cli",
+            "health",
+            "intercept",
+            "listen",
+            "run",
+            "serve",
+            "translate",
+            "upstream",
+        ],
         because: "status tells of snapshots and of what the source says: it is told them",
     },
     Edge {
         rooms: &["admin", "runtime", "streams", "telemetry"],
         must_not_name: &[
             "cli",
+            "health",
             "intercept",
             "listen",
             "run",

@@ -156,6 +156,7 @@ pub async fn open(
     backend: &Backend,
     caller: Caller,
 ) -> Result<Opened, Flag> {
+    client.uses(backend, worker.clock.now());
     let mut avoided: Option<Arc<Endpoint>> = None;
     for _ in 0..ATTEMPTS {
         let Some(endpoint) = pick(worker, backend, caller, avoided.as_deref()) else {

@@ -46,6 +46,7 @@ pub(super) async fn relay(
     (stream, said): (TcpStream, &[u8]),
 ) -> Result<Ended, Flag> {
     let mut flag = Flag::UpstreamConnectFailure;
+    client.uses(backend, worker.clock.now());
     let mut avoided: Option<Arc<Endpoint>> = None;
     for _ in 0..ATTEMPTS {
         if tls.terms.is_err() {

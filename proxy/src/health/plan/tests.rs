@@ -1,0 +1,335 @@
+//! Plans on a made clock: endpoints answer as the tests say.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use nodeway_core::balance::Lasting;
+use nodeway_core::model::{AppProtocol, BackendSettings, Probe};
+
+use super::super::places::CLIENT_FOR_MILLIS;
+use super::super::places::tests::Pod;
+use super::*;
+
+/// A cluster in which time passes by events alone.
+struct World {
+    plan: Plan<Pod>,
+    now: u64,
+    random: fastrand::Rng,
+    backend: Arc<Backend>,
+    nodes: usize,
+    /// When each check began: the endpoint's number and the client's.
+    begun: Vec<(u64, u64, u64)>,
+    events: Vec<(u64, Change)>,
+    cut_off: Vec<u64>,
+}
+
+fn check(interval_millis: u64) -> HealthCheck {
+    HealthCheck {
+        probe: Probe::Tcp,
+        port: None,
+        interval: Duration::from_millis(interval_millis),
+        timeout: Duration::from_secs(1),
+        jitter: 0,
+        healthy: NonZeroU32::MIN.saturating_add(1),
+        unhealthy: NonZeroU32::MIN.saturating_add(2),
+    }
+}
+
+fn endpoints(ids: impl IntoIterator<Item = u64>) -> Vec<Arc<Endpoint>> {
+    let one = |id: u64| {
+        let address = ([10, 0, 0, u8::try_from(id % 250).unwrap()], 8080).into();
+        Arc::new(Endpoint::new(EndpointId(id), address, None))
+    };
+    ids.into_iter().map(one).collect()
+}
+
+fn backend(endpoints: Vec<Arc<Endpoint>>, health_check: Option<HealthCheck>) -> Arc<Backend> {
+    let settings = BackendSettings { health_check, ..BackendSettings::default() };
+    let name = ObjectName::new("shop", "web");
+    let backend = Backend::new(Lasting::new(1), (name, 80), AppProtocol::Http, None, endpoints);
+    Arc::new(backend.with_settings(settings.into()))
+}
+
+fn ill() -> Outcome {
+    Outcome::Ill("503".to_owned())
+}
+
+fn unreached() -> Outcome {
+    Outcome::Unreached("refused".to_owned())
+}
+
+// === impl World ===
+
+impl World {
+    fn new(ids: impl IntoIterator<Item = u64>, interval_millis: u64) -> Self {
+        Self {
+            plan: Plan::new(Millis(0)),
+            now: 0,
+            random: fastrand::Rng::with_seed(7),
+            backend: backend(endpoints(ids), Some(check(interval_millis))),
+            nodes: 1,
+            begun: Vec::new(),
+            events: Vec::new(),
+            cut_off: Vec::new(),
+        }
+    }
+
+    fn used(&mut self, by: &Pod) {
+        let port = (self.backend.service.clone(), self.backend.port);
+        let now = Millis(self.now);
+        self.plan.used(port, Some(&self.backend), (by.clone(), 1), now, &mut self.random);
+    }
+
+    fn refresh(&mut self) {
+        let found = Some(Arc::clone(&self.backend));
+        let now = Millis(self.now);
+        self.plan.refresh(self.nodes, |_| found.clone(), now, &mut self.random);
+    }
+
+    /// Until then, checks end at once, and as `answer` says of the endpoint and the client.
+    fn run(&mut self, until: u64, answer: impl Fn(u64, u64) -> Outcome) {
+        loop {
+            let now = Millis(self.now);
+            while let Some(task) = self.plan.begin(now) {
+                let mut next = Some(task);
+                while let Some(task) = next {
+                    let (endpoint, from) = (task.endpoint.id.0, task.place.0);
+                    self.begun.push((self.now, endpoint, from));
+                    let outcome = answer(endpoint, from);
+                    let ended = self.plan.finished(task, &outcome, now, &mut self.random);
+                    self.events.extend(ended.event.map(|event| (endpoint, event.change)));
+                    self.cut_off.extend(ended.cut_off);
+                    next = ended.again;
+                }
+            }
+            match self.plan.wakes() {
+                Some(at) if at.0 <= until => self.now = at.0.max(self.now + 1),
+                _ => break,
+            }
+        }
+        self.now = until;
+    }
+
+    fn times(&self, of: u64) -> Vec<u64> {
+        self.begun.iter().filter(|(_, id, _)| *id == of).map(|(at, ..)| *at).collect()
+    }
+
+    fn ill(&self, id: u64) -> bool {
+        self.backend.endpoints().iter().any(|e| e.id.0 == id && e.ill())
+    }
+}
+
+#[test]
+fn endpoints_are_asked_soon_after_the_first_use_and_then_each_interval() {
+    let mut world = World::new(1..=3, 10_000);
+    world.run(5_000, |_, _| Outcome::Well);
+    assert!(world.begun.is_empty(), "nobody uses them");
+    world.used(&Pod::new(1));
+    world.run(5_000 + 60_000, |_, _| Outcome::Well);
+    assert!(world.begun.iter().any(|(at, ..)| *at == 5_000), "one at once");
+    for id in 1..=3 {
+        let times = world.times(id);
+        assert!(times[0] < 6_000, "{times:?}");
+        assert!(times[1] <= times[0] + 10_000, "{times:?}");
+        for pair in times[1..].windows(2) {
+            assert_eq!(pair[1] - pair[0], 10_000, "{times:?}");
+        }
+        assert!(times.len() >= 6, "{times:?}");
+    }
+    assert!(world.events.is_empty());
+}
+
+#[test]
+fn a_new_endpoint_that_fails_is_out_long_before_its_interval_is_over() {
+    let mut world = World::new(1..=2, 10_000);
+    world.used(&Pod::new(1));
+    world.run(3_000, |id, _| if id == 1 { ill() } else { Outcome::Well });
+    assert_eq!(world.events, [(1, Change::Ill { failures: 3 })]);
+    assert!(world.ill(1) && !world.ill(2));
+}
+
+#[test]
+fn one_that_was_well_is_out_after_its_threshold_and_back_after_the_other() {
+    let mut world = World::new([1], 1_000);
+    let pod = Pod::new(1);
+    world.used(&pod);
+    world.run(10_000, |_, _| Outcome::Well);
+    world.begun.clear();
+    world.run(13_000, |_, _| ill());
+    assert_eq!(world.events, [(1, Change::Ill { failures: 3 })]);
+    assert_eq!(world.begun.len(), 3, "unhealthy x interval");
+    world.begun.clear();
+    world.run(15_000, |_, _| Outcome::Well);
+    assert_eq!(world.events[1..], [(1, Change::Well { successes: 2 })]);
+    assert_eq!(world.begun.len(), 2);
+}
+
+#[test]
+fn nobody_is_asked_when_nobody_uses_them_and_what_was_said_is_forgotten() {
+    let mut world = World::new(1..=2, 1_000);
+    world.used(&Pod::new(1));
+    world.run(CLIENT_FOR_MILLIS - 1, |id, _| if id == 1 { ill() } else { Outcome::Well });
+    assert!(world.ill(1));
+    world.refresh();
+    assert!(!world.plan.is_idle());
+    world.now = CLIENT_FOR_MILLIS;
+    world.refresh();
+    assert!(world.plan.is_idle());
+    assert!(!world.ill(1), "without checks it counts as well");
+    world.begun.clear();
+    world.run(CLIENT_FOR_MILLIS + 100_000, |_, _| Outcome::Well);
+    assert!(world.begun.is_empty(), "{:?}", world.begun);
+}
+
+#[test]
+fn a_pod_that_cannot_reach_an_endpoint_does_not_make_it_ill_for_the_others() {
+    let mut world = World::new(1..=4, 1_000);
+    let (denied, good) = (Pod::new(1), Pod::new(2));
+    world.used(&denied);
+    world.used(&good);
+    world.run(50_000, |_, from| if from == 1 { unreached() } else { Outcome::Well });
+    assert!(world.events.is_empty(), "{:?}", world.events);
+    assert_eq!(world.cut_off, [1], "told once");
+    let tried = world.begun.iter().filter(|(.., from)| *from == 1).count();
+    assert!(tried <= 4, "it was asked from there {tried} times");
+    // When it is the only one left, what it does not reach is out for it.
+    good.1.set(false);
+    world.run(60_000, |_, _| unreached());
+    assert_eq!(world.events.len(), 4);
+}
+
+#[test]
+fn an_endpoint_is_out_only_if_nobody_reaches_it() {
+    let mut world = World::new([1], 1_000);
+    world.used(&Pod::new(1));
+    world.used(&Pod::new(2));
+    world.run(10_000, |_, _| unreached());
+    assert_eq!(world.events, [(1, Change::Ill { failures: 3 })]);
+    let before: Vec<u64> = world.begun[..6].iter().map(|(.., from)| *from).collect();
+    for pair in before.chunks(2) {
+        assert_ne!(pair[0], pair[1], "each failure has a second opinion: {before:?}");
+    }
+    // It is known to be out: one opinion will do.
+    let after = world.begun[6..].len();
+    assert!(after <= 10, "{after}");
+}
+
+#[test]
+fn what_an_endpoint_says_itself_needs_no_second_opinion() {
+    let mut world = World::new([1], 1_000);
+    world.used(&Pod::new(1));
+    world.used(&Pod::new(2));
+    world.run(2_500, |_, _| ill());
+    assert_eq!(world.events.len(), 1);
+    let mut times = world.times(1);
+    let checks = times.len();
+    times.dedup();
+    assert_eq!(times.len(), checks, "two at once");
+}
+
+#[test]
+fn what_could_not_be_asked_is_no_verdict() {
+    let mut world = World::new([1], 1_000);
+    world.used(&Pod::new(1));
+    world.run(20_000, |_, _| Outcome::Unasked("no descriptors".to_owned()));
+    assert!(world.begun.len() > 10 && world.events.is_empty());
+    world.run(40_000, |_, _| Outcome::Unfit("unimplemented".to_owned()));
+    assert!(world.events.is_empty());
+}
+
+#[test]
+fn endpoints_that_come_are_asked_soon_and_those_that_go_no_more() {
+    let mut world = World::new(1..=2, 10_000);
+    let pod = Pod::new(1);
+    world.used(&pod);
+    world.run(20_000, |_, _| Outcome::Well);
+    let mut now_there = world.backend.endpoints()[1..].to_vec();
+    now_there.extend(endpoints([9]));
+    world.backend = backend(now_there, Some(check(10_000)));
+    world.begun.clear();
+    world.used(&pod);
+    world.refresh();
+    world.run(50_000, |_, _| Outcome::Well);
+    assert!(world.times(1).is_empty());
+    assert!(world.times(2).len() >= 3);
+    assert!(world.times(9)[0] <= 21_000 && world.times(9).len() >= 3, "{:?}", world.times(9));
+}
+
+#[test]
+fn a_changed_check_begins_anew_and_without_one_nobody_is_asked() {
+    let mut world = World::new([1], 300_000);
+    let pod = Pod::new(1);
+    world.used(&pod);
+    world.run(20_000, |_, _| Outcome::Well);
+    let same = world.backend.endpoints().to_vec();
+    world.backend = backend(same.clone(), Some(check(1_000)));
+    world.refresh();
+    world.begun.clear();
+    world.run(30_000, |_, _| ill());
+    assert!(world.begun.len() >= 9, "{:?}", world.begun);
+    assert!(world.ill(1));
+    world.backend = backend(same, None);
+    world.refresh();
+    world.begun.clear();
+    world.run(40_000, |_, _| Outcome::Well);
+    assert!(world.begun.is_empty() && world.plan.is_idle());
+}
+
+#[test]
+fn a_thousand_endpoints_of_one_second_stay_within_what_a_node_may_do() {
+    let mut world = World::new(1..=1000, 1_000);
+    world.used(&Pod::new(1));
+    world.run(10_000, |_, _| Outcome::Well);
+    let begun = world.begun.len();
+    assert!((2_000..=2_600).contains(&begun), "{begun}");
+    for id in 1..=1000 {
+        let times = world.times(id).len();
+        assert!((1..=5).contains(&times), "{id}: {times}: each has its turn");
+    }
+}
+
+#[test]
+fn silent_endpoints_do_not_use_up_the_checks_of_others() {
+    let mut world = World::new(1..=500, 1_000);
+    world.used(&Pod::new(1));
+    let mut running = Vec::new();
+    for now in (0..5_000).step_by(10) {
+        while let Some(task) = world.plan.begin(Millis(now)) {
+            running.push(task);
+        }
+    }
+    assert_eq!(running.len(), MOST_OF_BACKEND);
+    let other = {
+        let settings = BackendSettings { health_check: Some(check(1_000)), ..Default::default() };
+        let name = ObjectName::new("shop", "other");
+        let made =
+            Backend::new(Lasting::new(2), (name, 80), AppProtocol::Http, None, endpoints([900]));
+        Arc::new(made.with_settings(settings.into()))
+    };
+    let port = (other.service.clone(), 80);
+    let (pod, now) = ((Pod::new(1), 1), Millis(5_000));
+    world.plan.used(port, Some(&other), pod, now, &mut world.random);
+    let task = world.plan.begin(Millis(5_000)).unwrap();
+    assert_eq!(task.endpoint.id.0, 900);
+    // What has waited begins as others end, and is late.
+    let first = running.pop().unwrap();
+    world.plan.finished(first, &Outcome::Well, Millis(5_000), &mut world.random);
+    let next = world.plan.begin(Millis(5_000)).unwrap();
+    assert!(next.late);
+}
+
+#[test]
+fn in_a_big_cluster_checks_are_rare_unless_requests_are_many() {
+    let mut world = World::new([1], 10_000);
+    world.nodes = 5_000;
+    let pod = Pod::new(1);
+    world.used(&pod);
+    world.refresh();
+    for _ in 0..60 {
+        world.run(world.now + 5_000, |_, _| Outcome::Well);
+        world.used(&pod);
+        world.refresh();
+    }
+    let begun = world.begun.len();
+    assert!((5..=8).contains(&begun), "{begun} in 300 s, of one in 50 s");
+}
