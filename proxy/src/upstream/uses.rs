@@ -136,7 +136,7 @@ mod tests {
     use std::num::NonZeroU32;
     use std::time::Duration;
 
-    use nodeway_core::balance::Lasting;
+    use nodeway_core::balance::{Endpoint, Lasting};
     use nodeway_core::model::{AppProtocol, BackendSettings, HealthCheck, Probe};
 
     use super::*;
@@ -154,7 +154,8 @@ mod tests {
             unhealthy: NonZeroU32::MIN,
         });
         let settings = BackendSettings { health_check, ..BackendSettings::default() };
-        Backend::new(Lasting::new(id), (name, 80), AppProtocol::Http, None, [])
+        let nobody: [Arc<Endpoint>; 0] = [];
+        Backend::new(Lasting::new(id), (name, 80), AppProtocol::Http, None, nobody)
             .with_settings(settings.into())
     }
 
