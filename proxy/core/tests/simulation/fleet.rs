@@ -52,6 +52,9 @@ pub(crate) struct Server {
     pub(crate) joins: Micros,
     /// When it is so no more; what it has begun it ends.
     pub(crate) leaves: Micros,
+    /// How many times as long requests take when it has just joined, and for how long that wears off: caches
+    /// are empty, code is not compiled.
+    pub(crate) cold: (f64, Micros),
     /// In this time everything is answered at once, with 500.
     pub(crate) broken: (Micros, Micros),
 }
@@ -110,7 +113,21 @@ enum Event {
 impl Server {
     /// One like most: 10 ms, four at once.
     pub(crate) fn usual() -> Self {
-        Self { mean: 10_000, slots: 4, joins: 0, leaves: Micros::MAX, broken: (0, 0) }
+        Self {
+            mean: 10_000,
+            slots: 4,
+            joins: 0,
+            leaves: Micros::MAX,
+            cold: (1.0, 0),
+            broken: (0, 0),
+        }
+    }
+
+    /// How long a request takes that is begun now, on average.
+    fn mean(&self, now: Micros) -> f64 {
+        let (times, span) = self.cold;
+        let left = (self.joins + span).saturating_sub(now) as f64 / span.max(1) as f64;
+        self.mean as f64 * (1.0 + (times - 1.0) * left)
     }
 
     fn is_there(&self, now: Micros) -> bool {
@@ -201,13 +218,14 @@ impl World {
 
     /// Takes what waits as long as there are slots.
     fn serve(&mut self, now: Micros, server: usize) {
-        let Server { mean, slots, .. } = self.setup.servers[server];
+        let (mean, slots) =
+            (self.setup.servers[server].mean(now), self.setup.servers[server].slots);
         while self.live[server].busy < slots
             && let Some(request) = self.live[server].queue.pop_front()
         {
             self.live[server].busy += 1;
             let deviation = request.cost as f64 / 1e6 * SIGMA;
-            let takes = mean as f64 * (deviation - SIGMA * SIGMA / 2.0).exp();
+            let takes = mean * (deviation - SIGMA * SIGMA / 2.0).exp();
             self.at(now + micros(takes) + NETWORK, Event::Done(request, Fate::Answered));
         }
     }
@@ -233,6 +251,11 @@ impl World {
     /// Servers have come or gone: a new snapshot.
     fn changes(&mut self, now: Micros) {
         for node in &mut self.nodes {
+            for (server, endpoint) in self.setup.servers.iter().zip(&node.endpoints) {
+                if server.joins == now {
+                    endpoint.joins();
+                }
+            }
             let ready = ready(&self.setup.servers, &node.endpoints, now);
             node.backend = backend(&node.lasting, node.backend.settings(), ready);
         }

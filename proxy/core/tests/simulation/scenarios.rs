@@ -3,7 +3,12 @@
 //! Ten servers with four slots each, and requests of 10 ms on average: 4 000 a second is all they can do,
 //! and half of that is asked.
 
-use nodeway_core::model::{BackendSettings, Balancing, BalancingAlgorithm, OutlierDetection};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use nodeway_core::model::{
+    BackendSettings, Balancing, BalancingAlgorithm, OutlierDetection, SlowStart,
+};
 
 use super::fleet::{Micros, SECOND, Server, Setup, run};
 use super::outcome::Outcome;
@@ -15,6 +20,13 @@ pub(crate) const ALGORITHMS: [BalancingAlgorithm; 4] = [
     BalancingAlgorithm::RoundRobin,
     BalancingAlgorithm::Random,
 ];
+
+/// A straight line, from a tenth on.
+const TEN_SECONDS: SlowStart = SlowStart {
+    window: Duration::from_secs(10),
+    aggression: NonZeroU32::MIN.saturating_add(999),
+    least: 10,
+};
 
 /// Something that happens to a fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +41,10 @@ pub(crate) enum Scenario {
     Burst,
     /// Five more join five.
     Joining,
+    /// They do, and are cold: ten times as slow at first, for five seconds.
+    JoiningCold,
+    /// The same with a slow start of ten seconds.
+    SlowStart,
     /// One leaves.
     Leaving,
     /// One answers everything with 500, at once, and is not left out for it.
@@ -40,12 +56,14 @@ pub(crate) enum Scenario {
 // === impl Scenario ===
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Quiet,
         Self::OneSlow,
         Self::OneOverloaded,
         Self::Burst,
         Self::Joining,
+        Self::JoiningCold,
+        Self::SlowStart,
         Self::Leaving,
         Self::OneFails,
         Self::ManyNodes,
@@ -58,6 +76,8 @@ impl Scenario {
             Self::OneOverloaded => "one of ten 20 x slower, and it queues",
             Self::Burst => "five times as much for 2 s",
             Self::Joining => "five more join five",
+            Self::JoiningCold => "five more join, cold",
+            Self::SlowStart => "five more join, cold, with slow start",
             Self::Leaving => "one of ten leaves",
             Self::OneFails => "one of ten answers 500 at once",
             Self::ManyNodes => "200 nodes, one of ten is new",
@@ -68,7 +88,7 @@ impl Scenario {
     pub(crate) fn since(self) -> Micros {
         match self {
             Self::Quiet | Self::OneSlow | Self::OneOverloaded | Self::OneFails => 0,
-            Self::Burst | Self::Joining | Self::Leaving | Self::ManyNodes => 5 * SECOND,
+            _ => 5 * SECOND,
         }
     }
 
@@ -108,9 +128,9 @@ impl Scenario {
             Self::Quiet => {}
             Self::OneSlow | Self::OneOverloaded => {
                 setup.servers[9].mean *= 20;
-                // Long enough for what was learned of it to be forgotten.
-                setup.lasts = 60 * SECOND;
                 if self == Self::OneSlow {
+                    // Long enough for what was learned of it to be forgotten.
+                    setup.lasts = 60 * SECOND;
                     setup.servers.iter_mut().for_each(|server| server.slots = 100);
                 }
             }
@@ -118,9 +138,17 @@ impl Scenario {
                 setup.rates = vec![(0, 700.0), (5 * SECOND, 3500.0), (7 * SECOND, 700.0)];
                 setup.lasts = 9 * SECOND;
             }
-            Self::Joining => {
-                setup.servers[5..].iter_mut().for_each(|server| server.joins = 5 * SECOND);
+            Self::Joining | Self::JoiningCold | Self::SlowStart => {
                 setup.rates = vec![(0, 1500.0)];
+                for server in &mut setup.servers[5..] {
+                    server.joins = 5 * SECOND;
+                    if self != Self::Joining {
+                        server.cold = (10.0, 5 * SECOND);
+                    }
+                }
+                if self == Self::SlowStart {
+                    setup.settings.balancing.slow_start = Some(TEN_SECONDS);
+                }
             }
             Self::Leaving => setup.servers[9].leaves = 5 * SECOND,
             Self::OneFails => {
