@@ -33,7 +33,7 @@ pub(super) struct First {
 
 /// A connection to an endpoint that nothing has been sent over yet.
 #[derive(Debug)]
-pub struct Opened {
+pub(super) struct Opened {
     /// Whose.
     pub endpoint: Arc<Endpoint>,
     /// The connection.
@@ -102,11 +102,13 @@ pub(super) async fn either(
         }
         Ok(None) => {}
     }
+    // It is not under way before it is known what it is for.
     let opened = tokio::select! {
         biased;
         _ = stream.readable() => None,
         opened = tcp::open(worker, client_of, backend, caller) => opened.ok(),
     };
+    let opened = opened.map(|(opened, _)| opened);
     let Some(opened) = opened else { return client(worker, client_of, stream).await };
     tokio::select! {
         biased;

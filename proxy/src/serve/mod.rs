@@ -6,6 +6,7 @@ mod connection;
 mod first;
 pub mod http;
 mod outcome;
+mod overflow;
 pub mod tcp;
 
 pub use connection::{Target, connection};

@@ -1,10 +1,9 @@
-//! What has begun with an endpoint is counted, and how it went is told to the backend.
+//! How it went with an endpoint is told to the backend.
 //!
 //! Not what follows from it: that is `nodeway_core::balance`'s to say.
 
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Response, Version};
@@ -81,33 +80,6 @@ pub(super) fn answered<B>(response: &Response<B>, latency: Duration) -> Report {
 fn grpc_status(headers: &HeaderMap) -> Option<u32> {
     let status = headers.get("grpc-status")?;
     Some(status.to_str().ok().and_then(|status| status.parse().ok()).unwrap_or(u32::MAX))
-}
-
-/// Counts as one of an endpoint's active requests or connections as long as it lives.
-#[derive(Debug)]
-pub(super) struct Active {
-    endpoint: Arc<Endpoint>,
-}
-
-// === impl Active ===
-
-impl Active {
-    /// Begins to count.
-    pub(super) fn begin(endpoint: Arc<Endpoint>) -> Self {
-        endpoint.begin();
-        Self { endpoint }
-    }
-
-    /// The endpoint.
-    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
-    }
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.endpoint.end();
-    }
 }
 
 // === impl Failure ===

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use nodeway_core::balance::{Limit, Scope};
 use nodeway_core::model::ObjectName;
 
 /// Why a response was not simply the endpoint's own; Envoy's letters where it has some.
@@ -19,6 +20,8 @@ pub enum Flag {
     UpstreamConnectFailure,
     /// The endpoint does not satisfy the BackendTLSPolicy, or nobody can (503).
     UpstreamTls,
+    /// As much is under way as may be (503).
+    Overflow,
     /// The endpoint ended the connection before its response did (502, or a cut body).
     UpstreamReset,
     /// The request's or the attempt's time was over (504, or a cut body).
@@ -95,6 +98,28 @@ pub struct TcpLabels {
     pub flag: Flag,
 }
 
+/// Finds the series of what a limit has refused; the id is of one snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OverflowKey {
+    /// The backend's id.
+    pub backend: u64,
+    /// Which limit.
+    pub limit: Limit,
+    /// Whose.
+    pub of: Scope,
+}
+
+/// The labels of what a limit has refused.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OverflowLabels {
+    /// The Service that would have been asked.
+    pub backend: ObjectName,
+    /// Which limit.
+    pub limit: Limit,
+    /// Whose.
+    pub of: Scope,
+}
+
 // === impl Flag ===
 
 impl Flag {
@@ -108,6 +133,7 @@ impl Flag {
             Self::UpstreamConnectFailure => "UF",
             // No letters of Envoy's: there it is a connect failure like any other.
             Self::UpstreamTls => "UTLS",
+            Self::Overflow => "UO",
             Self::UpstreamReset => "UC",
             Self::TimedOut => "UT",
             Self::RetriesExhausted => "URX",

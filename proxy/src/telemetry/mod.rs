@@ -16,7 +16,7 @@ pub use counter::{Counter, Histogram};
 pub use family::{Family, Handle, IDLE_LIFE_SECONDS, Registry};
 pub use gauges::{Gauges, render_exits, render_source_age};
 pub use health::{CheckCounters, CheckResult};
-pub use labels::{Flag, RequestKey, RequestLabels, TcpKey, TcpLabels};
+pub use labels::{Flag, OverflowKey, OverflowLabels, RequestKey, RequestLabels, TcpKey, TcpLabels};
 pub use render::{Text, Type};
 pub use shard::{
     Metrics, Protocol, RequestHandle, RequestSeries, Shard, ShardSeed, TcpSeries, WorkerCounters,

@@ -10,7 +10,10 @@ use nodeway_core::model::ObjectName;
 
 use super::family::{Family, Handle, Registry, read};
 use super::render::{Text, Type};
-use super::{Counter, Flag, Histogram, RequestKey, RequestLabels, TcpKey, TcpLabels};
+use super::{
+    Counter, Flag, Histogram, OverflowKey, OverflowLabels, RequestKey, RequestLabels, TcpKey,
+    TcpLabels,
+};
 
 /// What a caught connection turned out to speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +77,7 @@ pub struct Shard {
     pub counters: Arc<WorkerCounters>,
     requests: Family<RequestKey, RequestLabels, RequestSeries>,
     tcp: Family<TcpKey, TcpLabels, TcpSeries>,
+    overflows: Family<OverflowKey, OverflowLabels, Counter>,
     start: Instant,
 }
 
@@ -89,6 +93,7 @@ struct Registries {
     counters: Arc<WorkerCounters>,
     requests: Registry<RequestLabels, RequestSeries>,
     tcp: Registry<TcpLabels, TcpSeries>,
+    overflows: Registry<OverflowLabels, Counter>,
 }
 
 /// Adds to the page of metrics.
@@ -149,6 +154,17 @@ impl Shard {
         series.received.add(received);
     }
 
+    /// Counts what a limit has refused.
+    pub fn overflowed(
+        &self,
+        generation: u64,
+        key: OverflowKey,
+        labels: impl FnOnce() -> OverflowLabels,
+    ) {
+        let series = self.overflows.get(generation, key, self.seconds(Instant::now()), labels);
+        series.entry.series.add(1);
+    }
+
     fn seconds(&self, instant: Instant) -> u64 {
         instant.saturating_duration_since(self.start).as_secs()
     }
@@ -163,6 +179,7 @@ impl ShardSeed {
             counters: Arc::clone(&self.registries.counters),
             requests: Family::new(Arc::clone(&self.registries.requests)),
             tcp: Family::new(Arc::clone(&self.registries.tcp)),
+            overflows: Family::new(Arc::clone(&self.registries.overflows)),
             start: self.start,
         }
     }
@@ -193,6 +210,7 @@ impl Metrics {
         let mut text = Text::default();
         self.render_requests(&mut text);
         self.render_tcp(&mut text);
+        self.render_overflows(&mut text);
         self.render_counters(&mut text);
         for collect in &self.collectors {
             collect(&mut text);
@@ -232,6 +250,27 @@ impl Metrics {
         );
         for (labels, (buckets, sum)) in &durations {
             text.histogram(name, &request_labels(labels)[..7], buckets, *sum);
+        }
+    }
+
+    fn render_overflows(&self, text: &mut Text) {
+        let now = self.start.elapsed().as_secs();
+        let mut totals: BTreeMap<OverflowLabels, u64> = BTreeMap::new();
+        for shard in &self.shards {
+            read(&shard.overflows, now, |labels, count| {
+                *totals.entry(labels.clone()).or_default() += count.get();
+            });
+        }
+        let name = "nodeway_overflows_total";
+        text.family(name, Type::Counter, "Refused because as much was under way as may be.");
+        for (labels, count) in &totals {
+            let labels = [
+                ("backend_namespace", &*labels.backend.namespace),
+                ("backend_name", &*labels.backend.name),
+                ("limit", labels.limit.as_str()),
+                ("of", labels.of.as_str()),
+            ];
+            text.sample(name, &labels, count);
         }
     }
 

@@ -11,7 +11,7 @@ use arc_swap::Guard;
 use super::affinity::Affinity;
 use super::outlier::Outliers;
 use super::roster::{self, Roster};
-use super::{BackendTls, Endpoint, Millis, Report};
+use super::{BackendTls, Endpoint, Millis, Report, UnderWay};
 use crate::model::{AppProtocol, BackendSettings, BalancingAlgorithm, HashOn, ObjectName};
 
 /// Who wants an endpoint.
@@ -44,6 +44,7 @@ pub struct Lasting {
     pub(super) turn: AtomicUsize,
     pub(super) affinity: Affinity,
     outliers: Outliers,
+    under_way: Arc<UnderWay>,
 }
 
 /// An endpoint as one backend sees it.
@@ -114,8 +115,14 @@ impl Family {
 impl Lasting {
     /// Of a backend with this number.
     pub fn new(id: u64) -> Arc<Self> {
-        let (turn, affinity, outliers) = <_>::default();
-        Arc::new(Self { id, turn, affinity, outliers })
+        let (turn, affinity, outliers, under_way) = <_>::default();
+        Arc::new(Self { id, turn, affinity, outliers, under_way })
+    }
+
+    /// What is under way with it.
+    #[inline]
+    pub fn under_way(&self) -> &Arc<UnderWay> {
+        &self.under_way
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::latency::Latency;
+use super::limits::Count;
 use super::outlier::{Health, Window};
 use super::{Millis, Report};
-use crate::model::{ObjectName, SlowStart};
+use crate::model::{Limits, ObjectName, SlowStart};
 
 /// An endpoint's identity: unique in the process, never used again once the endpoint is forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +29,10 @@ pub struct Endpoint {
     live: Live,
     /// What it has done in this interval, where endpoints are compared.
     pub(super) window: OnceLock<Box<Window>>,
+    /// Connections that are open or being made.
+    connections: Count,
+    /// Requests that wait for a connection.
+    pending: Count,
 }
 
 /// What changes with each request; on a cache line of its own, because all workers write it while
@@ -36,7 +41,7 @@ pub struct Endpoint {
 #[repr(align(64))]
 struct Live {
     /// Requests that have begun and not ended.
-    active: AtomicU32,
+    active: Count,
     latency: Latency,
     health: Health,
 }
@@ -46,25 +51,53 @@ struct Live {
 impl Endpoint {
     /// An idle, healthy endpoint.
     pub fn new(id: EndpointId, address: SocketAddr, pod: Option<ObjectName>) -> Self {
-        Self { id, address, pod, live: Live::default(), window: OnceLock::new() }
+        let (live, window, connections, pending) = <_>::default();
+        Self { id, address, pod, live, window, connections, pending }
     }
 
     /// A request (or connection, if opaque) begins; each is ended once, by [`Endpoint::end`].
     #[inline]
     pub fn begin(&self) {
-        self.live.active.fetch_add(1, Relaxed);
+        self.live.active.add();
     }
 
     /// A request that had begun is over.
     #[inline]
     pub fn end(&self) {
-        self.live.active.fetch_sub(1, Relaxed);
+        self.live.active.sub();
     }
 
     /// How many requests are under way from this node.
     #[inline]
     pub fn active(&self) -> u32 {
-        self.live.active.load(Relaxed)
+        self.live.active.get()
+    }
+
+    /// Like [`Endpoint::begin`], if that makes no more than `most`.
+    ///
+    /// # Errors
+    /// It would be more than this.
+    #[inline]
+    pub(super) fn take(&self, most: Option<NonZeroU32>) -> Result<(), u32> {
+        self.live.active.take(most.map(NonZeroU32::get))
+    }
+
+    /// Whether it has as many requests under way as it may have.
+    #[inline]
+    pub fn is_full(&self, limits: &Limits) -> bool {
+        self.live.active.is_full(limits.endpoint.active)
+    }
+
+    /// Connections from this node that are open or being made.
+    #[inline]
+    pub(super) fn connections(&self) -> &Count {
+        &self.connections
+    }
+
+    /// Requests that wait for a connection to it.
+    #[inline]
+    pub(super) fn pending(&self) -> &Count {
+        &self.pending
     }
 
     /// A response has ended as it should, or a relayed connection has heard from its server: the run of those

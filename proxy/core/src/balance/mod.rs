@@ -9,6 +9,7 @@ mod backend;
 mod endpoint;
 mod latency;
 mod least_request;
+mod limits;
 mod outlier;
 mod peak_ewma;
 mod pick;
@@ -22,6 +23,10 @@ mod weighted;
 
 pub use backend::{Backend, Caller, Family, Lasting, Member};
 pub use endpoint::{Endpoint, EndpointId};
+pub use limits::{
+    Active, Connected, Limit, Overflow, Pending, Refused, Retrying, Scope, Ticket, UnderWay,
+    Waiting,
+};
 pub use outlier::{Cause, Change, Ejection, HealthEvent};
 pub use report::{Report, status_of_grpc};
 pub use tls::{BackendTls, TlsRoots, TlsTerms};

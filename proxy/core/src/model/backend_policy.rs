@@ -71,7 +71,8 @@ pub struct BackendSettings {
     pub outliers: OutlierDetection,
     /// How much may be under way at once.
     pub limits: Limits,
-    /// How many of the requests under way may be retries; every retry without.
+    /// How many of the requests may be retries. Without, the default of [`RetryBudget`] holds for retries that
+    /// routes ask for.
     pub retry_budget: Option<RetryBudget>,
     /// How long connections live.
     pub connections: ConnectionLife,
@@ -382,6 +383,15 @@ impl Default for OutlierDetection {
             max_ejection: Duration::from_secs(300),
             max_ejected: 50,
         }
+    }
+}
+
+// === impl RetryBudget ===
+
+impl Default for RetryBudget {
+    /// Envoy's share, and a floor under which one client's bad luck is no storm.
+    fn default() -> Self {
+        Self { percent: 20, interval: None, least: 10, least_interval: None }
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Again {
     pub wait: Duration,
     /// Whether the endpoint has failed: it neither took the request nor answered.
     pub failed: bool,
+    /// Whether it is the one that nobody has asked for: what was sent once has been lost on the way.
+    pub free: bool,
 }
 
 /// What is left to one request.
@@ -75,7 +77,7 @@ impl<'a> Retries<'a> {
             Outcome::TimedOut | Outcome::Answered(_) => false,
         };
         if free && std::mem::take(&mut self.free) {
-            return Some(Again { wait: Duration::ZERO, failed });
+            return Some(Again { wait: Duration::ZERO, failed, free: true });
         }
         let policy = self.policy?;
         if self.left == 0 || !self.wanted(outcome) {
@@ -84,7 +86,7 @@ impl<'a> Retries<'a> {
         self.left -= 1;
         self.made += 1;
         let wait = backoff(policy.backoff.unwrap_or(DEFAULT_BACKOFF), self.made, random);
-        Some(Again { wait, failed })
+        Some(Again { wait, failed, free: false })
     }
 
     /// Whether the rule would have had it sent again after `outcome`, had there been tries left.
@@ -145,7 +147,7 @@ mod tests {
         ] {
             let mut retries = Retries::new(None, idempotent);
             let first = retries.after(outcome, 7);
-            let at_once = Again { wait: Duration::ZERO, failed: true };
+            let at_once = Again { wait: Duration::ZERO, failed: true, free: true };
             assert_eq!(first, again.then_some(at_once), "{outcome:?} {idempotent}");
             assert_eq!(retries.after(outcome, 7), None, "{outcome:?}: only once");
         }
@@ -191,8 +193,8 @@ mod tests {
         let policy = policy(Some(1));
         let mut retries = Retries::new(Some(&policy), false);
         let waits: Vec<_> = (0..3).map(|_| retries.after(Outcome::Unsent, 0)).collect();
-        let again = |ms| Some(Again { wait: Duration::from_millis(ms), failed: true });
-        assert_eq!(waits, [again(0), again(100), None]);
+        let again = |ms, free| Some(Again { wait: Duration::from_millis(ms), failed: true, free });
+        assert_eq!(waits, [again(0, true), again(100, false), None]);
     }
 
     #[test]

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
-use nodeway_core::balance::{Endpoint, Report};
+use nodeway_core::balance::{Active, Endpoint, Report, Retrying};
 use nodeway_core::model::Timeouts;
 use nodeway_core::snapshot::{Again, Backend, Caller, Outcome, Retries, Rule};
 
 use super::deadline::{Deadline, Expired, within};
 use super::spare::Spare;
 use super::{Conn, secured};
-use crate::serve::outcome::{self, Active};
+use crate::serve::{outcome, overflow};
 use crate::streams::Inbound;
 use crate::telemetry::Flag;
 use crate::upstream::{self, Lease, RequestBody, SendError, To, Version, blameless, distrusted};
@@ -88,14 +88,17 @@ pub(super) async fn send(
     let spare;
     (request, spare) = Spare::of(request, version, policy, idempotent);
     let mut avoided: Option<Arc<Endpoint>> = None;
+    let mut retrying: Option<Retrying> = None;
     let (mut stale, mut other) = (0, 0);
     loop {
         let now = worker.clock.now();
-        let pick = |random: &mut _| backend.pick(now, random, caller, avoided.as_deref());
-        let Some(picked) = endpoint.or_else(|| worker.with_random(pick)) else {
-            return Err(Flag::NoHealthyUpstream);
+        let admit =
+            |random: &mut _| backend.admit(now, random, caller, avoided.as_deref(), endpoint);
+        let mut active = match worker.with_random(admit) {
+            Ok(active) => active,
+            Err(why) => return Err(overflow::refused(worker, backend, why)),
         };
-        let active = Active::begin(Arc::clone(picked));
+        let picked = active.endpoint();
         if let Some(deadline) = &mut deadline {
             deadline.begin_attempt();
         }
@@ -152,12 +155,23 @@ pub(super) async fn send(
         // Waiting for the end of its time would help nobody.
         let late = |again: &Again| deadline.as_ref().is_some_and(|d| d.forbids(again.wait));
         let late = again.as_ref().is_some_and(late);
-        let Some(Again { wait, failed }) = again.filter(|_| !late) else {
+        let again = again.filter(|_| !late);
+        let wanted = again.is_some();
+        let again = again.filter(|again| {
+            // The one before is over.
+            drop(retrying.take());
+            let budget = backend.retry(worker.clock.now(), !again.free);
+            retrying = budget.map_err(|full| overflow::overflowed(worker, backend, full)).ok();
+            retrying.is_some()
+        });
+        let Some(Again { wait, failed, .. }) = again else {
             let Some((response, lease)) = answer else {
                 return Err(if late { Flag::TimedOut } else { flag });
             };
-            let spent = late || retries.exhausted(outcome);
+            // Also if others have spent what there was.
+            let spent = late || wanted || retries.exhausted(outcome);
             let flag = if spent { Flag::RetriesExhausted } else { flag };
+            active.is_retry(retrying);
             return Ok(Answer { response, lease, active, deadline, flag });
         };
         let copy = unsent.or_else(|| spare.as_ref().and_then(|spare| spare.copy(version)));

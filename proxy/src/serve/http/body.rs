@@ -6,11 +6,12 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use nodeway_core::balance::Active;
 
 use super::Conn;
 use super::deadline::Deadline;
 use super::record::Record;
-use crate::serve::outcome::{self, Active};
+use crate::serve::outcome;
 use crate::streams::{BodyError, Inbound};
 use crate::telemetry::Flag;
 use crate::upstream::Lease;

@@ -4,7 +4,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use http::header::{EXPECT, ORIGIN, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use nodeway_core::balance::Active;
 use nodeway_core::model::AppProtocol;
 use nodeway_core::snapshot::{
     Backend, Caller, Choice, Context, Frontend, HashKey, MirrorTo, NewCookie, RequestHead, Routed,
@@ -21,10 +22,12 @@ use super::session::Stay;
 use super::spelling::normalise;
 use super::upgrade::Tunnel;
 use super::{Conn, reply, upgrade, wellformed};
-use crate::serve::outcome::Active;
 use crate::streams::Inbound;
 use crate::telemetry::Flag;
 use crate::upstream::{ContinueGate, Informer, RequestBody, Version};
+
+/// Envoy's, for those who ask for it.
+const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
 
 /// What was decided for a request.
 #[derive(Clone, Copy)]
@@ -132,13 +135,18 @@ pub(super) async fn handle(
                 Flag::NoHealthyUpstream => {
                     (StatusCode::SERVICE_UNAVAILABLE, "no endpoint is ready\n")
                 }
+                Flag::Overflow => (StatusCode::SERVICE_UNAVAILABLE, "too much is under way\n"),
                 Flag::UpstreamTls => {
                     (StatusCode::SERVICE_UNAVAILABLE, "no endpoint could be trusted\n")
                 }
                 _ => (StatusCode::SERVICE_UNAVAILABLE, "no endpoint could be reached\n"),
             };
             let record = Record::new(&conn, start, path, status, flag, detail);
-            reply::text(form, status, text, Some(record))
+            let mut response = reply::text(form, status, text, Some(record));
+            if flag == Flag::Overflow && backend.settings().limits.tell {
+                response.headers_mut().insert(OVERLOADED, HeaderValue::from_static("true"));
+            }
+            response
         }
     }
 }

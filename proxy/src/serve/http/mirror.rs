@@ -16,7 +16,8 @@ use nodeway_core::snapshot::{Backend, Caller, MirrorTo};
 use super::headers::translate;
 use super::{Conn, exchange, secured};
 use crate::runtime::{Share, Worker};
-use crate::serve::outcome::{Active, answered, failed, report};
+use crate::serve::outcome::{answered, failed, report};
+use crate::serve::overflow::refused;
 use crate::streams::{Inbound, Watch};
 use crate::upstream::{self, Client, Lease, RequestBody, SendError, To, Version, blameless};
 
@@ -127,10 +128,14 @@ impl Delivery {
         for _ in 0..MOST_TRIES {
             let (worker, backend) = (&self.worker, &self.backend);
             let now = worker.clock.now();
-            let picked =
-                worker.with_random(|random| backend.pick(now, random, self.caller, None).cloned());
-            let Some(endpoint) = picked else { return false };
-            let active = Active::begin(endpoint);
+            let admit = |random: &mut _| backend.admit(now, random, self.caller, None, None);
+            let active = match worker.with_random(admit) {
+                Ok(active) => active,
+                Err(why) => {
+                    refused(worker, backend, why);
+                    return false;
+                }
+            };
             let endpoint = &**active.endpoint();
             let choice = secured::choice(backend, self.version, &request);
             let (tls, version) = (backend.tls(), self.version);

@@ -9,6 +9,7 @@ use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_
 use http::{Method, Request, Response, StatusCode, Version as Spoken};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use nodeway_core::balance::Active;
 use tokio::sync::oneshot;
 
 use super::body::ResponseBody;
@@ -16,7 +17,6 @@ use super::headers::wants_upgrade;
 use super::record::Record;
 use super::{Conn, websocket};
 use crate::serve::connection::ActiveConnection;
-use crate::serve::outcome::Active;
 use crate::streams::{Inbound, split};
 use crate::upstream::{Lease, RequestBody, Version};
 

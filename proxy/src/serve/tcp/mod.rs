@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use nodeway_core::balance::{Endpoint, Report};
+use nodeway_core::balance::{Active, Endpoint, Report};
 use nodeway_core::model::ObjectName;
 use nodeway_core::snapshot::{Backend, Caller, Choice, Frontend, Rule};
 use tokio::net::TcpStream;
 
 use super::first::Opened;
-use super::outcome::{Active, Failure, failed, report};
+use super::outcome::{Failure, failed, report};
+use super::overflow::refused;
 use crate::runtime::Worker;
 use crate::telemetry::{Flag, TcpKey, TcpLabels};
 use crate::upstream::{self, Client};
@@ -126,12 +127,18 @@ async fn in_the_clear(
     (stream, said): (TcpStream, &[u8]),
 ) -> Result<Ended, Flag> {
     let opened = match opened {
-        Some(opened) => Ok(opened),
+        Some(opened) => {
+            let admitted = backend.admit_to(worker.clock.now(), &opened.endpoint);
+            match admitted {
+                Ok(active) => Ok((opened, active)),
+                Err(why) => Err(refused(worker, backend, why)),
+            }
+        }
         None => open(worker, client, backend, caller).await,
     };
     // As an endpoint that refuses would: the client learns at once that nobody serves it.
-    let Opened { endpoint, stream: upstream } = opened.inspect_err(|_| reset_on_close(&stream))?;
-    let active = Active::begin(endpoint);
+    let (opened, active) = opened.inspect_err(|_| reset_on_close(&stream))?;
+    let upstream = opened.stream;
     let ended = relay(&stream, &upstream, said, || active.endpoint().whole()).await;
     tell(worker, backend, active.endpoint(), &ended);
     Ok(ended)
@@ -150,24 +157,23 @@ fn tell(worker: &Worker, backend: &Backend, endpoint: &Endpoint, ended: &Ended) 
 ///
 /// # Errors
 /// Why there is no connection, as a metric's label.
-pub async fn open(
+pub(super) async fn open(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     backend: &Backend,
     caller: Caller,
-) -> Result<Opened, Flag> {
+) -> Result<(Opened, Active), Flag> {
     client.uses(backend, worker.clock.now());
     let mut avoided: Option<Arc<Endpoint>> = None;
     for _ in 0..ATTEMPTS {
-        let Some(endpoint) = pick(worker, backend, caller, avoided.as_deref()) else {
-            return Err(Flag::NoHealthyUpstream);
-        };
+        let active = admit(worker, backend, caller, avoided.as_deref())?;
+        let endpoint = Arc::clone(active.endpoint());
         let start = Instant::now();
         match upstream::connect(worker, client, endpoint.address).await {
             Ok(stream) => {
                 let latency = start.elapsed();
                 report(worker, backend, &endpoint, Report::Connected { latency });
-                return Ok(Opened { endpoint, stream });
+                return Ok((Opened { endpoint, stream }, active));
             }
             Err(error) => {
                 failed(worker, backend, &endpoint, Report::NotConnected, &error);
@@ -178,13 +184,14 @@ pub async fn open(
     Err(Flag::UpstreamConnectFailure)
 }
 
-/// An endpoint of `backend`, not `avoided` if there is another.
-fn pick(
+/// The right to use an endpoint of `backend`, not `avoided` if there is another.
+fn admit(
     worker: &Worker,
     backend: &Backend,
     caller: Caller,
     avoided: Option<&Endpoint>,
-) -> Option<Arc<Endpoint>> {
+) -> Result<Active, Flag> {
     let now = worker.clock.now();
-    worker.with_random(|random| backend.pick(now, random, caller, avoided).cloned())
+    let admitted = worker.with_random(|random| backend.admit(now, random, caller, avoided, None));
+    admitted.map_err(|why| refused(worker, backend, why))
 }

@@ -15,9 +15,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::relay::{Broken, Ended, reset_on_close};
-use super::{pick, tell};
+use super::{admit, tell};
 use crate::runtime::Worker;
-use crate::serve::outcome::{Active, failed, report};
+use crate::serve::outcome::{failed, report};
 use crate::telemetry::Flag;
 use crate::upstream::{Client, Offer, blameless, connect, distrusted, secure};
 
@@ -53,10 +53,9 @@ pub(super) async fn relay(
             reset_on_close(&stream);
             return Err(Flag::UpstreamTls);
         }
-        let Some(endpoint) = pick(worker, backend, caller, avoided.as_deref()) else {
-            reset_on_close(&stream);
-            return Err(Flag::NoHealthyUpstream);
-        };
+        let admitted = admit(worker, backend, caller, avoided.as_deref());
+        let active = admitted.inspect_err(|_| reset_on_close(&stream))?;
+        let endpoint = active.endpoint();
         let start = Instant::now();
         let secured = match connect(worker, client, endpoint.address).await {
             Ok(upstream) => secure(worker, tls, Offer::Opaque, upstream).await,
@@ -65,15 +64,14 @@ pub(super) async fn relay(
         match secured {
             Ok((upstream, _)) => {
                 let latency = start.elapsed();
-                report(worker, backend, &endpoint, Report::Connected { latency });
-                let active = Active::begin(endpoint);
-                let ended = pass(stream, *upstream, said, || active.endpoint().whole()).await;
-                tell(worker, backend, active.endpoint(), &ended);
+                report(worker, backend, endpoint, Report::Connected { latency });
+                let ended = pass(stream, *upstream, said, || endpoint.whole()).await;
+                tell(worker, backend, endpoint, &ended);
                 return Ok(ended);
             }
             Err(error) => {
                 if !blameless(&error) {
-                    failed(worker, backend, &endpoint, Report::NotConnected, &error);
+                    failed(worker, backend, endpoint, Report::NotConnected, &error);
                 }
                 flag = match distrusted(&error) {
                     true => Flag::UpstreamTls,
@@ -81,7 +79,7 @@ pub(super) async fn relay(
                 };
             }
         }
-        avoided = Some(endpoint);
+        avoided = Some(Arc::clone(endpoint));
     }
     reset_on_close(&stream);
     Err(flag)

@@ -17,6 +17,7 @@ impl Backend {
     #[inline]
     pub fn report(&self, endpoint: &Endpoint, now: Millis, report: Report) -> Vec<HealthEvent> {
         self.hear(endpoint, now, report);
+        self.learn_limit(now, report);
         let settings = &self.settings().outliers;
         let compared = settings.success_rate.is_some() || settings.latency.is_some();
         if compared {

@@ -1,0 +1,359 @@
+//! Who may make a connection, and who waits until there is room for one.
+//!
+//! Connections are kept by each client of the node for itself: without care those that lie idle with one
+//! would starve all others. So who waits has the one closed that has been idle for longest, whosever it is.
+//!
+//! There is a lock, for a list of those who wait and one of connections: it is taken only where a limit on
+//! connections is set, when a connection is made or closed, and by those who wait. Not which connection a
+//! request takes: that is its client's pool's.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use super::counts::UnderWay;
+use super::overflow::{Limit, Overflow};
+use crate::balance::{Backend, Endpoint, EndpointId, Millis};
+
+/// Who waits for a connection to a backend, and which there are that could be closed for him.
+#[derive(Debug, Default)]
+pub(super) struct Room(Mutex<Doors>);
+
+#[derive(Debug, Default)]
+struct Doors {
+    /// In the order in which they came.
+    waiting: VecDeque<Entry>,
+    /// Connections that can be closed when they are idle.
+    open: Vec<Arc<Ticket>>,
+    /// The number of the next who waits.
+    next: u64,
+}
+
+/// One who waits.
+#[derive(Debug)]
+struct Entry {
+    number: u64,
+    endpoint: Arc<Endpoint>,
+    /// How many connections its endpoint may have.
+    most: Option<NonZeroU32>,
+    /// It is to try again.
+    called: bool,
+    waker: Option<Waker>,
+}
+
+/// Counts as a connection as long as it lives: kept with the socket.
+#[derive(Debug)]
+pub struct Connected {
+    under_way: Arc<UnderWay>,
+    endpoint: Arc<Endpoint>,
+    /// None where there is no limit.
+    ticket: Option<Arc<Ticket>>,
+}
+
+/// What a connection is doing, for those who could have its place. It is busy when it is made.
+#[derive(Debug)]
+pub struct Ticket {
+    endpoint: EndpointId,
+    /// [`BUSY`], [`WANTED`], or since when it has been idle.
+    state: AtomicU64,
+    /// It is closed.
+    gone: AtomicBool,
+    /// Of the task that closes it.
+    closer: Mutex<Option<Waker>>,
+}
+
+/// Counts as a request that waits for a connection as long as it lives.
+#[derive(Debug)]
+pub struct Waiting {
+    of: Pending,
+    number: u64,
+    /// The connection that it has had closed.
+    wanted: Option<Arc<Ticket>>,
+}
+
+/// What a request that waits is counted by.
+#[derive(Debug)]
+pub struct Pending {
+    under_way: Arc<UnderWay>,
+    endpoint: Arc<Endpoint>,
+}
+
+const BUSY: u64 = u64::MAX;
+/// Somebody else needs its place.
+const WANTED: u64 = u64::MAX - 1;
+
+// === impl Backend ===
+
+impl Backend {
+    /// Counts one connection more to `endpoint`.
+    ///
+    /// # Errors
+    /// There are as many as there may be.
+    pub fn connect(&self, endpoint: &Arc<Endpoint>) -> Result<Connected, Overflow> {
+        let limits = &self.settings().limits;
+        let most = (limits.backend.connections, limits.endpoint.connections);
+        let under_way = self.lasting().under_way();
+        let overflow = |most| Overflow::of_backend(Limit::Connections, most);
+        under_way.connections.take(most.0.map(NonZeroU32::get)).map_err(overflow)?;
+        if let Err(most) = endpoint.connections().take(most.1.map(NonZeroU32::get)) {
+            under_way.connections.sub();
+            return Err(Overflow::of_endpoint(Limit::Connections, most));
+        }
+        let ticket = (most != (None, None)).then(|| {
+            let ticket = Arc::new(Ticket::new(endpoint.id));
+            under_way.room.doors().open.push(Arc::clone(&ticket));
+            ticket
+        });
+        Ok(Connected { under_way: Arc::clone(under_way), endpoint: Arc::clone(endpoint), ticket })
+    }
+
+    /// Whether the number of its connections is limited.
+    #[inline]
+    pub fn limits_connections(&self) -> bool {
+        let limits = &self.settings().limits;
+        limits.backend.connections.is_some() || limits.endpoint.connections.is_some()
+    }
+
+    /// Whether somebody waits for a connection to `endpoint`: who comes now comes after him.
+    #[inline]
+    pub fn has_waiting(&self, endpoint: &Endpoint) -> bool {
+        self.limits_connections() && endpoint.pending().get() > 0
+    }
+
+    /// Whether there are more connections than there may be, now that the policy is another.
+    pub fn has_too_many(&self, endpoint: &Endpoint) -> bool {
+        let limits = &self.settings().limits;
+        let over = |count: u32, most: Option<NonZeroU32>| most.is_some_and(|m| count > m.get());
+        over(self.lasting().under_way().connections(), limits.backend.connections)
+            || over(endpoint.connections().get(), limits.endpoint.connections)
+    }
+
+    /// Counts a request that waits for a connection to `endpoint`.
+    ///
+    /// # Errors
+    /// As many wait as may.
+    pub fn pend(&self, endpoint: &Arc<Endpoint>) -> Result<Pending, Overflow> {
+        let limits = &self.settings().limits;
+        let under_way = self.lasting().under_way();
+        let overflow = |most| Overflow::of_backend(Limit::Pending, most);
+        under_way.pending.take(limits.backend.pending).map_err(overflow)?;
+        if let Err(most) = endpoint.pending().take(limits.endpoint.pending) {
+            under_way.pending.sub();
+            return Err(Overflow::of_endpoint(Limit::Pending, most));
+        }
+        Ok(Pending { under_way: Arc::clone(under_way), endpoint: Arc::clone(endpoint) })
+    }
+
+    /// Waits for a connection to `endpoint`, after all who came before.
+    ///
+    /// # Errors
+    /// As many wait as may.
+    pub fn wait(&self, endpoint: &Arc<Endpoint>) -> Result<Waiting, Overflow> {
+        let of = self.pend(endpoint)?;
+        // Who makes room looks afterwards whether somebody waits; who waits looks afterwards for room.
+        fence(Ordering::SeqCst);
+        let most = self.settings().limits.endpoint.connections;
+        let number = of.under_way.room.doors().enter(endpoint, most);
+        Ok(Waiting { of, number, wanted: None })
+    }
+}
+
+// === impl Room ===
+
+impl Room {
+    /// Nothing is left half done where this could panic.
+    fn doors(&self) -> MutexGuard<'_, Doors> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something has changed for those who wait for a connection to `endpoint`, or to any with room.
+    fn call_next(&self, endpoint: EndpointId) {
+        let waker = self.doors().call_next(endpoint);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+// === impl Doors ===
+
+impl Doors {
+    fn enter(&mut self, endpoint: &Arc<Endpoint>, most: Option<NonZeroU32>) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        // With nobody before there may be room: whoever has made it called nobody.
+        let called = self.waiting.iter().all(|entry| entry.endpoint.id != endpoint.id);
+        let endpoint = Arc::clone(endpoint);
+        self.waiting.push_back(Entry { number, endpoint, most, called, waker: None });
+        number
+    }
+
+    fn call_next(&mut self, endpoint: EndpointId) -> Option<Waker> {
+        let can = |entry: &&mut Entry| {
+            let room = || !entry.endpoint.connections().is_full(entry.most);
+            !entry.called && (entry.endpoint.id == endpoint || room())
+        };
+        let entry = self.waiting.iter_mut().find(can)?;
+        entry.called = true;
+        entry.waker.take()
+    }
+
+    /// Has the connection closed that has been idle for longest, of those to `endpoint` if one is given.
+    fn close_idle(&mut self, endpoint: Option<EndpointId>) -> Option<Arc<Ticket>> {
+        loop {
+            let of = |ticket: &&Arc<Ticket>| endpoint.is_none_or(|id| ticket.endpoint == id);
+            let idle = |ticket: &Arc<Ticket>| {
+                let since = ticket.state.load(Ordering::Relaxed);
+                (since < WANTED).then_some(since)
+            };
+            let found = self.open.iter().filter(of).filter_map(|t| Some((idle(t)?, t)));
+            let (since, ticket) = found.min_by_key(|(since, _)| *since)?;
+            // Else it has just been taken: there may be another.
+            if ticket.close(since) {
+                return Some(Arc::clone(ticket));
+            }
+        }
+    }
+}
+
+// === impl Connected ===
+
+impl Connected {
+    /// What it is doing; none where there is no limit.
+    pub fn ticket(&self) -> Option<&Arc<Ticket>> {
+        self.ticket.as_ref()
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.endpoint.connections().sub();
+        self.under_way.connections.sub();
+        fence(Ordering::SeqCst);
+        let waker = {
+            if self.ticket.is_none() && self.under_way.pending() == 0 {
+                return;
+            }
+            let mut doors = self.under_way.room.doors();
+            if let Some(ticket) = &self.ticket {
+                ticket.gone.store(true, Ordering::Relaxed);
+                if let Some(place) = doors.open.iter().position(|t| Arc::ptr_eq(t, ticket)) {
+                    doors.open.swap_remove(place);
+                }
+            }
+            doors.call_next(self.endpoint.id)
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+// === impl Ticket ===
+
+impl Ticket {
+    fn new(endpoint: EndpointId) -> Self {
+        let (state, gone) = (AtomicU64::new(BUSY), AtomicBool::new(false));
+        Self { endpoint, state, gone, closer: Mutex::new(None) }
+    }
+
+    /// It is idle from now on. `backend`, for those who wait there.
+    pub fn rest(&self, backend: &UnderWay, now: Millis) {
+        let since = now.0.min(WANTED - 1);
+        let rested = self.state.compare_exchange(BUSY, since, Ordering::Release, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if rested.is_ok() && backend.pending() > 0 {
+            backend.room.call_next(self.endpoint);
+        }
+    }
+
+    /// Takes it into use; `false` if it is being closed for somebody else.
+    pub fn take(&self) -> bool {
+        let state = &self.state;
+        let take = |state: u64| (state != WANTED).then_some(BUSY);
+        state.fetch_update(Ordering::Acquire, Ordering::Relaxed, take).is_ok()
+    }
+
+    /// Ready when it is to be closed.
+    pub fn poll_wanted(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut closer = self.closer.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.state.load(Ordering::Acquire) == WANTED {
+            return Poll::Ready(());
+        }
+        match &mut *closer {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => *closer = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Has it closed, if it is still idle since `since`.
+    fn close(&self, since: u64) -> bool {
+        let closer = {
+            let mut closer = self.closer.lock().unwrap_or_else(PoisonError::into_inner);
+            let (is, new) = (Ordering::AcqRel, Ordering::Relaxed);
+            if self.state.compare_exchange(since, WANTED, is, new).is_err() {
+                return false;
+            }
+            closer.take()
+        };
+        if let Some(waker) = closer {
+            waker.wake();
+        }
+        true
+    }
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    /// Ready when it may be worth to try: at once for the first who waits, then each time that a connection
+    /// has become idle, or been closed.
+    pub fn poll_turn(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut doors = self.of.under_way.room.doors();
+        // It is there as long as this lives.
+        let Some(entry) = doors.waiting.iter_mut().find(|e| e.number == self.number) else {
+            return Poll::Ready(());
+        };
+        if std::mem::take(&mut entry.called) {
+            return Poll::Ready(());
+        }
+        entry.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Has a connection closed that lies idle, for `full` says that there is no room; one at a time.
+    pub fn make_room(&mut self, full: Overflow) {
+        if self.wanted.as_ref().is_some_and(|ticket| !ticket.gone.load(Ordering::Relaxed)) {
+            return;
+        }
+        let of_endpoint = full.of == super::Scope::Endpoint;
+        let endpoint = of_endpoint.then_some(self.of.endpoint.id);
+        self.wanted = self.of.under_way.room.doors().close_idle(endpoint);
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let waker = {
+            let mut doors = self.of.under_way.room.doors();
+            doors.waiting.retain(|entry| entry.number != self.number);
+            // What it was called for may be there still; who finds nothing goes on waiting.
+            doors.call_next(self.of.endpoint.id)
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+// === impl Pending ===
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.endpoint.pending().sub();
+        self.under_way.pending.sub();
+    }
+}
