@@ -10,6 +10,8 @@ mod claims;
 mod event;
 mod health;
 mod judge;
+#[cfg(test)]
+mod properties;
 mod runs;
 #[cfg(test)]
 mod tests;

@@ -61,6 +61,13 @@ impl Window {
         self.counts.fetch_add(attempt | 1, Relaxed);
     }
 
+    /// What `sample` takes out: attempts, successes, microseconds.
+    #[cfg(test)]
+    pub(super) fn counts(&self, endpoint: &Arc<Endpoint>) -> (u64, u64, u64) {
+        let sample = self.sample(endpoint);
+        (sample.requests, sample.successes, sample.latency_us)
+    }
+
     fn sample<'a>(&self, endpoint: &'a Arc<Endpoint>) -> Sample<'a> {
         let counts = self.counts.swap(0, Relaxed);
         Sample {
