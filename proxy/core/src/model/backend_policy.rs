@@ -233,7 +233,8 @@ pub struct OutlierDetection {
     pub base_ejection: Duration,
     /// How long an ejection lasts at most.
     pub max_ejection: Duration,
-    /// So large a share of the endpoints may be out at once by this, per cent; one always may.
+    /// So large a share of the endpoints may be out at once by this, per cent; one always may, unless this is
+    /// 0.
     pub max_ejected: u8,
 }
 

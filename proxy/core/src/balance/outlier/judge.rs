@@ -51,7 +51,7 @@ impl Backend {
     /// Brings what is remembered of the endpoints in line with the settings: nobody is out for longer than
     /// these say, or by checks that are no more. Endpoints that have just joined begin now. For whoever
     /// finds out who may be picked, before he does.
-    pub fn settle(&self, now: Millis) {
+    pub(crate) fn settle(&self, now: Millis) {
         let (outliers, checked) =
             (&self.settings().outliers, self.settings().health_check.is_some());
         let settle = |e: &&Arc<Endpoint>| e.health().settle(now, outliers, checked);

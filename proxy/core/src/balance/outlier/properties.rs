@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::balance::{Backend, Caller, Endpoint, EndpointId, Lasting, Millis, Report};
 use crate::model::{
-    AppProtocol, BackendSettings, HealthCheck, LatencyOutlier, ObjectName, OutlierDetection, Probe,
-    SuccessRate,
+    AppProtocol, BackendSettings, BalancingAlgorithm, HealthCheck, LatencyOutlier, ObjectName,
+    OutlierDetection, Probe, SuccessRate,
 };
 
 const LATENCY: Duration = Duration::from_millis(5);
@@ -287,7 +287,7 @@ fn of_many_workers_that_see_the_last_failure_one_tells_of_it() {
 
 #[test]
 fn no_count_is_lost_however_often_windows_are_looked_at() {
-    const TIMES: u64 = 200_000;
+    const TIMES: u64 = 1_000_000;
     let window = Window::default();
     let endpoint = &endpoints(1)[0];
     let seen = std::thread::scope(|scope| {
@@ -313,22 +313,27 @@ fn no_count_is_lost_however_often_windows_are_looked_at() {
     assert_eq!(seen, (6 * TIMES, 3 * TIMES, 3 * TIMES * 5_000));
 }
 
-/// How many of `requests` requests fail where one of ten endpoints fails each, if up to `at_once` are under
-/// way together; by a policy of so many in a row.
-fn failures(requests: usize, at_once: usize, in_a_row: u32) -> usize {
+/// How many of 10 000 requests fail where one of ten endpoints fails each, if so many are under way together;
+/// by a policy of so many in a row.
+fn failures(algorithm: BalancingAlgorithm, at_once: usize, in_a_row: u32) -> usize {
     let outliers = OutlierDetection {
         consecutive_5xx: Some(count(in_a_row)),
         consecutive_gateway_errors: None,
         max_ejected: 10,
         ..OutlierDetection::default()
     };
-    let backend = backend_of(&Lasting::new(1), &endpoints(10), &outliers, false);
+    let mut settings = BackendSettings { outliers, ..BackendSettings::default() };
+    settings.balancing.algorithm = Some(algorithm);
+    let key = (ObjectName::new("ns", "web"), 80);
+    let backend = Backend::new(Lasting::new(1), key, AppProtocol::Http, None, endpoints(10));
+    let backend = backend.with_settings(Arc::new(settings));
     let broken = backend.endpoints()[3].id;
     let mut random = fastrand::Rng::with_seed(5);
     let caller = Caller { client: 1, family: None, hash: None };
     let (mut failed, mut under_way) = (0, std::collections::VecDeque::new());
-    for _ in 0..requests {
-        let now = Millis(1_000);
+    for request in 0..10_000 {
+        // It is out for longer than this takes.
+        let now = Millis(1_000 + request / 2);
         let endpoint = Arc::clone(backend.pick(now, &mut random, caller, None).unwrap());
         endpoint.begin();
         under_way.push_back(endpoint);
@@ -344,12 +349,17 @@ fn failures(requests: usize, at_once: usize, in_a_row: u32) -> usize {
 }
 
 #[test]
-fn a_failing_endpoint_costs_exactly_as_many_failures_as_the_policy_says() {
+fn a_failing_endpoint_costs_as_many_failures_as_the_policy_says() {
+    use BalancingAlgorithm::*;
     for in_a_row in [1, 2, 5, 20] {
         let n = usize::try_from(in_a_row).unwrap();
-        assert_eq!(failures(10_000, 1, in_a_row), n);
-        // And those that were on their way to it by then.
-        let failed = failures(10_000, 32, in_a_row);
-        assert!((n..n + 32).contains(&failed), "{failed} with 32 at once, {n} in a row");
+        for algorithm in [LeastRequest, Random, RoundRobin] {
+            assert_eq!(failures(algorithm, 1, in_a_row), n);
+            // And those that were on their way to it by then.
+            let failed = failures(algorithm, 32, in_a_row);
+            assert!((n..n + 32).contains(&failed), "{failed} with 32 at once, {n} in a row");
+        }
+        // This one shuns who fails by itself.
+        assert!((1..=n).contains(&failures(PeakEwma, 1, in_a_row)));
     }
 }
