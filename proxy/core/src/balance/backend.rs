@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::Guard;
 
 use super::affinity::Affinity;
+use super::hashed::Hashed;
 use super::outlier::Outliers;
 use super::roster::{self, Roster};
 use super::{BackendTls, Endpoint, Millis, Report, UnderWay};
@@ -75,8 +76,8 @@ pub struct Backend {
     affinity: Option<Duration>,
     /// By address: IPv4 first.
     endpoints: Box<[Arc<Endpoint>]>,
-    /// How many of them are IPv4.
-    v4: usize,
+    /// All of them, those of IPv4 and those of IPv6: from and up to which place.
+    groups: [(usize, usize); 3],
     /// Which of them are near and what they weigh; none if all are alike.
     standings: Option<Box<[(bool, NonZeroU16)]>>,
     /// How they are spoken to, if not in the clear.
@@ -84,6 +85,8 @@ pub struct Backend {
     settings: Arc<BackendSettings>,
     lasting: Arc<Lasting>,
     roster: roster::Kept,
+    /// If it hashes.
+    hashed: Option<Box<Hashed>>,
 }
 
 // === impl Member ===
@@ -144,6 +147,7 @@ impl Backend {
         let standings = (!alike).then(|| members.iter().map(standing).collect());
         let endpoints: Box<[_]> = members.into_iter().map(|member| member.endpoint).collect();
         let v4 = endpoints.partition_point(|endpoint| endpoint.address.is_ipv4());
+        let all = endpoints.len();
         let settings: Arc<BackendSettings> = Arc::default();
         Self {
             id: lasting.id,
@@ -153,18 +157,22 @@ impl Backend {
             algorithm: algorithm(&settings, protocol),
             affinity,
             endpoints,
-            v4,
+            groups: [(0, all), (0, v4), (v4, all)],
             standings,
             tls: None,
             settings,
             lasting,
             roster: roster::Kept::default(),
+            hashed: None,
         }
     }
 
     /// The same, under these settings.
     pub fn with_settings(self, settings: Arc<BackendSettings>) -> Self {
-        Self { algorithm: algorithm(&settings, self.protocol), settings, ..self }
+        let algorithm = algorithm(&settings, self.protocol);
+        let made = Self { algorithm, settings, ..self };
+        let hashed = Hashed::new(&made);
+        Self { hashed, ..made }
     }
 
     /// The same, spoken to like this.
@@ -233,9 +241,19 @@ impl Backend {
         self.affinity
     }
 
-    /// How many of the endpoints, which come first, are IPv4.
-    pub(super) fn v4(&self) -> usize {
-        self.v4
+    /// The endpoints that callers of one family or another may get, each from and up to a place of
+    /// [`Self::endpoints`]: all; and if there are both, those of IPv4 and those of IPv6.
+    pub(super) fn groups(&self) -> &[(usize, usize)] {
+        match self.groups {
+            [_, v4, v6] if v4.1 > v4.0 && v6.1 > v6.0 => &self.groups,
+            _ => &self.groups[..1],
+        }
+    }
+
+    /// Its tables, if it hashes.
+    #[inline]
+    pub(super) fn hashed(&self) -> Option<&Hashed> {
+        self.hashed.as_deref()
     }
 
     /// Whether any of them is nearer than others.

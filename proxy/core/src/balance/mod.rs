@@ -7,13 +7,16 @@ mod affinity;
 mod alias;
 mod backend;
 mod endpoint;
+mod hashed;
 mod latency;
 mod least_request;
 mod limits;
+mod maglev;
 mod outlier;
 mod peak_ewma;
 mod pick;
 mod report;
+mod ring_hash;
 mod roster;
 mod round_robin;
 #[cfg(test)]

@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use super::roster::{Group, Pool};
-use super::{Backend, Caller, Endpoint, Millis, least_request, peak_ewma, round_robin, weighted};
+use super::{
+    Backend, Caller, Endpoint, Millis, hashed, least_request, peak_ewma, round_robin, weighted,
+};
 use crate::model::BalancingAlgorithm;
 
 /// So often it is drawn again if a draw ends with somebody unfit; then all are looked at. Only right after
@@ -47,14 +49,14 @@ impl Backend {
         let roster = self.roster(now);
         let group = roster.as_ref()?.group(caller.family)?;
         let draw = Draw { backend: self, now, avoid, panic: group.panic };
-        let Some(timeout) = self.affinity() else { return draw.choose(group, random) };
+        let Some(timeout) = self.affinity() else { return draw.choose(group, random, caller) };
         self.lasting().affinity.pick(
             caller.client,
             u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
             now,
             self.endpoints().get(group.places.0..group.places.1)?,
             |endpoint| draw.fits(endpoint),
-            || draw.choose(group, random),
+            || draw.choose(group, random, caller),
         )
     }
 
@@ -82,9 +84,18 @@ impl<'a> Draw<'a, '_> {
     }
 
     #[inline]
-    fn choose(&self, group: &Group, random: &mut fastrand::Rng) -> Option<&'a Arc<Endpoint>> {
+    fn choose(
+        &self,
+        group: &Group,
+        random: &mut fastrand::Rng,
+        caller: Caller,
+    ) -> Option<&'a Arc<Endpoint>> {
+        if let Some(hashed) = self.backend.hashed() {
+            let owner = hashed::pick(self, hashed, group, caller);
+            return owner.or_else(|| self.search(group, random));
+        }
         for _ in 0..DRAWS {
-            let drawn = self.draw(group.pool(random), random);
+            let drawn = self.draw(group.pool(group.chance(random)), random);
             if drawn.is_some() {
                 return drawn;
             }

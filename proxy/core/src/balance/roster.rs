@@ -44,6 +44,8 @@ pub(super) struct Roster {
 /// The endpoints that a caller may get by the family that it dialled.
 #[derive(Debug)]
 pub(super) struct Group {
+    /// Its place among [`Backend::groups`].
+    pub(super) index: usize,
     /// Their places among the backend's endpoints: from, and up to.
     pub(super) places: (usize, usize),
     /// So few are usable that all are used.
@@ -57,12 +59,21 @@ pub(super) struct Group {
 }
 
 /// Endpoints to draw from.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pool {
+    pub(super) side: Side,
     /// Their places among the backend's endpoints.
     pub(super) places: Box<[u32]>,
     /// If they are not all to get the same.
     pub(super) weights: Option<Alias>,
+}
+
+/// Of which endpoints of its group a pool has the usable ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    All,
+    Near,
+    Far,
 }
 
 // === impl Kept ===
@@ -122,12 +133,7 @@ impl Kept {
 impl Roster {
     fn new(backend: &Backend, now: Millis) -> Self {
         backend.settle(now);
-        let (all, v4) = (backend.endpoints().len(), backend.v4());
-        let groups: &[(usize, usize)] = match v4 {
-            0 => &[(0, all)],
-            v4 if v4 == all => &[(0, all)],
-            v4 => &[(0, all), (0, v4), (v4, all)],
-        };
+        let all = backend.endpoints().len();
         let slow_start = backend.settings().balancing.slow_start.as_ref();
         let changes = |endpoint: &Arc<Endpoint>| {
             let ramps = slow_start.is_some_and(|slow_start| endpoint.ramp(now, slow_start) < 1.0);
@@ -140,7 +146,9 @@ impl Roster {
         Self {
             made: now,
             until: changes.unwrap_or(latest).clamp(soonest, latest),
-            groups: groups.iter().map(|places| Group::new(backend, *places, now)).collect(),
+            groups: (backend.groups().iter().enumerate())
+                .map(|(index, places)| Group::new(backend, index, *places, now))
+                .collect(),
         }
     }
 
@@ -166,7 +174,7 @@ impl Roster {
 // === impl Group ===
 
 impl Group {
-    fn new(backend: &Backend, places: (usize, usize), now: Millis) -> Self {
+    fn new(backend: &Backend, index: usize, places: (usize, usize), now: Millis) -> Self {
         let settings = &backend.settings().balancing;
         let zones = settings.zone_aware && backend.has_near();
         let (mut near, mut far) = (Wanted::default(), Wanted::default());
@@ -186,6 +194,7 @@ impl Group {
         let threshold = f32::from(settings.panic_threshold);
         // Near ones that are enough by themselves are no reason to panic, however the far ones are.
         let panic = share < threshold && (!zones || carries < 1.0);
+        let mut near_is = if zones && !panic { Side::Near } else { Side::All };
         if panic {
             (near, far) = (Wanted::default(), Wanted::default());
             for place in places.0..places.1 {
@@ -194,29 +203,32 @@ impl Group {
             }
         } else if near.places.is_empty() {
             (near, far) = (far, Wanted::default());
+            near_is = Side::Far;
         }
         #[expect(clippy::cast_possible_truncation, reason = "at most 2^32")]
         let to_near = match far.places.is_empty() {
             true => 1 << 32,
             false => (carries.min(1.0) * 4_294_967_296.0) as u64,
         };
-        Self { places, panic, near: near.into(), far: far.into(), to_near }
+        Self { index, places, panic, near: near.pool(near_is), far: far.pool(Side::Far), to_near }
     }
 
-    /// Those whose turn it is by how many of the near ones are usable.
+    /// What [`Self::pool`] needs.
     #[inline]
-    pub(super) fn pool(&self, random: &mut fastrand::Rng) -> &Pool {
-        if self.to_near >= 1 << 32 || u64::from(random.u32(..)) < self.to_near {
-            &self.near
-        } else {
-            &self.far
-        }
+    pub(super) fn chance(&self, random: &mut fastrand::Rng) -> u64 {
+        if self.to_near >= 1 << 32 { 0 } else { random.u32(..).into() }
+    }
+
+    /// Those whose turn it is by how many of the near ones are usable; `chance` is of 2^32.
+    #[inline]
+    pub(super) fn pool(&self, chance: u64) -> &Pool {
+        if chance & 0xffff_ffff < self.to_near { &self.near } else { &self.far }
     }
 }
 
 fn ramp(backend: &Backend, endpoint: &Endpoint, now: Millis) -> f32 {
     let slow_start = backend.settings().balancing.slow_start.as_ref();
-    slow_start.map_or(1.0, |slow_start| endpoint.ramp(now, slow_start) as f32)
+    slow_start.map_or(1.0, |slow_start| endpoint.ramp(now, slow_start))
 }
 
 // === impl Wanted ===
@@ -237,11 +249,9 @@ impl Wanted {
         self.weights.push(now);
         self.usable += full;
     }
-}
 
-impl From<Wanted> for Pool {
-    fn from(wanted: Wanted) -> Self {
-        let weights = Alias::new(&wanted.weights);
-        Self { places: wanted.places.into(), weights }
+    fn pool(self, side: Side) -> Pool {
+        let weights = Alias::new(&self.weights);
+        Pool { side, places: self.places.into(), weights }
     }
 }
