@@ -26,7 +26,8 @@ use crate::runtime::{self, Clock, Listening, Published};
 use crate::source::{self, Event, FolderSource, Health, KubeSource, Problem, Source};
 use crate::status::{self, Status};
 use crate::telemetry::{
-    CheckCounters, Gauges, Metrics, StatusCounters, render_exits, render_source_age,
+    CheckCounters, Gauges, Metrics, StatusCounters, render_backends, render_exits,
+    render_source_age,
 };
 
 use self::catching::Catching;
@@ -82,6 +83,8 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         let health = Arc::clone(&health);
         metrics.collect(move |text| render_source_age(text, health.age()));
     }
+    let (used, view) = (metrics.used(), Arc::clone(&published));
+    metrics.collect(move |text| render_backends(text, &used, &view.load(), clock.now()));
     let status = start_status(&config, &mut metrics)?;
     let checks = start_checks(clock, &published, &mut metrics)?;
     let metrics = Arc::new(metrics);

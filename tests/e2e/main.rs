@@ -17,6 +17,7 @@ mod draining;
 mod enrolment;
 mod explain;
 mod fail_policy;
+mod failures;
 mod filters;
 mod grpc;
 mod health;

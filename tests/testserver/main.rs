@@ -3,6 +3,7 @@
 //!
 //! `http`, `banner`, `tcp-echo`: servers, each with `--listen ADDR` (repeatable), `--name`, `--version`;
 //! `http` and `tcp-echo` over TLS with `--tls FILE` (certificate and key), `--alpn h2,http/1.1`.
+//! `moody`: one that fails as `--mood FILE` says (`well`, `resets`, `hangs`, `503` and the like).
 //! `generate N`, `checksum`: the test pattern to standard output; a checksum of standard input.
 //! `hold N ADDR`: N connections with one request each, then kept open.
 //! `load h1|h2|new N ADDR`: N clients that ask without a pause.
@@ -14,6 +15,7 @@ mod ask;
 mod grpc;
 mod http;
 mod load;
+mod moody;
 mod probe;
 mod tcp;
 mod tls;
@@ -66,17 +68,21 @@ fn run() -> anyhow::Result<()> {
         _ => {}
     }
     let (mut identity, mut listen) = (Identity::default(), Vec::<SocketAddr>::new());
-    let (mut tls, mut alpn) = (None, String::new());
+    let (mut tls, mut alpn, mut mood) = (None, String::new(), None);
     while let Some(flag) = args.next() {
         let value = args.next().with_context(|| format!("{flag} needs a value"))?;
         match flag.as_str() {
             "--name" => identity.name = value,
             "--version" => identity.version = value,
+            "--mood" => mood = Some(PathBuf::from(value)),
             "--tls" => tls = Some(PathBuf::from(value)),
             "--alpn" => alpn = value,
             "--listen" => listen.push(value.parse().with_context(|| value.clone())?),
             _ => bail!("unknown flag {flag}"),
         }
+    }
+    if mode == "moody" {
+        moody::serve(&listen, mood.context("--mood FILE is needed")?);
     }
     let tls = tls.map(|file| Tls::new(&file, &alpn)).transpose()?;
     raise_file_limit();

@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use http::{HeaderMap, Response, Version};
-use nodeway_core::balance::{Change, Endpoint, HealthEvent, Report, status_of_grpc};
+use nodeway_core::balance::{Change, Endpoint, HealthEvent, Millis, Report, status_of_grpc};
 use nodeway_core::model::ObjectName;
 use nodeway_core::snapshot::Backend;
 
@@ -26,14 +26,41 @@ pub(super) enum Failure {
 }
 
 /// Tells `backend` what became of an attempt at `endpoint`, and says what that changes.
+#[inline]
 pub(super) fn report(worker: &Worker, backend: &Backend, endpoint: &Endpoint, report: Report) {
-    for HealthEvent { endpoint, change } in backend.report(endpoint, worker.clock.now(), report) {
-        if let Change::Ejected(_) = change {
-            worker.metrics.counters.ejections.add(1);
-            tracing::warn!(service = %backend.service, %endpoint, "{change}");
-        } else {
-            tracing::info!(service = %backend.service, %endpoint, "{change}");
+    let now = worker.clock.now();
+    let events = backend.report(endpoint, now, report);
+    if !events.is_empty() || report.is_failure() {
+        tell(worker, backend, now, &events);
+    }
+}
+
+/// Says what has changed: each backend a few lines at once and then one a second, whatever goes wrong.
+#[cold]
+fn tell(worker: &Worker, backend: &Backend, now: Millis, events: &[HealthEvent]) {
+    let (service, port) = (&backend.service, backend.port);
+    for HealthEvent { endpoint, change } in events {
+        let ejected = match change {
+            Change::Ejected(ejection) => Some(ejection.cause),
+            _ => None,
+        };
+        if let Some(cause) = ejected {
+            worker.metrics.ejected(service, cause);
         }
+        let Some(untold) = backend.telling().health.turn(now) else { continue };
+        if ejected.is_some() {
+            tracing::warn!(%service, port, %endpoint, untold, "{change}");
+        } else {
+            tracing::info!(%service, port, %endpoint, untold, "{change}");
+        }
+    }
+    let (of, usable) = (backend.endpoints().len(), || backend.usable(now));
+    match backend.panic_turned(now) {
+        Some(true) => tracing::warn!(%service, port, usable = usable(), of,
+            "too few endpoints are well: all are used, whatever their health (panic)"),
+        Some(false) => tracing::info!(%service, port, usable = usable(), of,
+            "enough endpoints are well: no others are used any more"),
+        None => {}
     }
 }
 
@@ -45,8 +72,12 @@ pub(super) fn failed(
     outcome: Report,
     error: &dyn Error,
 ) {
-    let error = chain(error);
-    tracing::debug!(service = %backend.service, endpoint = %endpoint.address, %error, "endpoint failed");
+    if tracing::enabled!(tracing::Level::DEBUG)
+        && let Some(untold) = backend.telling().failures.turn(worker.clock.now())
+    {
+        let (service, endpoint) = (&backend.service, endpoint.address);
+        tracing::debug!(%service, %endpoint, untold, error = %chain(error), "endpoint failed");
+    }
     report(worker, backend, endpoint, outcome);
 }
 

@@ -68,6 +68,15 @@ pub struct RequestLabels {
     pub flag: Flag,
 }
 
+/// The labels of a series of endpoints left out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EjectionLabels {
+    /// The Service whose they are.
+    pub backend: ObjectName,
+    /// Why.
+    pub cause: &'static str,
+}
+
 /// Finds a relayed connection's series; ids are of one snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TcpKey {

@@ -3,6 +3,7 @@
 //! A worker is the only writer of its numbers, so counting takes no lock and no contended cache
 //! line. Series are made on first use and expire when idle. Logs are set up in `cli`.
 
+mod backends;
 mod counter;
 mod family;
 mod gauges;
@@ -12,13 +13,17 @@ mod render;
 mod shard;
 mod status;
 
+pub use backends::render_backends;
 pub use counter::{Counter, Histogram};
 pub use family::{Family, Handle, IDLE_LIFE_SECONDS, Registry};
 pub use gauges::{Gauges, render_exits, render_source_age};
 pub use health::{CheckCounters, CheckResult};
-pub use labels::{Flag, OverflowKey, OverflowLabels, RequestKey, RequestLabels, TcpKey, TcpLabels};
+pub use labels::{
+    EjectionLabels, Flag, OverflowKey, OverflowLabels, RequestKey, RequestLabels, TcpKey, TcpLabels,
+};
 pub use render::{Text, Type};
 pub use shard::{
-    Metrics, Protocol, RequestHandle, RequestSeries, Shard, ShardSeed, TcpSeries, WorkerCounters,
+    Metrics, Protocol, RequestHandle, RequestSeries, Shard, ShardSeed, TcpSeries, Used,
+    WorkerCounters,
 };
 pub use status::{EventResult, StatusCounters, StatusWrite};

@@ -1,18 +1,19 @@
 //! One worker's metrics, and all of them together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nodeway_core::balance::Cause;
 use nodeway_core::model::ObjectName;
 
 use super::family::{Family, Handle, Registry, read};
 use super::render::{Text, Type};
 use super::{
-    Counter, Flag, Histogram, OverflowKey, OverflowLabels, RequestKey, RequestLabels, TcpKey,
-    TcpLabels,
+    Counter, EjectionLabels, Flag, Histogram, OverflowKey, OverflowLabels, RequestKey,
+    RequestLabels, TcpKey, TcpLabels,
 };
 
 /// What a caught connection turned out to speak.
@@ -57,8 +58,6 @@ pub struct WorkerCounters {
     pub upstream_connect_failures: Counter,
     /// Requests sent a second time, to another endpoint.
     pub retries: Counter,
-    /// Endpoints left out for failing.
-    pub ejections: Counter,
     /// Copies of requests that mirrors have answered.
     pub mirrored: Counter,
     /// Copies that no mirror has answered.
@@ -78,6 +77,7 @@ pub struct Shard {
     requests: Family<RequestKey, RequestLabels, RequestSeries>,
     tcp: Family<TcpKey, TcpLabels, TcpSeries>,
     overflows: Family<OverflowKey, OverflowLabels, Counter>,
+    ejections: Family<(), EjectionLabels, Counter>,
     start: Instant,
 }
 
@@ -94,10 +94,18 @@ struct Registries {
     requests: Registry<RequestLabels, RequestSeries>,
     tcp: Registry<TcpLabels, TcpSeries>,
     overflows: Registry<OverflowLabels, Counter>,
+    ejections: Registry<EjectionLabels, Counter>,
 }
 
 /// Adds to the page of metrics.
 type Collector = Box<dyn Fn(&mut Text) + Send + Sync>;
+
+/// Which backends somebody has used lately, for those who tell more of them.
+#[derive(Debug, Clone)]
+pub struct Used {
+    start: Instant,
+    shards: Vec<Arc<Registries>>,
+}
 
 /// All workers' metrics, and what other rooms add to the page.
 pub struct Metrics {
@@ -165,6 +173,12 @@ impl Shard {
         series.entry.series.add(1);
     }
 
+    /// Counts an endpoint of this Service that is left out.
+    pub fn ejected(&self, backend: &ObjectName, cause: Cause) {
+        let labels = EjectionLabels { backend: backend.clone(), cause: cause.label() };
+        self.ejections.uncached(labels, self.seconds(Instant::now())).entry.series.add(1);
+    }
+
     fn seconds(&self, instant: Instant) -> u64 {
         instant.saturating_duration_since(self.start).as_secs()
     }
@@ -180,6 +194,7 @@ impl ShardSeed {
             requests: Family::new(Arc::clone(&self.registries.requests)),
             tcp: Family::new(Arc::clone(&self.registries.tcp)),
             overflows: Family::new(Arc::clone(&self.registries.overflows)),
+            ejections: Family::new(Arc::clone(&self.registries.ejections)),
             start: self.start,
         }
     }
@@ -198,6 +213,11 @@ impl Metrics {
     pub fn shards(&self) -> Vec<ShardSeed> {
         let seed = |registries| ShardSeed { registries, start: self.start };
         self.shards.iter().map(Arc::clone).map(seed).collect()
+    }
+
+    /// Which backends are used.
+    pub fn used(&self) -> Used {
+        Used { start: self.start, shards: self.shards.clone() }
     }
 
     /// Has `collect` add to every page.
@@ -309,6 +329,27 @@ impl Metrics {
         }
     }
 
+    fn render_ejections(&self, text: &mut Text) {
+        let now = self.start.elapsed().as_secs();
+        let mut totals: BTreeMap<EjectionLabels, u64> = BTreeMap::new();
+        for shard in &self.shards {
+            read(&shard.ejections, now, |labels, count| {
+                *totals.entry(labels.clone()).or_default() += count.get();
+            });
+        }
+        let name = "nodeway_endpoint_ejections_total";
+        text.family(name, Type::Counter, "Endpoints left out for what became of requests.");
+        for (labels, count) in &totals {
+            let backend = &labels.backend;
+            let labels = [
+                ("backend_namespace", &*backend.namespace),
+                ("backend_name", &*backend.name),
+                ("cause", labels.cause),
+            ];
+            text.sample(name, &labels, count);
+        }
+    }
+
     fn render_counters(&self, text: &mut Text) {
         let sum = |of: fn(&WorkerCounters) -> u64| -> u64 {
             self.shards.iter().map(|shard| of(&shard.counters)).sum()
@@ -327,6 +368,7 @@ impl Metrics {
         text.sample(name, &[("result", "ok")], sum(|c| c.mirrored.get()));
         text.sample(name, &[("result", "failed")], sum(|c| c.mirrors_failed.get()));
         text.sample(name, &[("result", "dropped")], sum(|c| c.mirrors_dropped.get()));
+        self.render_ejections(text);
         for (name, kind, help, value) in [
             (
                 "nodeway_downstream_connections_active",
@@ -352,16 +394,32 @@ impl Metrics {
                 "Requests sent once more, to another endpoint.",
                 sum(|c| c.retries.get()),
             ),
-            (
-                "nodeway_endpoint_ejections_total",
-                Type::Counter,
-                "Endpoints left out for failing.",
-                sum(|c| c.ejections.get()),
-            ),
         ] {
             text.family(name, kind, help);
             text.sample::<&str>(name, &[], value);
         }
+    }
+}
+
+// === impl Used ===
+
+impl Used {
+    /// The Services that requests or connections have gone to since their series expired last.
+    pub fn backends(&self) -> BTreeSet<ObjectName> {
+        let now = self.start.elapsed().as_secs();
+        let mut used = BTreeSet::new();
+        let mut note = |backend: &Option<ObjectName>| {
+            if let Some(backend) = backend
+                && !used.contains(backend)
+            {
+                used.insert(backend.clone());
+            }
+        };
+        for shard in &self.shards {
+            read(&shard.requests, now, |labels, _| note(&labels.backend));
+            read(&shard.tcp, now, |labels, _| note(&labels.backend));
+        }
+        used
     }
 }
 

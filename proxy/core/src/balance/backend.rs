@@ -12,7 +12,7 @@ use super::affinity::Affinity;
 use super::hashed::Hashed;
 use super::outlier::Outliers;
 use super::roster::{self, Roster};
-use super::{BackendTls, Endpoint, Millis, Report, UnderWay};
+use super::{BackendTls, Endpoint, Millis, Report, Telling, UnderWay};
 use crate::model::{AppProtocol, BackendSettings, BalancingAlgorithm, HashOn, ObjectName};
 
 /// Who wants an endpoint.
@@ -46,6 +46,7 @@ pub struct Lasting {
     pub(super) affinity: Affinity,
     outliers: Outliers,
     under_way: Arc<UnderWay>,
+    pub(super) telling: Telling,
 }
 
 /// An endpoint as one backend sees it.
@@ -118,8 +119,8 @@ impl Family {
 impl Lasting {
     /// Of a backend with this number.
     pub fn new(id: u64) -> Arc<Self> {
-        let (turn, affinity, outliers, under_way) = <_>::default();
-        Arc::new(Self { id, turn, affinity, outliers, under_way })
+        let (turn, affinity, outliers, under_way, telling) = <_>::default();
+        Arc::new(Self { id, turn, affinity, outliers, under_way, telling })
     }
 
     /// What is under way with it.

@@ -13,12 +13,14 @@ mod least_request;
 mod limits;
 mod maglev;
 mod outlier;
+mod pace;
 mod peak_ewma;
 mod pick;
 mod report;
 mod ring_hash;
 mod roster;
 mod round_robin;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -31,7 +33,9 @@ pub use limits::{
     Waiting,
 };
 pub use outlier::{Cause, Change, Ejection, HealthEvent};
+pub use pace::Pace;
 pub use report::{Report, status_of_grpc};
+pub use telling::Telling;
 pub use tls::{BackendTls, TlsRoots, TlsTerms};
 
 /// Monotonic milliseconds, counted from any origin that does not change while the process lives.

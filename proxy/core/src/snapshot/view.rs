@@ -41,6 +41,11 @@ impl Snapshot {
         self.services.get(service)?.iter().find(|f| f.port == port)
     }
 
+    /// A Service's ports.
+    pub fn ports(&self, service: &ObjectName) -> &[Arc<Frontend>] {
+        self.services.get(service).map_or(&[], |ports| &**ports)
+    }
+
     /// All frontends that have an address, in no order.
     pub fn frontends(&self) -> impl Iterator<Item = (SocketAddr, &Arc<Frontend>)> {
         self.frontends.iter().map(|((ip, port), f)| (SocketAddr::new(*ip, *port), f))
