@@ -224,7 +224,7 @@ impl Control {
     }
 
     fn put_in_force(&mut self, compiled: Compiled, start: Instant) {
-        let Compiled { snapshot, frontends, pods, problems } = compiled;
+        let Compiled { snapshot, frontends, pods, problems, left } = compiled;
         if problems {
             let former = self.published.load();
             let known: HashSet<&snapshot::Problem> = former.problems().iter().collect();
@@ -233,6 +233,7 @@ impl Control {
             }
         }
         self.published.publish(Arc::clone(&snapshot));
+        self.workers.leave(left);
         if let Some(catching) = &mut self.catching {
             catching.frontends(&snapshot, frontends);
             self.gauges.frontends(catching.interceptor.frontends());

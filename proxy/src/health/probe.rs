@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use nodeway_core::balance::BackendTls;
-use nodeway_core::model::{AppProtocol, HealthCheck, ObjectName, Probe};
+use nodeway_core::model::{AppProtocol, ConnectionLife, HealthCheck, ObjectName, Probe};
 use rustix::io::Errno;
 use tokio::time::timeout;
 
@@ -47,7 +47,10 @@ impl Question {
         if let Some(port) = self.check.port {
             address.set_port(port.get());
         }
-        let stream = match connect(worker, &client, address).await {
+        // The check's time is all that there is.
+        let patience = self.check.timeout;
+        let life = ConnectionLife { connect_timeout: patience, ..ConnectionLife::default() };
+        let stream = match connect(worker, &client, address, &life).await {
             Ok(stream) => stream,
             Err(error) if is_ours(&error) => return Outcome::Unasked(chain(&error)),
             Err(error) => return Outcome::Unreached(chain(&error)),
@@ -56,7 +59,7 @@ impl Question {
         drop(client);
         let (transport, version) = match &self.tls {
             None => (Transport::Plain(stream), self.in_the_clear()),
-            Some(tls) => match secure(worker, tls, self.offer(), stream).await {
+            Some(tls) => match secure(worker, tls, self.offer(), stream, patience).await {
                 Ok((stream, agreed)) => (Transport::Tls(stream), agreed.unwrap_or(Version::Http1)),
                 Err(error) => return untrusted(tls, &error),
             },

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nodeway_core::model::ObjectName;
+use nodeway_core::model::{ObjectName, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::intercept::OriginalDestinations;
@@ -114,6 +114,6 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 /// The kernel refused an option, or the event loop the socket.
 pub(super) fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> {
     listener.set_nonblocking(true)?;
-    crate::upstream::set_options(&listener)?;
+    crate::upstream::set_options(&listener, &TcpKeepalive::default())?;
     TcpListener::from_std(listener)
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nodeway_core::balance::EndpointId;
 use nodeway_core::model::Pod;
 use nodeway_core::snapshot::hash_of_source;
 use tokio::sync::mpsc::{Sender, UnboundedReceiver};
@@ -13,7 +14,7 @@ use super::accept::{Destination, accept, adopt};
 use super::plain::PlainListener;
 use crate::intercept::{OriginalDestinations, PodNetns, WorkerListeners};
 use crate::runtime::{Signal, Worker};
-use crate::upstream::{Client, Use};
+use crate::upstream::{self, Client, Use};
 
 /// How often a draining worker looks whether its connections have ended.
 const DRAIN_TICK: Duration = Duration::from_millis(10);
@@ -27,6 +28,8 @@ pub enum Command {
     Detach(u64),
     /// Serve a plain listener.
     Listen(PlainListener),
+    /// Keep no connections to these endpoints.
+    Leave(Arc<[EndpointId]>),
     /// Take nothing new, finish what is under way for at most so long, end.
     Drain(Duration),
 }
@@ -67,6 +70,7 @@ pub async fn run_worker(
                     closing.fire();
                 }
             }
+            Command::Leave(endpoints) => upstream::leave(&endpoints),
             Command::Listen(plain) => listen(&worker, &uses, plain),
             Command::Drain(for_at_most) => {
                 patience = for_at_most;

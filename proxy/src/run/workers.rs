@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use nodeway_core::balance::EndpointId;
 use nodeway_core::model::{Kind, Pod};
 use tokio::sync::mpsc;
 
@@ -26,6 +27,17 @@ pub(super) struct Workers {
 // === impl Workers ===
 
 impl Workers {
+    /// Has them keep no connections to these endpoints.
+    pub(super) fn leave(&self, endpoints: Vec<EndpointId>) {
+        if endpoints.is_empty() {
+            return;
+        }
+        let endpoints: Arc<[EndpointId]> = endpoints.into();
+        for worker in &self.threads {
+            worker.tell(Command::Leave(Arc::clone(&endpoints)));
+        }
+    }
+
     /// Has them finish what is under way, for so long at most, and waits for their ends.
     pub(super) async fn drain(self, patience: Duration) {
         for worker in &self.threads {

@@ -87,14 +87,14 @@ pub async fn connection(
         None => {}
         Some(Verdict::Http1) => {
             active.speaks(&worker, Protocol::Http1);
+            adopt(&worker, &client, frontend, upstream, Version::Http1);
             drop(view);
-            adopt(&worker, &client, upstream, Version::Http1);
             http::serve_http1(worker, client, target, stream, bytes).await;
         }
         Some(Verdict::Http2) => {
             active.speaks(&worker, Protocol::Http2);
+            adopt(&worker, &client, frontend, upstream, Version::Http2);
             drop(view);
-            adopt(&worker, &client, upstream, Version::Http2);
             http::serve_http2(worker, client, target, stream, bytes).await;
         }
         Some(Verdict::BadPreface) => worker.metrics.counters.protocol_errors.add(1),
@@ -143,13 +143,16 @@ fn by_name(names: &ServerNames, hello: &Hello) -> Way {
 fn adopt(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
+    frontend: &Arc<Frontend>,
     opened: Option<first::Opened>,
     version: Version,
 ) {
     let Some(opened) = opened else { return };
+    let frontend = Arc::clone(frontend);
     let (worker, client) = (Rc::clone(worker), Rc::clone(client));
     tokio::task::spawn_local(async move {
-        upstream::adopt(&worker, &client, &opened.endpoint, version, opened.stream).await;
+        let to = (&*frontend.backend, &opened.endpoint);
+        upstream::adopt(&worker, &client, to, version, opened.stream).await;
     });
 }
 

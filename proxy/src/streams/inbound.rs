@@ -46,6 +46,8 @@ pub enum BodyError {
     Superseded,
     /// The request's time was over before its response was.
     TimedOut,
+    /// The endpoint is gone, and so is the time that was left to the response.
+    Gone,
     /// It is a copy, and there is no more of it.
     Cut,
     /// Interim responses came without end.
@@ -146,6 +148,7 @@ impl fmt::Display for BodyError {
             Self::Http2(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
             Self::Superseded => f.write_str("the request is sent again"),
+            Self::Gone => f.write_str("the endpoint is gone, and its time to drain is over"),
             Self::TimedOut => f.write_str("the request's time was over before its response was"),
             Self::Cut => f.write_str("the original broke off, or the copy fell behind"),
             Self::Endless => f.write_str("interim responses without end"),
@@ -159,7 +162,7 @@ impl Error for BodyError {
             Self::Http1(error) => error.source(),
             Self::Http2(error) => error.source(),
             Self::Io(error) => error.source(),
-            Self::Superseded | Self::TimedOut | Self::Cut | Self::Endless => None,
+            Self::Superseded | Self::TimedOut | Self::Gone | Self::Cut | Self::Endless => None,
         }
     }
 }

@@ -28,6 +28,9 @@ pub enum Flag {
     TimedOut,
     /// The endpoint's own response, after as many retries as the rule has.
     RetriesExhausted,
+    /// The endpoint is gone, and the time is over that its policy gives to what is under way (503, or a cut
+    /// body).
+    EndpointGone,
     /// The request broke the protocol (400 and its like).
     DownstreamProtocol,
     /// The client went away before the response ended.
@@ -146,6 +149,7 @@ impl Flag {
             Self::UpstreamReset => "UC",
             Self::TimedOut => "UT",
             Self::RetriesExhausted => "URX",
+            Self::EndpointGone => "LR",
             Self::DownstreamProtocol => "DPE",
             Self::DownstreamGone => "DC",
         }

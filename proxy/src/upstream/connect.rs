@@ -2,30 +2,27 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
+use nodeway_core::model::{ConnectionLife, TcpKeepalive};
 use rustix::net::sockopt;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::Client;
 use crate::runtime::Worker;
 
-/// How long an endpoint may take to accept a connection. Linux sends its first SYN again after 1 s
-/// and the second after 3 s: this leaves room for both to be lost.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Connects to `endpoint`, counted, from `client`'s namespace, with the address the namespace chooses: the
 /// endpoint sees the pod, and the pod's network policy applies. No source port is bound.
 ///
 /// # Errors
-/// The socket cannot be made, or the endpoint refused, is unreachable or did not answer in
-/// [`CONNECT_TIMEOUT`] (`ErrorKind::TimedOut`).
+/// The socket cannot be made, or the endpoint refused, is unreachable or did not answer in the time that
+/// `life` gives it (`ErrorKind::TimedOut`).
 pub async fn connect(
     worker: &Worker,
     client: &Client,
     endpoint: SocketAddr,
+    life: &ConnectionLife,
 ) -> io::Result<TcpStream> {
-    let connected = try_connect(client, endpoint).await;
+    let connected = try_connect(client, endpoint, life).await;
     match &connected {
         Ok(_) => worker.metrics.counters.upstream_connects.add(1),
         Err(_) => worker.metrics.counters.upstream_connect_failures.add(1),
@@ -33,30 +30,37 @@ pub async fn connect(
     connected
 }
 
-async fn try_connect(client: &Client, endpoint: SocketAddr) -> io::Result<TcpStream> {
+async fn try_connect(
+    client: &Client,
+    endpoint: SocketAddr,
+    life: &ConnectionLife,
+) -> io::Result<TcpStream> {
     let socket = match &client.netns {
         None => new_socket(endpoint)?,
         // The socket belongs to the namespace that it is made in; what follows can be done anywhere.
         Some(netns) => netns.run(|| new_socket(endpoint)).map_err(io::Error::other)??,
     };
-    set_options(&socket)?;
-    match tokio::time::timeout(CONNECT_TIMEOUT, socket.connect(endpoint)).await {
+    set_options(&socket, &life.tcp_keepalive)?;
+    match tokio::time::timeout(life.connect_timeout, socket.connect(endpoint)).await {
         Ok(connected) => connected,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s")),
+        Err(_) => {
+            let text = format!("no answer within {:?}", life.connect_timeout);
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        }
     }
 }
 
 /// Options of both legs: small writes leave at once, and a peer that vanished without a word is
-/// noticed within two minutes, so that nothing is held for the dead.
+/// noticed, so that nothing is held for the dead.
 ///
 /// # Errors
 /// The kernel refused an option.
-pub fn set_options(socket: &impl std::os::fd::AsFd) -> io::Result<()> {
+pub fn set_options(socket: &impl std::os::fd::AsFd, keepalive: &TcpKeepalive) -> io::Result<()> {
     sockopt::set_tcp_nodelay(socket, true)?;
     sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, Duration::from_secs(60))?;
-    sockopt::set_tcp_keepintvl(socket, Duration::from_secs(10))?;
-    sockopt::set_tcp_keepcnt(socket, 6)?;
+    sockopt::set_tcp_keepidle(socket, keepalive.idle)?;
+    sockopt::set_tcp_keepintvl(socket, keepalive.interval)?;
+    sockopt::set_tcp_keepcnt(socket, keepalive.probes.get().into())?;
     Ok(())
 }
 

@@ -1,25 +1,27 @@
 //! One HTTP request to one endpoint.
 
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use h2::ext::Protocol;
 use http::uri::Scheme;
 use http::{Request, Response};
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
-use nodeway_core::balance::{BackendTls, Endpoint};
+use nodeway_core::balance::{Backend, Endpoint, Millis};
 use tokio::net::TcpStream;
 
 use super::http2::{Connection, OpenStream};
 use super::interim::Listener;
-use super::pool::{IDLE_LIFE_MILLIS, PoolKey};
+use super::link::{Age, Http1, Link};
+use super::pool::keep_swept;
+use super::prewarm::prewarm;
 use super::shared::NoHttp2;
 use super::tls::{Offer, secure};
 use super::{Client, RequestBody, Transport, connect};
-use crate::runtime::Worker;
+use crate::runtime::{SignalListener, Worker};
 use crate::streams::{BodyError, Inbound};
 
 /// What is spoken to an endpoint.
@@ -35,15 +37,19 @@ pub enum Version {
 #[derive(Debug, Clone, Copy)]
 pub struct To<'a> {
     /// To whom.
-    pub endpoint: &'a Endpoint,
-    /// Under which policy; in the clear without.
-    pub tls: Option<&'a Arc<BackendTls>>,
+    pub endpoint: &'a Arc<Endpoint>,
+    /// Whose endpoint it is: what its policies say of TLS and of connections holds.
+    pub backend: &'a Backend,
     /// What is spoken.
     pub version: Version,
     /// Whether a server that can choose (over TLS) may choose the other version.
     pub choice: bool,
     /// Whether the caller can make the request again by himself: it need not be kept for him.
     pub spared: bool,
+    /// Whether the request can be sent only once: if its connection ends before the response, it is lost.
+    pub once: bool,
+    /// When.
+    pub now: Millis,
 }
 
 /// A request that got no response.
@@ -79,6 +85,8 @@ pub enum SendError {
     },
     /// The request's body broke off on the client's side, or was wrong: the endpoint is not to blame.
     Abandoned,
+    /// The endpoint is gone, and the time is over that policy gives to what is under way with it.
+    Cut,
 }
 
 /// The connection that a response comes over. To be given back when the response's body has ended;
@@ -86,13 +94,21 @@ pub enum SendError {
 #[derive(Debug)]
 pub struct Lease {
     carrier: Carrier,
-    key: PoolKey,
+    link: Rc<Link>,
 }
 
 #[derive(Debug)]
 enum Carrier {
-    Http1(http1::SendRequest<RequestBody>),
+    Http1(Http1),
     Http2(OpenStream),
+}
+
+/// What is under way with an endpoint, and may have to end with it.
+#[derive(Debug)]
+pub struct UnderWay {
+    /// Whoever is told looks for links that somebody holds.
+    _link: Rc<Link>,
+    cut: SignalListener,
 }
 
 /// Sends `request` over an idle connection of `client` to the endpoint, or a new one.
@@ -105,16 +121,37 @@ pub async fn send(
     to: To<'_>,
     request: Request<RequestBody>,
 ) -> Result<(Response<Inbound>, Lease), SendError> {
-    if to.tls.is_some()
-        && to.choice
-        && let Some(version) = client.pool.borrow().chosen(to.key())
+    let link = client.link(worker, &to);
+    if to.choice
+        && link.tls().is_some()
+        && let Some(version) = link.chosen()
         && version != to.version
     {
         return Err(SendError::OtherVersion { request: Box::new(request), version });
     }
+    match link.cut() {
+        None => send_over(worker, client, to, link, request).await,
+        Some(mut cut) => {
+            let sending = Box::pin(send_over(worker, client, to, link, request));
+            tokio::select! {
+                biased;
+                sent = sending => sent,
+                () = poll_fn(|cx| cut.poll_fired(cx)) => Err(SendError::Cut),
+            }
+        }
+    }
+}
+
+async fn send_over(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    to: To<'_>,
+    link: Rc<Link>,
+    request: Request<RequestBody>,
+) -> Result<(Response<Inbound>, Lease), SendError> {
     match to.version {
-        Version::Http1 => send_http1(worker, client, to, request).await,
-        Version::Http2 => send_http2(worker, client, to, request).await,
+        Version::Http1 => send_http1(worker, client, to, link, request).await,
+        Version::Http2 => send_http2(worker, client, to, link, request).await,
     }
 }
 
@@ -122,6 +159,7 @@ async fn send_http1(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     to: To<'_>,
+    link: Rc<Link>,
     mut request: Request<RequestBody>,
 ) -> Result<(Response<Inbound>, Lease), SendError> {
     let listener = Listener::of(&request).map(Arc::new);
@@ -130,23 +168,28 @@ async fn send_http1(
             listener.hear(interim.status(), interim.headers());
         });
     }
-    let pooled = client.pool.borrow_mut().take_http1(to.key());
-    let fresh = pooled.is_none();
-    let mut sender = match pooled {
-        Some(sender) => sender,
+    let mut pooled = link.take_http1(to.now);
+    if to.once && pooled.is_some() {
+        pooled = Box::pin(alive(&link, pooled, to.now)).await;
+    }
+    let mut connection = match pooled {
+        Some(connection) => connection,
         // Apart: what a new connection needs would make every request's future larger, and that is copied.
-        None => match Box::pin(dial(worker, client, to)).await {
-            Ok((transport, Version::Http1)) => match handshake_http1(transport).await {
-                Ok(sender) => sender,
+        None => match Box::pin(dial(worker, client, &link, to.version, to.choice)).await {
+            Ok((transport, Version::Http1)) => match handshake_http1(worker, transport).await {
+                Ok(connection) => connection,
                 Err(error) => return Err(SendError::Lost { error: BodyError::Http1(error) }),
             },
             Ok((transport, version)) => {
-                Box::pin(keep(worker, client, to.key(), version, transport)).await;
+                Box::pin(keep(worker, client, &link, version, transport)).await;
                 return Err(SendError::OtherVersion { request: Box::new(request), version });
             }
             Err(error) => return Err(SendError::Connect { request: Box::new(request), error }),
         },
     };
+    let fresh = connection.is_fresh();
+    connection.begin();
+    prewarm(worker, client, &link, to.choice);
     let flooded = async {
         match &listener {
             Some(listener) => listener.flooded().await,
@@ -155,32 +198,48 @@ async fn send_http1(
     };
     let sent = tokio::select! {
         biased;
-        sent = sender.try_send_request(request) => sent,
+        sent = connection.sender.try_send_request(request) => sent,
         () = flooded => return Err(SendError::Lost { error: BodyError::Endless }),
     };
     match sent {
         Ok(response) => {
-            let lease = Lease { carrier: Carrier::Http1(sender), key: to.key() };
+            let lease = Lease { carrier: Carrier::Http1(connection), link };
             Ok((response.map(Inbound::Http1), lease))
         }
         Err(error) => Err(lost(error, fresh)),
     }
 }
 
+/// An idle connection that has not ended, as far as can be known: its end may have come and nobody has looked
+/// yet. A request that can be sent only once must not meet one (RFC 9112, 9.5). Others do: they are sent again.
+async fn alive(link: &Link, mut pooled: Option<Http1>, now: Millis) -> Option<Http1> {
+    while let Some(connection) = pooled {
+        // Whatever has come by now is read before this task goes on.
+        tokio::task::yield_now().await;
+        if connection.sender.is_ready() {
+            return Some(connection);
+        }
+        pooled = link.take_http1(now);
+    }
+    None
+}
+
 async fn send_http2(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     to: To<'_>,
+    link: Rc<Link>,
     mut request: Request<RequestBody>,
 ) -> Result<(Response<Inbound>, Lease), SendError> {
-    let shared = client.pool.borrow_mut().http2(to.key(), worker.clock);
     keep_swept(worker, client);
+    let shared = link.http2();
     let open = async || {
-        let (transport, version) = dial(worker, client, to).await.map_err(NoHttp2::Failed)?;
+        let dialled = dial(worker, client, &link, to.version, to.choice).await;
+        let (transport, version) = dialled.map_err(NoHttp2::Failed)?;
         if version != Version::Http2 {
             return Err(NoHttp2::Other(Some(transport), version));
         }
-        let opened = Connection::open(transport, &shared, worker.clock).await;
+        let opened = Connection::open(transport, shared, worker.clock, early(worker)).await;
         opened.map_err(|error| NoHttp2::Failed(io::Error::other(error)))
     };
     let stream = loop {
@@ -197,7 +256,7 @@ async fn send_http2(
         }
         Err(NoHttp2::Other(transport, version)) => {
             if let Some(transport) = transport {
-                keep(worker, client, to.key(), version, transport).await;
+                keep(worker, client, &link, version, transport).await;
             }
             return Err(SendError::OtherVersion { request: Box::new(request), version });
         }
@@ -206,29 +265,37 @@ async fn send_http2(
         let version = Version::Http1;
         return Err(SendError::OtherVersion { request: Box::new(request), version });
     }
-    if to.tls.is_some() {
+    if link.tls().is_some() {
         secured(&mut request);
     }
     let (response, open) = stream.send(request, to.spared).await?;
-    Ok((response, Lease { carrier: Carrier::Http2(open), key: to.key() }))
+    Ok((response, Lease { carrier: Carrier::Http2(open), link }))
 }
 
 /// A new connection, and what is spoken over it.
-async fn dial(
+pub(super) async fn dial(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
-    to: To<'_>,
+    link: &Link,
+    version: Version,
+    choice: bool,
 ) -> io::Result<(Transport, Version)> {
-    let stream = connect(worker, client, to.endpoint.address).await?;
-    let Some(tls) = to.tls else { return Ok((Transport::Plain(stream), to.version)) };
-    let offer = if to.choice { Offer::Either } else { Offer::Only(to.version) };
-    let (stream, agreed) = secure(worker, tls, offer, stream).await?;
-    let version = agreed.unwrap_or(to.version);
-    if to.choice {
-        client.pool.borrow_mut().choose(to.key(), version);
+    let life = link.life();
+    let stream = connect(worker, client, link.endpoint().address, &life).await?;
+    let Some(tls) = link.tls() else { return Ok((Transport::Plain(stream), version)) };
+    let offer = if choice { Offer::Either } else { Offer::Only(version) };
+    let (stream, agreed) = secure(worker, tls, offer, stream, life.connect_timeout).await?;
+    let version = agreed.unwrap_or(version);
+    if choice {
+        link.choose(version);
         keep_swept(worker, client);
     }
     Ok((Transport::Tls(stream), version))
+}
+
+/// How much earlier than others a new connection is too old.
+fn early(worker: &Worker) -> u8 {
+    worker.with_random(|random| random.u8(..))
 }
 
 /// RFC 9113, 8.3.1: the scheme is the one of this connection.
@@ -242,36 +309,57 @@ fn secured(request: &mut Request<RequestBody>) {
     }
 }
 
-/// Keeps `stream`, connected to `endpoint` in the clear but not used yet, for `client`'s next request to it.
+/// Keeps `stream`, connected to `endpoint` of `backend` in the clear but not used yet, for `client`'s next
+/// request to it.
 pub async fn adopt(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
-    endpoint: &Endpoint,
+    (backend, endpoint): (&Backend, &Arc<Endpoint>),
     version: Version,
     stream: TcpStream,
 ) {
-    let key = PoolKey { endpoint: endpoint.id, tls: 0 };
-    keep(worker, client, key, version, Transport::Plain(stream)).await;
+    let now = worker.clock.now();
+    let to = To { endpoint, backend, version, choice: false, spared: false, once: false, now };
+    let link = client.link(worker, &to);
+    if link.tls().is_none() {
+        keep(worker, client, &link, version, Transport::Plain(stream)).await;
+    }
 }
 
-async fn keep(
+/// Fires when what is under way between `client` and an endpoint is to be cut, if its policy has it so: for
+/// connections that are relayed as they are.
+pub fn under_way(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
-    key: PoolKey,
+    (backend, endpoint): (&Backend, &Arc<Endpoint>),
+) -> Option<UnderWay> {
+    backend.settings().connections.drain?;
+    let (version, now) = (Version::Http1, worker.clock.now());
+    let to = To { endpoint, backend, version, choice: false, spared: false, once: false, now };
+    let link = client.link(worker, &to);
+    keep_swept(worker, client);
+    link.cut().map(|cut| UnderWay { _link: link, cut })
+}
+
+pub(super) async fn keep(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    link: &Rc<Link>,
     version: Version,
     transport: Transport,
 ) {
+    keep_swept(worker, client);
     match version {
         Version::Http1 => {
-            if let Ok(sender) = handshake_http1(transport).await {
-                Lease { carrier: Carrier::Http1(sender), key }.give_back(worker, client);
+            if let Ok(connection) = handshake_http1(worker, transport).await {
+                link.put_http1(connection);
             }
         }
         Version::Http2 => {
-            let shared = client.pool.borrow_mut().http2(key, worker.clock);
-            keep_swept(worker, client);
+            let shared = link.http2();
             if shared.is_empty()
-                && let Ok(connection) = Connection::open(transport, &shared, worker.clock).await
+                && let Ok(connection) =
+                    Connection::open(transport, shared, worker.clock, early(worker)).await
             {
                 shared.adopt(connection);
             }
@@ -279,14 +367,12 @@ async fn keep(
     }
 }
 
-async fn handshake_http1(
-    transport: Transport,
-) -> Result<http1::SendRequest<RequestBody>, hyper::Error> {
+async fn handshake_http1(worker: &Worker, transport: Transport) -> Result<Http1, hyper::Error> {
     let (sender, connection) = http1::handshake(TokioIo::new(transport)).await?;
     // Ends when the sender is dropped or the endpoint closes; the errors that matter reach the
     // request that met them.
     tokio::task::spawn_local(connection.with_upgrades());
-    Ok(sender)
+    Ok(Http1::new(sender, Age::new(worker.clock.now(), early(worker))))
 }
 
 fn lost(mut failed: TrySendError<Request<RequestBody>>, fresh: bool) -> SendError {
@@ -297,86 +383,39 @@ fn lost(mut failed: TrySendError<Request<RequestBody>>, fresh: bool) -> SendErro
     }
 }
 
-// === impl To ===
-
-impl To<'_> {
-    fn key(&self) -> PoolKey {
-        PoolKey { endpoint: self.endpoint.id, tls: self.tls.map_or(0, |tls| tls.id) }
-    }
-}
-
 // === impl Lease ===
 
 impl Lease {
     /// The response has ended: the connection may carry another.
     pub fn give_back(self, worker: &Rc<Worker>, client: &Rc<Client>) {
-        let sender = match self.carrier {
-            Carrier::Http1(sender) => sender,
+        let connection = match self.carrier {
+            Carrier::Http1(connection) => connection,
             Carrier::Http2(open) => return open.response_ended(),
         };
-        let now = worker.clock.now();
-        if client.pool.borrow_mut().put_http1(self.key, sender, now) {
+        if self.link.put_http1(connection) {
             keep_swept(worker, client);
         }
     }
+
+    /// Fires when the response is to be cut, if its policy has it so.
+    pub fn cut(&self) -> Option<SignalListener> {
+        self.link.cut()
+    }
+
+    /// The same of what goes on when the response has ended.
+    pub fn under_way(&self) -> Option<UnderWay> {
+        self.cut().map(|cut| UnderWay { _link: Rc::clone(&self.link), cut })
+    }
 }
 
-/// Sees to it that `client`'s pool is swept as long as there is something in it; to be called wherever
-/// something is put there, if only the place for a connection that is not made yet.
-fn keep_swept(worker: &Rc<Worker>, client: &Rc<Client>) {
-    if std::mem::replace(&mut client.pool.borrow_mut().swept, true) {
-        return;
-    }
-    let (worker, client) = (Rc::clone(worker), Rc::downgrade(client));
-    tokio::task::spawn_local(async move {
-        loop {
-            tokio::time::sleep(Duration::from_millis(IDLE_LIFE_MILLIS / 4)).await;
-            let Some(client) = client.upgrade() else { return };
-            let mut pool = client.pool.borrow_mut();
-            if pool.sweep(worker.clock.now()) == 0 {
-                pool.swept = false;
-                return;
-            }
+// === impl UnderWay ===
+
+impl UnderWay {
+    /// Waits until it is to be cut, if that may come.
+    pub async fn cut(this: Option<Self>) {
+        match this {
+            Some(mut this) => poll_fn(|cx| this.cut.poll_fired(cx)).await,
+            None => std::future::pending().await,
         }
-    });
-}
-
-#[cfg(test)]
-mod tests {
-    use nodeway_core::balance::EndpointId;
-
-    use super::*;
-    use crate::runtime::{Clock, Published, Signal};
-    use crate::telemetry::Metrics;
-
-    fn worker() -> Rc<Worker> {
-        let seed = Metrics::new(1).shards().remove(0);
-        Rc::new(Worker::new(Clock::start(), seed.open(), Arc::new(Published::new()), false))
-    }
-
-    #[test]
-    fn what_is_remembered_of_an_endpoint_that_refuses_is_swept_too() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let test = async {
-            let worker = worker();
-            let client = Client::new(None, "test".into(), None, Signal::default());
-            // Bound and not listening.
-            let nobody = tokio::net::TcpSocket::new_v4().unwrap();
-            nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-            let endpoint = Endpoint::new(EndpointId(1), nobody.local_addr().unwrap(), None);
-            let to = To {
-                endpoint: &endpoint,
-                tls: None,
-                version: Version::Http2,
-                choice: false,
-                spared: false,
-            };
-            let request = Request::get("http://web/").body(RequestBody::empty()).unwrap();
-            let sent = send(&worker, &client, to, request).await;
-            assert!(matches!(sent, Err(SendError::Connect { .. })));
-            assert!(client.pool.borrow().swept);
-            assert_eq!(client.pool.borrow_mut().sweep(worker.clock.now()), 0);
-        };
-        tokio::task::LocalSet::new().block_on(&runtime, test);
     }
 }

@@ -14,11 +14,14 @@ use h2::client::{self, ResponseFuture, SendRequest};
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use nodeway_core::balance::Millis;
+use nodeway_core::model::ConnectionLife;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::interim::Listener;
+use super::keepalive::{Heard, keep_alive};
+use super::link::Age;
 use super::shared::Shared;
 use super::{RequestBody, SendError};
 use crate::runtime::Clock;
@@ -38,13 +41,16 @@ pub(super) struct Connection {
     /// sent and that are not open yet.
     sender: RefCell<SendRequest<Bytes>>,
     /// Streams that are open, or promised to a request.
-    streams: Cell<usize>,
+    streams: Rc<Cell<usize>>,
     /// No more streams than this: the endpoint has refused one beyond, whatever it has announced. One more
     /// for each that it has answered since.
     refused_beyond: Cell<usize>,
     idle_since: Cell<Millis>,
     /// Whether it has ever carried a response.
     served: Cell<bool>,
+    age: Age,
+    /// Where it stands among those of `shared`.
+    pub(super) place: Cell<usize>,
     clock: Clock,
     shared: Weak<Shared>,
     /// Told when the peer's settings have come, or none will.
@@ -90,14 +96,17 @@ struct Kept<B = RequestBody> {
 
 impl Connection {
     /// Begins HTTP/2 on `io`; requests find the connection in `shared`, which is told when there is room.
+    /// `early` is by chance, and says when its age is over.
     pub(super) async fn open<T>(
         io: T,
         shared: &Rc<Shared>,
         clock: Clock,
+        early: u8,
     ) -> Result<Rc<Self>, h2::Error>
     where
         T: AsyncRead + AsyncWrite + Unpin + 'static,
     {
+        let (io, heard) = Heard::on(io);
         let (sender, mut connection) = client::Builder::new()
             .enable_push(false)
             .initial_window_size(1 << 20)
@@ -110,6 +119,9 @@ impl Connection {
         let weak = Rc::downgrade(shared);
         let settled = Rc::new(Notify::new());
         let settling = Rc::clone(&settled);
+        let streams = Rc::new(Cell::new(0));
+        let keepalive =
+            keep_alive(connection.ping_pong(), heard, Rc::clone(&streams), weak.clone());
         // Ends when nobody holds the connection any more and its streams have ended, or the endpoint closes
         // it; the errors that matter reach the requests that met them.
         tokio::task::spawn_local(async move {
@@ -121,11 +133,29 @@ impl Connection {
                     shared.serve_waiting();
                 }
                 ended
-            })
-            .await;
+            });
+            let ended = tokio::select! {
+                biased;
+                ended = ended => Some(ended),
+                () = keepalive => None,
+            };
+            // What is under way ends with it.
+            drop(connection);
             settling.notify_waiters();
-            if let Err(error) = ended {
-                tracing::debug!(%error, "an HTTP/2 connection to an endpoint broke");
+            match ended {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "an HTTP/2 connection to an endpoint broke");
+                    if error.is_go_away()
+                        && error.reason() == Some(Reason::ENHANCE_YOUR_CALM)
+                        && let Some(shared) = weak.upgrade()
+                    {
+                        shared.send_fewer_pings();
+                    }
+                }
+                None => {
+                    tracing::debug!("an endpoint does not answer PING: its connection is closed")
+                }
             }
             if let Some(shared) = weak.upgrade() {
                 shared.serve_waiting();
@@ -133,18 +163,23 @@ impl Connection {
         });
         Ok(Rc::new(Self {
             sender: RefCell::new(sender),
-            streams: Cell::new(0),
+            streams,
             refused_beyond: Cell::new(usize::MAX),
             idle_since: Cell::new(clock.now()),
             served: Cell::new(false),
+            age: Age::new(clock.now(), early),
+            place: Cell::new(0),
             clock,
             shared: Rc::downgrade(shared),
             settled,
         }))
     }
 
-    /// Whether it takes another stream.
-    pub(super) fn room(&self) -> Room {
+    /// Whether it takes another stream, if connections live like this.
+    pub(super) fn room(&self, life: &ConnectionLife) -> Room {
+        if self.is_over(life) {
+            return Room::Gone;
+        }
         let mut sender = self.sender.borrow_mut();
         match sender.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {}
@@ -158,6 +193,17 @@ impl Connection {
             return if streams == 0 { Room::Free } else { Room::Unsettled };
         }
         if streams < announced.min(self.refused_beyond.get()) { Room::Free } else { Room::Full }
+    }
+
+    /// Whether it is so old that it takes no more streams.
+    pub(super) fn is_over(&self, life: &ConnectionLife) -> bool {
+        self.age.is_over(life, || self.clock.now())
+    }
+
+    /// Whether its peer says nothing any more.
+    fn is_gone(&self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        matches!(self.sender.borrow_mut().poll_ready(&mut cx), Poll::Ready(Err(_)))
     }
 
     /// Whether the peer takes extended CONNECT; none if it has not said yet.
@@ -188,6 +234,7 @@ impl Connection {
     /// Takes one stream more.
     pub(super) fn begin(self: &Rc<Self>) -> Stream {
         self.streams.set(self.streams.get() + 1);
+        self.age.begin();
         Stream { connection: Rc::clone(self) }
     }
 }
@@ -203,7 +250,7 @@ impl Stream {
             if let Some(takes) = connection.extended_connect() {
                 return takes;
             }
-            if connection.room() == Room::Gone {
+            if connection.is_gone() {
                 return false;
             }
             settled.await;
@@ -303,7 +350,7 @@ impl Drop for Stream {
             connection.idle_since.set(connection.clock.now());
         }
         if let Some(shared) = connection.shared.upgrade() {
-            shared.serve_waiting();
+            shared.stream_ended(connection);
         }
     }
 }
@@ -432,7 +479,8 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let test = async {
             let clock = Clock::start();
-            let shared = Shared::new(clock);
+            let life = ConnectionLife::default();
+            let shared = Shared::new(clock, life);
             let (ours, theirs) = tokio::io::duplex(64 << 10);
             let (asked, mut asking) = tokio::sync::mpsc::unbounded_channel();
             tokio::task::spawn_local(async move {
@@ -441,7 +489,7 @@ mod tests {
                     asked.send(respond).unwrap();
                 }
             });
-            let connection = Connection::open(ours, &shared, clock).await.unwrap();
+            let connection = Connection::open(ours, &shared, clock, 0).await.unwrap();
             let send = || {
                 let request = Request::get("http://web/").body(RequestBody::empty()).unwrap();
                 tokio::task::spawn_local(connection.begin().send(request, false))
@@ -449,14 +497,14 @@ mod tests {
             let (first, _second) = (send(), send());
             let mut respond = asking.recv().await.unwrap();
             let _held: h2::server::SendResponse<Bytes> = asking.recv().await.unwrap();
-            assert_eq!(connection.room(), Room::Free);
+            assert_eq!(connection.room(&life), Room::Free);
             let third = send();
             asking.recv().await.unwrap().send_reset(Reason::REFUSED_STREAM);
             assert!(matches!(third.await.unwrap(), Err(SendError::Unsent { .. })));
-            assert_eq!(connection.room(), Room::Full);
+            assert_eq!(connection.room(&life), Room::Full);
             let _body = respond.send_response(Response::new(()), false).unwrap();
             let _answer = first.await.unwrap().unwrap();
-            assert_eq!(connection.room(), Room::Free);
+            assert_eq!(connection.room(&life), Room::Free);
         };
         tokio::task::LocalSet::new().block_on(&runtime, test);
     }

@@ -9,18 +9,24 @@ mod connect;
 mod http;
 mod http2;
 mod interim;
+mod keepalive;
+mod link;
 mod pool;
+mod prewarm;
 mod replay;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod transport;
 mod uses;
 
 pub use body::{ContinueGate, Holdup, RequestBody};
 pub use client::{Client, ClientId};
-pub use connect::{CONNECT_TIMEOUT, connect, set_options};
-pub use http::{Lease, SendError, To, Version, adopt, send};
+pub use connect::{connect, set_options};
+pub use http::{Lease, SendError, To, UnderWay, Version, adopt, send, under_way};
 pub use interim::{Inform, Informer};
+pub use pool::leave;
 pub use replay::{MOST_KEPT, Replay};
 pub use tls::{Distrust, Offer, blameless, distrusted, secure};
 pub use transport::Transport;

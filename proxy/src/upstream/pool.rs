@@ -1,131 +1,177 @@
-//! Idle connections of one client on one worker.
+//! The links of one client on one worker, each to an endpoint: found by request, swept by time, and left at
+//! once when their endpoints are.
+//!
+//! Not the connections themselves: those are a [`Link`]'s.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use foldhash::fast::FixedState;
-use hyper::client::conn::http1;
 use nodeway_core::balance::{EndpointId, Millis};
+use tokio::sync::Notify;
 
-use super::shared::Shared;
-use super::{RequestBody, Version};
-use crate::runtime::Clock;
+use super::link::Link;
+use super::{Client, To};
+use crate::runtime::Worker;
 
-/// An idle HTTP/1 connection is closed after so long. Shorter than the idle limits of the servers
-/// that people run most (nginx 75 s, Apache 5 s is the exception), so that we close first.
-pub(super) const IDLE_LIFE_MILLIS: u64 = 60_000;
-/// Idle HTTP/1 connections kept per endpoint.
-const MAX_IDLE: usize = 256;
+/// A pool is swept as often as this, or four times in the shortest time that a connection may be idle.
+const SELDOM: Duration = Duration::from_secs(15);
+/// But not more often.
+const OFTEN: Duration = Duration::from_millis(20);
 
-/// To whom a connection leads, and how. A policy that has become another has another number: what was
-/// agreed under the former one is not used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct PoolKey {
-    pub(super) endpoint: EndpointId,
-    /// The number of the policy; 0 in the clear.
-    pub(super) tls: u64,
+thread_local! {
+    /// All links of this worker by their endpoints, so that one that is gone costs its own links a look and
+    /// no others.
+    static LINKS: RefCell<HashMap<EndpointId, Vec<Weak<Link>>, FixedState>> = RefCell::default();
 }
 
-/// The connections of one client that wait for a request, or take another one.
-#[derive(Debug, Default)]
+/// See the module.
+#[derive(Debug)]
 pub(super) struct Pool {
-    http1: HashMap<PoolKey, Vec<Idle>, FixedState>,
-    http2: HashMap<PoolKey, Rc<Shared>, FixedState>,
-    /// What servers chose to speak that had the choice; kept as long as there are connections.
-    chosen: HashMap<PoolKey, Version, FixedState>,
+    links: HashMap<EndpointId, Rc<Link>, FixedState>,
     /// Whether a task sweeps this pool.
     pub(super) swept: bool,
+    /// How often it does.
+    tick: Duration,
+    /// Tells that task to come sooner.
+    sooner: Rc<Notify>,
 }
 
-#[derive(Debug)]
-struct Idle {
-    sender: http1::SendRequest<RequestBody>,
-    since: Millis,
+/// Keeps no connection of this worker to these endpoints any more: those that are idle are closed at once,
+/// the others when what is under way has ended, or when its time to drain is over.
+pub fn leave(endpoints: &[EndpointId]) {
+    for endpoint in endpoints {
+        let links = LINKS.with_borrow_mut(|links| links.remove(endpoint));
+        for link in links.into_iter().flatten().filter_map(|link| link.upgrade()) {
+            if let Some(client) = link.client() {
+                client.pool.borrow_mut().forget(&link);
+            }
+            link.leave();
+        }
+    }
+}
+
+/// How many links this worker has.
+#[cfg(test)]
+pub(super) fn links() -> usize {
+    LINKS.with_borrow(|links| links.values().map(Vec::len).sum())
+}
+
+/// Forgets what is gone of those to this endpoint.
+pub(super) fn unlink(endpoint: EndpointId) {
+    // A thread that ends has forgotten all.
+    let _ = LINKS.try_with(|links| {
+        let mut links = links.borrow_mut();
+        if let Some(some) = links.get_mut(&endpoint) {
+            some.retain(|link| link.strong_count() > 0);
+            if some.is_empty() {
+                links.remove(&endpoint);
+            }
+        }
+    });
+}
+
+impl Client {
+    /// What this client has with an endpoint, under what its backend's policies ask for now.
+    pub(super) fn link(self: &Rc<Self>, worker: &Rc<Worker>, to: &To<'_>) -> Rc<Link> {
+        let mut pool = self.pool.borrow_mut();
+        let former = match pool.links.get(&to.endpoint.id) {
+            Some(link) if link.is_for(to) => {
+                if link.obey(to.backend.settings()) {
+                    let link = Rc::clone(link);
+                    pool.keep_pace(&link);
+                    return link;
+                }
+                return Rc::clone(link);
+            }
+            Some(_) => pool.links.remove(&to.endpoint.id),
+            None => None,
+        };
+        let link = Link::new(worker, self, to);
+        if to.endpoint.is_retired() {
+            // Somebody who has begun under an older snapshot: it is for him alone.
+            link.leave();
+        } else {
+            pool.links.insert(to.endpoint.id, Rc::clone(&link));
+            pool.keep_pace(&link);
+            LINKS.with_borrow_mut(|links| {
+                links.entry(to.endpoint.id).or_default().push(Rc::downgrade(&link));
+            });
+        }
+        drop(pool);
+        if let Some(former) = former {
+            former.leave();
+        }
+        link
+    }
 }
 
 // === impl Pool ===
 
 impl Pool {
-    /// The connection that was used last and is ready: the oldest ones get to expire.
-    pub(super) fn take_http1(&mut self, key: PoolKey) -> Option<http1::SendRequest<RequestBody>> {
-        let idle = self.http1.get_mut(&key)?;
-        let mut at = idle.len();
-        while at > 0 {
-            at -= 1;
-            if idle[at].sender.is_closed() {
-                idle.swap_remove(at);
-            } else if idle[at].sender.is_ready() {
-                // Behind the last one may lie one that is still busy with its last body's end.
-                return Some(idle.remove(at).sender);
-            }
+    /// Sweeps often enough for `link`.
+    fn keep_pace(&mut self, link: &Link) {
+        let tick = tick(link);
+        if tick < self.tick {
+            self.tick = tick;
+            self.sooner.notify_one();
         }
-        None
     }
 
-    /// Keeps a connection whose response has ended; `false` if there are enough.
-    pub(super) fn put_http1(
-        &mut self,
-        key: PoolKey,
-        sender: http1::SendRequest<RequestBody>,
-        now: Millis,
-    ) -> bool {
-        if sender.is_closed() {
-            return false;
+    /// Forgets `link`, if it is this pool's.
+    fn forget(&mut self, link: &Rc<Link>) {
+        let id = link.endpoint().id;
+        if self.links.get(&id).is_some_and(|known| Rc::ptr_eq(known, link)) {
+            self.links.remove(&id);
         }
-        let idle = self.http1.entry(key).or_default();
-        if idle.len() >= MAX_IDLE {
-            return false;
-        }
-        idle.push(Idle { sender, since: now });
-        true
     }
 
-    /// The endpoint's HTTP/2 connections.
-    pub(super) fn http2(&mut self, key: PoolKey, clock: Clock) -> Rc<Shared> {
-        Rc::clone(self.http2.entry(key).or_insert_with(|| Shared::new(clock)))
-    }
-
-    /// What the server chose to speak when it had the choice.
-    pub(super) fn chosen(&self, key: PoolKey) -> Option<Version> {
-        self.chosen.get(&key).copied()
-    }
-
-    /// The server has chosen to speak this.
-    pub(super) fn choose(&mut self, key: PoolKey, version: Version) {
-        self.chosen.insert(key, version);
-    }
-
-    /// Drops what is closed or has been idle for too long; says how many connections are left.
+    /// Drops what is closed or too old, and links that have nothing left; says how many there are still.
     pub(super) fn sweep(&mut self, now: Millis) -> usize {
-        let young = |since: Millis| now.0.saturating_sub(since.0) < IDLE_LIFE_MILLIS;
-        self.http1.retain(|_, idle| {
-            idle.retain(|i| !i.sender.is_closed() && young(i.since));
-            !idle.is_empty()
-        });
         // Who is about to use an empty one holds it, too.
-        self.http2.retain(|_, shared| shared.sweep(young) || Rc::strong_count(shared) > 1);
-        let (http1, http2) = (&self.http1, &self.http2);
-        self.chosen.retain(|key, _| http1.contains_key(key) || http2.contains_key(key));
-        self.http1.values().map(Vec::len).sum::<usize>() + self.http2.len()
+        self.links.retain(|_, link| link.sweep(now) || Rc::strong_count(link) > 1);
+        self.tick = self.links.values().map(|link| tick(link)).min().unwrap_or(SELDOM);
+        self.links.len()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use hyper_util::rt::TokioIo;
-
-    use super::*;
-
-    #[test]
-    fn nothing_is_remembered_of_a_connection_that_is_closed() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let (ours, _theirs) = tokio::io::duplex(1024);
-        let (sender, connection) =
-            runtime.block_on(http1::handshake::<_, RequestBody>(TokioIo::new(ours))).unwrap();
-        drop(connection);
-        let mut pool = Pool::default();
-        let key = PoolKey { endpoint: EndpointId(1), tls: 0 };
-        assert!(!pool.put_http1(key, sender, Millis(0)));
-        assert!(pool.http1.is_empty());
+impl Default for Pool {
+    fn default() -> Self {
+        Self { links: HashMap::default(), swept: false, tick: SELDOM, sooner: Rc::default() }
     }
+}
+
+fn tick(link: &Link) -> Duration {
+    (link.life().idle / 4).clamp(OFTEN, SELDOM)
+}
+
+/// Sees to it that `client`'s pool is swept as long as there is something in it; to be called wherever
+/// something is put there, if only the place for a connection that is not made yet.
+pub(super) fn keep_swept(worker: &Rc<Worker>, client: &Rc<Client>) {
+    if std::mem::replace(&mut client.pool.borrow_mut().swept, true) {
+        return;
+    }
+    let (clock, client) = (worker.clock, Rc::downgrade(client));
+    tokio::task::spawn_local(async move {
+        loop {
+            let (tick, sooner) = {
+                let Some(client) = client.upgrade() else { return };
+                let pool = client.pool.borrow();
+                (pool.tick, Rc::clone(&pool.sooner))
+            };
+            tokio::select! {
+                () = tokio::time::sleep(tick) => {}
+                // The next sleep is the shorter one.
+                () = sooner.notified() => continue,
+            }
+            let Some(client) = client.upgrade() else { return };
+            let mut pool = client.pool.borrow_mut();
+            if pool.sweep(clock.now()) == 0 {
+                pool.swept = false;
+                return;
+            }
+        }
+    });
 }

@@ -11,9 +11,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nodeway_core::balance::Millis;
+use nodeway_core::model::ConnectionLife;
 use tokio::sync::oneshot;
 
 use super::http2::{Connection, Room, Stream};
+use super::link::has_passed;
 use super::{Transport, Version, distrusted};
 use crate::runtime::Clock;
 
@@ -30,6 +32,13 @@ const GIVEN_UP: io::ErrorKind = io::ErrorKind::NotConnected;
 #[derive(Debug)]
 pub(super) struct Shared {
     connections: RefCell<Vec<Rc<Connection>>>,
+    /// Those before this one were full when they were last looked at.
+    first: Cell<usize>,
+    life: Cell<ConnectionLife>,
+    /// No connection is kept that has nothing under way.
+    left: Cell<bool>,
+    /// PINGs are so many times as seldom as was asked for: an endpoint has complained.
+    seldom: Cell<u32>,
     waiting: RefCell<VecDeque<oneshot::Sender<Turn>>>,
     opening: Cell<bool>,
     reluctant_until: Cell<Millis>,
@@ -65,9 +74,13 @@ struct Opening(Rc<Shared>);
 // === impl Shared ===
 
 impl Shared {
-    pub(super) fn new(clock: Clock) -> Rc<Self> {
+    pub(super) fn new(clock: Clock, life: ConnectionLife) -> Rc<Self> {
         Rc::new(Self {
             connections: RefCell::default(),
+            first: Cell::new(0),
+            life: Cell::new(life),
+            left: Cell::new(false),
+            seldom: Cell::new(1),
             waiting: RefCell::default(),
             opening: Cell::new(false),
             reluctant_until: Cell::new(Millis(0)),
@@ -106,7 +119,7 @@ impl Shared {
             match open().await {
                 Ok(connection) => {
                     let stream = connection.begin();
-                    self.connections.borrow_mut().push(connection);
+                    self.adopt(connection);
                     drop(opening);
                     return Ok(stream);
                 }
@@ -151,9 +164,65 @@ impl Shared {
         });
     }
 
+    /// How long connections live.
+    pub(super) fn life(&self) -> ConnectionLife {
+        self.life.get()
+    }
+
+    /// Connections live like this from now on.
+    pub(super) fn obey(&self, life: ConnectionLife) {
+        self.life.set(life);
+    }
+
+    /// How much more seldom PINGs are to be sent than was asked for.
+    pub(super) fn seldom(&self) -> u32 {
+        self.seldom.get()
+    }
+
+    /// The endpoint has had enough of PINGs: connections to come send half as many.
+    pub(super) fn send_fewer_pings(&self) {
+        self.seldom.set(self.seldom.get().saturating_mul(2));
+    }
+
+    /// Closes what is idle at once, and the rest as soon as it is.
+    pub(super) fn leave(&self) {
+        self.left.set(true);
+        self.drop_those(|connection| connection.idle_since().is_some());
+    }
+
+    /// A stream of `connection` has ended: it may have room now, or be of no more use.
+    pub(super) fn stream_ended(self: &Rc<Self>, connection: &Connection) {
+        if connection.idle_since().is_some()
+            && (self.left.get() || connection.is_over(&self.life.get()))
+        {
+            self.drop_those(|known| std::ptr::eq(Rc::as_ptr(known), connection));
+        } else {
+            self.first.set(self.first.get().min(connection.place.get()));
+        }
+        self.serve_waiting();
+    }
+
+    /// Lets go of these connections. They end when their streams have ended.
+    fn drop_those(&self, those: impl Fn(&Rc<Connection>) -> bool) {
+        let dropped: Vec<_> = {
+            let mut connections = self.connections.borrow_mut();
+            let dropped = connections.extract_if(.., |connection| those(connection)).collect();
+            for (place, connection) in connections.iter().enumerate() {
+                connection.place.set(place);
+            }
+            dropped
+        };
+        if !dropped.is_empty() {
+            self.first.set(0);
+        }
+        drop(dropped);
+    }
+
     /// Keeps a connection that somebody else has made.
     pub(super) fn adopt(&self, connection: Rc<Connection>) {
-        self.connections.borrow_mut().push(connection);
+        let mut connections = self.connections.borrow_mut();
+        connection.place.set(connections.len());
+        connections.push(connection);
     }
 
     /// Whether there is a connection, or about to be one.
@@ -182,18 +251,14 @@ impl Shared {
         }
     }
 
-    /// Drops connections that are closed, or idle since before `then`; says whether there is reason to keep
-    /// the rest.
-    pub(super) fn sweep(&self, is_young: impl Fn(Millis) -> bool) -> bool {
-        let dropped: Vec<_> = {
-            let mut connections = self.connections.borrow_mut();
-            connections
-                .extract_if(.., |c| {
-                    c.room() == Room::Gone || c.idle_since().is_some_and(|since| !is_young(since))
-                })
-                .collect()
-        };
-        drop(dropped);
+    /// Drops connections that are closed or too old, or have been idle for too long; says whether there is
+    /// reason to keep the rest.
+    pub(super) fn sweep(&self, now: Millis) -> bool {
+        let life = self.life.get();
+        self.drop_those(|c| {
+            c.room(&life) == Room::Gone
+                || c.idle_since().is_some_and(|since| has_passed(life.idle, since, now))
+        });
         !self.connections.borrow().is_empty()
             || !self.waiting.borrow().is_empty()
             || self.opening.get()
@@ -208,11 +273,18 @@ impl Shared {
     fn next(self: &Rc<Self>) -> Option<Turn> {
         let mut unsettled = false;
         let mut gone = false;
+        let life = self.life.get();
         let connections = self.connections.borrow();
-        // The first with room: what is too much for a quiet time gets to be idle, and is closed.
-        for connection in connections.iter() {
-            match connection.room() {
-                Room::Free => return Some(Turn::Stream(connection.begin())),
+        // The first with room: what is too much for a quiet time gets to be idle, and is closed. Those that
+        // are passed over are looked at again when one of their streams has ended, or when all seem full.
+        let first = self.first.get().min(connections.len());
+        for at in (first..connections.len()).chain(0..first) {
+            let connection = &connections[at];
+            match connection.room(&life) {
+                Room::Free => {
+                    self.first.set(at);
+                    return Some(Turn::Stream(connection.begin()));
+                }
                 Room::Full => {}
                 Room::Unsettled => unsettled = true,
                 Room::Gone => gone = true,
@@ -233,9 +305,8 @@ impl Shared {
     /// Lets go of connections that take no more streams, and end with those that they have; says how many
     /// are left.
     fn forget_gone(&self) -> usize {
-        let gone: Vec<_> =
-            self.connections.borrow_mut().extract_if(.., |c| c.room() == Room::Gone).collect();
-        drop(gone);
+        let life = self.life.get();
+        self.drop_those(|connection| connection.room(&life) == Room::Gone);
         self.len()
     }
 
@@ -270,7 +341,8 @@ mod tests {
         let test = async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let at = listener.local_addr().unwrap();
-            let (shared, opened) = (Shared::new(Clock::start()), Rc::new(Cell::new(0)));
+            let (shared, opened) =
+                (Shared::new(Clock::start(), ConnectionLife::default()), Rc::new(Cell::new(0)));
             let ask = || {
                 let (shared, opened) = (Rc::clone(&shared), Rc::clone(&opened));
                 tokio::task::spawn_local(async move {

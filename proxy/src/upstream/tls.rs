@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use nodeway_core::balance::{BackendTls, TlsRoots, TlsTerms};
@@ -18,8 +19,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::Version;
 use super::certificate::NamedVerifier;
-use super::{CONNECT_TIMEOUT, Version};
 use crate::runtime::Worker;
 
 /// Of a policy that endpoints do not live up to, it is told so often at most (and by each worker).
@@ -78,13 +79,14 @@ thread_local! {
 /// to be spoken, if `offer` leaves a choice.
 ///
 /// # Errors
-/// The connection broke, took longer than [`CONNECT_TIMEOUT`], or the endpoint is not to be trusted
+/// The connection broke, took longer than `patience`, or the endpoint is not to be trusted
 /// ([`distrusted`]).
 pub async fn secure(
     worker: &Worker,
     tls: &Arc<BackendTls>,
     offer: Offer,
     stream: TcpStream,
+    patience: Duration,
 ) -> io::Result<(Box<TlsStream<TcpStream>>, Option<Version>)> {
     let ready = ready(tls);
     let (connector, name) = match &ready.connector {
@@ -95,7 +97,7 @@ pub async fn secure(
         }
     };
     let connector = connector.with_alpn(offer.names());
-    let shaking = tokio::time::timeout(CONNECT_TIMEOUT, connector.connect(name, stream));
+    let shaking = tokio::time::timeout(patience, connector.connect(name, stream));
     let stream = match shaking.await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
@@ -108,7 +110,7 @@ pub async fn secure(
             });
         }
         Err(_) => {
-            let text = "no end of the TLS handshake within 5 s";
+            let text = format!("no end of the TLS handshake within {patience:?}");
             return Err(io::Error::new(io::ErrorKind::TimedOut, text));
         }
     };

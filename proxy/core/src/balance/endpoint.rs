@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::latency::Latency;
 use super::limits::Count;
@@ -26,6 +27,8 @@ pub struct Endpoint {
     pub address: SocketAddr,
     /// The pod behind it, if the slice names one.
     pub pod: Option<ObjectName>,
+    /// No snapshot to come has it, unless it returns.
+    retired: AtomicBool,
     live: Live,
     /// What it has done in this interval, where endpoints are compared.
     pub(super) window: OnceLock<Box<Window>>,
@@ -51,8 +54,24 @@ struct Live {
 impl Endpoint {
     /// An idle, healthy endpoint.
     pub fn new(id: EndpointId, address: SocketAddr, pod: Option<ObjectName>) -> Self {
-        let (live, window, connections, pending) = <_>::default();
-        Self { id, address, pod, live, window, connections, pending }
+        let (retired, live, window, connections, pending) = <_>::default();
+        Self { id, address, pod, retired, live, window, connections, pending }
+    }
+
+    /// Its Service sends it nothing more: it is gone, or not ready. What is under way with it may end.
+    pub fn retire(&self) {
+        self.retired.store(true, Relaxed);
+    }
+
+    /// It serves again.
+    pub fn reinstate(&self) {
+        self.retired.store(false, Relaxed);
+    }
+
+    /// Whether connections to it are not to be kept.
+    #[inline]
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Relaxed)
     }
 
     /// A request (or connection, if opaque) begins; each is ended once, by [`Endpoint::end`].

@@ -312,7 +312,7 @@ pub struct RetryBudget {
 }
 
 /// How long connections to endpoints live.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLife {
     /// Takes no more requests after so long.
     pub max_age: Option<Duration>,

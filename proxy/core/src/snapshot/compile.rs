@@ -18,7 +18,10 @@ use super::registry::Registry;
 use super::routes::{CompiledRoute, Contests, Services};
 use super::services::CompiledService;
 use super::store::Dirty;
-use super::{Enroll, Frontend, PortKey, Problem, RouteKey, Snapshot, Store, enrol, serving};
+use super::{
+    Enroll, Frontend, PortKey, Problem, RouteKey, Snapshot, Store, enrol, leaving, serving,
+};
+use crate::balance::EndpointId;
 use crate::model::{Kind, ObjectName, Rules};
 use crate::route::{RouterBuilder, ServerNames};
 
@@ -66,6 +69,9 @@ pub struct Compiled {
     pub pods: bool,
     /// Whether its problems are others.
     pub problems: bool,
+    /// Connections to these endpoints are not to be kept: they serve no longer, or are spoken to in another
+    /// way.
+    pub left: Vec<EndpointId>,
 }
 
 /// What has been found to be different, while one compilation is under way.
@@ -83,6 +89,8 @@ struct Touched {
     policies: BTreeSet<(Kind, ObjectName)>,
     problems: bool,
     statuses: bool,
+    /// Endpoints to which connections are not to be kept.
+    left: Vec<EndpointId>,
 }
 
 // === impl Compiler ===
@@ -140,6 +148,7 @@ impl Compiler {
             frontends,
             pods: pods || first,
             problems: touched.problems,
+            left: touched.left,
         })
     }
 
@@ -176,6 +185,7 @@ impl Compiler {
                 _ => false,
             };
             if !same {
+                leaving::note(before.as_ref(), now.as_ref(), &mut touched.left);
                 for (external, place) in before.iter().flat_map(CompiledService::places) {
                     touched.places.insert(place);
                     self.claims.remove(&place, &(external, name.clone()));

@@ -10,6 +10,7 @@ mod contest;
 mod enrol;
 pub mod explain;
 mod frontend;
+mod leaving;
 mod policies;
 mod problem;
 mod registry;

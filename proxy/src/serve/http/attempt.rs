@@ -105,7 +105,8 @@ pub(super) async fn send(
         let holdup = deadline.is_some().then(|| request.body_mut().holdup());
         let choice = secured::choice(backend, version, &request);
         let spared = spare.as_ref().is_some_and(Spare::is_all);
-        let to = To { endpoint: picked, tls: backend.tls(), version, choice, spared };
+        let once = !idempotent || spare.is_none();
+        let to = To { endpoint: picked, backend, version, choice, spared, once, now };
         let sent_at = Instant::now();
         let sending = upstream::send(worker, &conn.client, to, request);
         let ended = match within(&mut deadline, sending).await {
@@ -268,6 +269,7 @@ impl Ended {
                 failed(Report::Lost, &error);
                 Self::without_answer(Outcome::Lost, Flag::UpstreamReset, None)
             }
+            Err(SendError::Cut) => Self::without_answer(Outcome::Lost, Flag::EndpointGone, None),
             Err(SendError::Abandoned) => {
                 Self::without_answer(Outcome::Lost, Flag::DownstreamProtocol, None)
             }

@@ -11,6 +11,7 @@ use nodeway_core::balance::Active;
 use super::Conn;
 use super::deadline::Deadline;
 use super::record::Record;
+use crate::runtime::SignalListener;
 use crate::serve::outcome;
 use crate::streams::{BodyError, Inbound};
 use crate::telemetry::Flag;
@@ -41,6 +42,8 @@ struct Relayed {
     tells: Option<u16>,
     /// Whether the endpoint has been asked for more, and has not said it.
     waiting: bool,
+    /// Fires when the endpoint is gone and has no more time, if its policy has it so.
+    cut: Option<Box<SignalListener>>,
 }
 
 // === impl ResponseBody ===
@@ -61,9 +64,10 @@ impl ResponseBody {
         record: Record,
     ) -> Self {
         let conn = Rc::clone(conn);
+        let cut = lease.cut().map(Box::new);
         let (lease, active) = (Some(lease), Some(active));
         let (tells, waiting) = (None, false);
-        let relayed = Relayed { incoming, conn, lease, active, deadline, tells, waiting };
+        let relayed = Relayed { incoming, conn, lease, active, deadline, tells, waiting, cut };
         Self { kind: Kind::Relayed(relayed), record: Some(record) }
     }
 
@@ -80,6 +84,7 @@ impl ResponseBody {
         let (flag, blame) = match (&self.kind, error) {
             // A client that does not read keeps its own response from ending.
             (Kind::Relayed(relayed), BodyError::TimedOut) => (Flag::TimedOut, relayed.waiting),
+            (_, BodyError::Gone) => (Flag::EndpointGone, false),
             _ => (Flag::UpstreamReset, true),
         };
         if let (Kind::Relayed(relayed), Some(record)) = (&self.kind, &self.record)
@@ -123,6 +128,11 @@ impl Relayed {
             && deadline.poll_expired(cx).is_ready()
         {
             return Poll::Ready(Some(Err(BodyError::TimedOut)));
+        }
+        if let Some(cut) = &mut self.cut
+            && cut.poll_fired(cx).is_ready()
+        {
+            return Poll::Ready(Some(Err(BodyError::Gone)));
         }
         let frame = Pin::new(&mut self.incoming).poll_frame(cx);
         self.waiting = frame.is_pending();

@@ -136,10 +136,10 @@ impl Delivery {
                     return false;
                 }
             };
-            let endpoint = &**active.endpoint();
+            let endpoint = active.endpoint();
             let choice = secured::choice(backend, self.version, &request);
-            let (tls, version) = (backend.tls(), self.version);
-            let to = To { endpoint, tls, version, choice, spared: false };
+            let (version, spared, once) = (self.version, false, false);
+            let to = To { endpoint, backend, version, choice, spared, once, now };
             let start = Instant::now();
             match upstream::send(worker, &self.client, to, request).await {
                 Ok((response, lease)) => {
@@ -163,7 +163,9 @@ impl Delivery {
                     return false;
                 }
                 // It may be the copy that broke off: the endpoint is not held to account.
-                Err(SendError::Lost { .. } | SendError::Abandoned) => return false,
+                Err(SendError::Lost { .. } | SendError::Abandoned | SendError::Cut) => {
+                    return false;
+                }
             }
         }
         false

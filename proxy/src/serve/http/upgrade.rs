@@ -18,7 +18,8 @@ use super::record::Record;
 use super::{Conn, websocket};
 use crate::serve::connection::ActiveConnection;
 use crate::streams::{Inbound, split};
-use crate::upstream::{Lease, RequestBody, Version};
+use crate::telemetry::Flag;
+use crate::upstream::{Lease, RequestBody, UnderWay, Version};
 
 /// What a client waits for that has asked to leave HTTP.
 pub(super) struct Tunnel {
@@ -132,7 +133,7 @@ impl Tunnel {
         match client {
             Client::Http1(client) if !to_http2 => {
                 let endpoint = hyper::upgrade::on(&mut response);
-                relay(conn, client, endpoint, active, record);
+                relay(conn, client, endpoint, Parts { lease, active, record });
                 response.map(|_| ResponseBody::full(Bytes::new(), None))
             }
             Client::Http1(client) => {
@@ -169,19 +170,27 @@ impl Tunnel {
 }
 
 /// HTTP/1.1 on both sides.
-fn relay(conn: &Rc<Conn>, client: OnUpgrade, endpoint: OnUpgrade, active: Active, record: Record) {
+fn relay(conn: &Rc<Conn>, client: OnUpgrade, endpoint: OnUpgrade, parts: Parts) {
     // To hyper the client's connection has ended.
     let connection = ActiveConnection::begin(&conn.worker);
     tokio::task::spawn_local(async move {
+        let Parts { lease, active, record } = parts;
         let _active = (active, connection);
+        let mut cut = None;
         // Both are ready once the 101 has been relayed; either fails if its connection broke first.
         if let Ok((client, endpoint)) = tokio::try_join!(client, endpoint) {
             let (mut client, mut endpoint) = (TokioIo::new(client), TokioIo::new(endpoint));
-            if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut endpoint).await {
-                tracing::debug!(%error, "an upgraded connection broke");
+            tokio::select! {
+                biased;
+                relayed = tokio::io::copy_bidirectional(&mut client, &mut endpoint) => {
+                    if let Err(error) = relayed {
+                        tracing::debug!(%error, "an upgraded connection broke");
+                    }
+                }
+                () = UnderWay::cut(lease.under_way()) => cut = Some(Flag::EndpointGone),
             }
         }
-        record.end(None);
+        record.end(cut);
     });
 }
 
@@ -198,16 +207,21 @@ fn pour_to_client(
     tokio::task::spawn_local(async move {
         let Parts { lease, active, record } = parts;
         let _active = (active, connection);
+        let mut cut = None;
         if let (Ok(client), Some(feed)) = (client.await, feed) {
             let (from, to) = split(client);
             // Who does not take it has gone, which the other direction shows.
             let _ = feed.send(from);
-            match to.pour(endpoint).await {
-                Ok(()) => lease.give_back(&conn.worker, &conn.client),
-                Err(error) => tracing::debug!(%error, "an upgraded connection broke"),
+            tokio::select! {
+                biased;
+                poured = to.pour(endpoint) => match poured {
+                    Ok(()) => lease.give_back(&conn.worker, &conn.client),
+                    Err(error) => tracing::debug!(%error, "an upgraded connection broke"),
+                },
+                () = UnderWay::cut(lease.under_way()) => cut = Some(Flag::EndpointGone),
             }
         }
-        record.end(None);
+        record.end(cut);
     });
 }
 

@@ -18,7 +18,7 @@ use super::outcome::{Failure, failed, report};
 use super::overflow::refused;
 use crate::runtime::Worker;
 use crate::telemetry::{Flag, TcpKey, TcpLabels};
-use crate::upstream::{self, Client};
+use crate::upstream::{self, Client, UnderWay};
 
 pub use relay::{Ended, relay, reset_on_close};
 
@@ -81,11 +81,11 @@ pub(super) async fn serve(
         }
     };
     let (flag, sent, received) = match ended {
-        Ok(Ended { sent, received, error, .. }) => {
+        Ok(Ended { sent, received, error, cut, .. }) => {
             if let Some(error) = &error {
                 tracing::debug!(%error, service = %frontend.service, "a relayed connection broke");
             }
-            (Flag::None, sent, received)
+            (if cut { Flag::EndpointGone } else { Flag::None }, sent, received)
         }
         Err(flag) => (flag, 0, 0),
     };
@@ -138,8 +138,9 @@ async fn in_the_clear(
     };
     // As an endpoint that refuses would: the client learns at once that nobody serves it.
     let (opened, active) = opened.inspect_err(|_| reset_on_close(&stream))?;
-    let upstream = opened.stream;
-    let ended = relay(&stream, &upstream, said, || active.endpoint().whole()).await;
+    let to = (backend, active.endpoint());
+    let cut = UnderWay::cut(upstream::under_way(worker, client, to));
+    let ended = relay(&stream, &opened.stream, said, || active.endpoint().whole(), cut).await;
     tell(worker, backend, active.endpoint(), &ended);
     Ok(ended)
 }
@@ -169,7 +170,8 @@ pub(super) async fn open(
         let active = admit(worker, backend, caller, avoided.as_deref())?;
         let endpoint = Arc::clone(active.endpoint());
         let start = Instant::now();
-        match upstream::connect(worker, client, endpoint.address).await {
+        let life = &backend.settings().connections;
+        match upstream::connect(worker, client, endpoint.address, life).await {
             Ok(stream) => {
                 let latency = start.elapsed();
                 report(worker, backend, &endpoint, Report::Connected { latency });

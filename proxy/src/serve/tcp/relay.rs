@@ -26,20 +26,30 @@ pub struct Ended {
     pub error: Option<io::Error>,
     /// Whether it was the second socket that broke before it had said anything.
     pub mute: bool,
+    /// Whether it was ended from here.
+    pub cut: bool,
 }
 
-/// A side broke.
+/// A side broke, or was cut.
 #[derive(Debug)]
 pub(super) struct Broken {
     pub error: io::Error,
     /// Whether it was the server's.
     pub servers: bool,
+    /// Whether it was neither: it has been ended from here.
+    pub cut: bool,
 }
 
 /// Relays between `client` and `server` until both have finished or one breaks; `said` goes to the
 /// server first, and `heard` is called when it has said its first. A break of one side is passed on to the
-/// other as a reset.
-pub async fn relay(client: &TcpStream, server: &TcpStream, said: &[u8], heard: impl Fn()) -> Ended {
+/// other as a reset; when `cut` is ready both are reset.
+pub async fn relay(
+    client: &TcpStream,
+    server: &TcpStream,
+    said: &[u8],
+    heard: impl Fn(),
+    cut: impl Future<Output = ()>,
+) -> Ended {
     let (sent, received) = (Cell::new(0), Cell::new(0));
     let up = async {
         write_all(server, said).await.map_err(Broken::servers)?;
@@ -61,7 +71,11 @@ pub async fn relay(client: &TcpStream, server: &TcpStream, said: &[u8], heard: i
             End::To => Broken::clients(error),
         })
     };
-    let broken = tokio::try_join!(up, down).err();
+    let broken = tokio::select! {
+        biased;
+        ended = async { tokio::try_join!(up, down) } => ended.err(),
+        () = cut => Some(Broken::cut()),
+    };
     if broken.is_some() {
         reset_on_close(client);
         reset_on_close(server);
@@ -150,7 +164,8 @@ async fn write_all(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
 impl Ended {
     pub(super) fn of(sent: u64, received: u64, broken: Option<Broken>) -> Self {
         let mute = received == 0 && broken.as_ref().is_some_and(|broken| broken.servers);
-        Self { sent, received, error: broken.map(|broken| broken.error), mute }
+        let cut = broken.as_ref().is_some_and(|broken| broken.cut);
+        Self { sent, received, error: broken.map(|broken| broken.error), mute, cut }
     }
 }
 
@@ -158,16 +173,23 @@ impl Ended {
 
 impl Broken {
     pub(super) fn clients(error: io::Error) -> Self {
-        Self { error, servers: false }
+        Self { error, servers: false, cut: false }
     }
 
     pub(super) fn servers(error: io::Error) -> Self {
-        Self { error, servers: true }
+        Self { error, servers: true, cut: false }
+    }
+
+    pub(super) fn cut() -> Self {
+        let error = io::Error::other("the endpoint is gone, and its time to drain is over");
+        Self { error, servers: false, cut: true }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -197,7 +219,8 @@ mod tests {
             drop(server);
             heard
         };
-        let (ended, got, heard) = tokio::join!(relay(&near, &far, b"he", || ()), ask, answer);
+        let (ended, got, heard) =
+            tokio::join!(relay(&near, &far, b"he", || (), pending()), ask, answer);
         assert_eq!((heard.as_slice(), got), (&b"hello"[..], 1 << 20));
         assert_eq!((ended.sent, ended.received), (5, 1 << 20));
         assert!(ended.error.is_none());
@@ -207,7 +230,7 @@ mod tests {
     async fn a_reset_on_one_side_is_a_reset_on_the_other() {
         let ((mut client, near), (far, server)) = (pair().await, pair().await);
         let relaying = async {
-            let ended = relay(&near, &far, b"", || ()).await;
+            let ended = relay(&near, &far, b"", || (), pending()).await;
             drop((near, far));
             ended
         };

@@ -19,7 +19,8 @@ use super::{admit, tell};
 use crate::runtime::Worker;
 use crate::serve::outcome::{failed, report};
 use crate::telemetry::Flag;
-use crate::upstream::{Client, Offer, blameless, connect, distrusted, secure};
+use crate::upstream::{Client, Offer, UnderWay, under_way};
+use crate::upstream::{blameless, connect, distrusted, secure};
 
 /// One read: a TLS record's most (RFC 8446, 5.1).
 const CHUNK: usize = 16 << 10;
@@ -57,15 +58,19 @@ pub(super) async fn relay(
         let active = admitted.inspect_err(|_| reset_on_close(&stream))?;
         let endpoint = active.endpoint();
         let start = Instant::now();
-        let secured = match connect(worker, client, endpoint.address).await {
-            Ok(upstream) => secure(worker, tls, Offer::Opaque, upstream).await,
+        let life = &backend.settings().connections;
+        let secured = match connect(worker, client, endpoint.address, life).await {
+            Ok(upstream) => {
+                secure(worker, tls, Offer::Opaque, upstream, life.connect_timeout).await
+            }
             Err(error) => Err(error),
         };
         match secured {
             Ok((upstream, _)) => {
                 let latency = start.elapsed();
                 report(worker, backend, endpoint, Report::Connected { latency });
-                let ended = pass(stream, *upstream, said, || endpoint.whole()).await;
+                let cut = UnderWay::cut(under_way(worker, client, (backend, endpoint)));
+                let ended = pass(stream, *upstream, said, || endpoint.whole(), cut).await;
                 tell(worker, backend, endpoint, &ended);
                 return Ok(ended);
             }
@@ -90,6 +95,7 @@ async fn pass(
     server: tokio_rustls::client::TlsStream<TcpStream>,
     said: &[u8],
     heard: impl Fn(),
+    cut: impl Future<Output = ()>,
 ) -> Ended {
     let (sent, received) = (Cell::new(0), Cell::new(0));
     let (mut client, mut server) = (client, server);
@@ -111,7 +117,11 @@ async fn pass(
             };
             pump(server_read, Broken::servers, client_write, Broken::clients, count).await
         };
-        tokio::try_join!(up, down).err()
+        tokio::select! {
+            biased;
+            ended = async { tokio::try_join!(up, down) } => ended.err(),
+            () = cut => Some(Broken::cut()),
+        }
     };
     if broken.is_some() {
         // Also an end that TLS has not announced: the client must not take a part for the whole.

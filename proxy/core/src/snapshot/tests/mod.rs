@@ -5,6 +5,7 @@ mod explain;
 mod filters;
 mod health;
 mod incremental;
+mod leaving;
 mod mesh;
 mod policies;
 mod semantics;

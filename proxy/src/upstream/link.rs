@@ -1,0 +1,299 @@
+//! What one client has with one endpoint on one worker: connections that wait for a request, or take another
+//! one, and how long they may.
+//!
+//! Not how they are made: that is `http`'s.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::client::conn::http1;
+use nodeway_core::balance::{BackendTls, Endpoint, Millis};
+use nodeway_core::model::{BackendSettings, ConnectionLife};
+
+use super::shared::Shared;
+use super::{Client, RequestBody, To, Version, pool};
+use crate::runtime::{Clock, Signal, SignalListener, Worker};
+
+/// Idle HTTP/1 connections kept per endpoint.
+const MAX_IDLE: usize = 256;
+/// Connections that are made together do not end together: the oldest age is shorter by up to this part.
+const SPREAD: u64 = 10;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Link {
+    endpoint: Arc<Endpoint>,
+    tls: Option<Arc<BackendTls>>,
+    settings: RefCell<Arc<BackendSettings>>,
+    life: Cell<ConnectionLife>,
+    client: Weak<Client>,
+    clock: Clock,
+    http1: RefCell<Vec<Idle>>,
+    http2: OnceCell<Rc<Shared>>,
+    /// What a server chose to speak that had the choice.
+    chosen: Cell<Option<Version>>,
+    /// Nothing is kept any more: the endpoint is gone, or spoken to in another way.
+    left: Cell<bool>,
+    /// Fires when what is under way has had its time.
+    cut: Signal,
+    /// Whether connections are being made ahead of requests.
+    pub(super) warming: Cell<bool>,
+}
+
+/// An HTTP/1 connection that carries a request, or could.
+#[derive(Debug)]
+pub(super) struct Http1 {
+    pub(super) sender: http1::SendRequest<RequestBody>,
+    age: Age,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Http1,
+    since: Millis,
+}
+
+/// How old a connection is.
+#[derive(Debug)]
+pub(super) struct Age {
+    made: Millis,
+    requests: Cell<u32>,
+    /// Its part of [`SPREAD`], in 256ths.
+    early: u8,
+}
+
+// === impl Link ===
+
+impl Link {
+    pub(super) fn new(worker: &Worker, client: &Rc<Client>, to: &To<'_>) -> Rc<Self> {
+        let settings = Arc::clone(to.backend.settings());
+        let life = Cell::new(settings.connections);
+        Rc::new(Self {
+            endpoint: Arc::clone(to.endpoint),
+            tls: to.backend.tls().cloned(),
+            settings: RefCell::new(settings),
+            life,
+            client: Rc::downgrade(client),
+            clock: worker.clock,
+            http1: RefCell::default(),
+            http2: OnceCell::new(),
+            chosen: Cell::new(None),
+            left: Cell::new(false),
+            cut: Signal::default(),
+            warming: Cell::new(false),
+        })
+    }
+
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    pub(super) fn tls(&self) -> Option<&Arc<BackendTls>> {
+        self.tls.as_ref()
+    }
+
+    pub(super) fn client(&self) -> Option<Rc<Client>> {
+        self.client.upgrade()
+    }
+
+    /// How long connections live.
+    pub(super) fn life(&self) -> ConnectionLife {
+        self.life.get()
+    }
+
+    /// Whether a request to `to` may go over this link: a policy that has become another has another number,
+    /// and what was agreed under the former one is not used again.
+    pub(super) fn is_for(&self, to: &To<'_>) -> bool {
+        let number = |tls: Option<&Arc<BackendTls>>| tls.map(|tls| tls.id);
+        !self.left.get() && number(self.tls()) == number(to.backend.tls())
+    }
+
+    /// Goes by these settings from now on; whether they say something else of connections than before.
+    pub(super) fn obey(&self, settings: &Arc<BackendSettings>) -> bool {
+        if Arc::ptr_eq(&self.settings.borrow(), settings) {
+            return false;
+        }
+        let former = self.settings.replace(Arc::clone(settings));
+        if former.connections == settings.connections {
+            return false;
+        }
+        self.life.set(settings.connections);
+        if let Some(shared) = self.http2.get() {
+            shared.obey(settings.connections);
+        }
+        true
+    }
+
+    /// The connection that was used last and is ready: the oldest ones get to expire.
+    pub(super) fn take_http1(&self, now: Millis) -> Option<Http1> {
+        let life = self.life.get();
+        let mut idle = self.http1.borrow_mut();
+        let mut at = idle.len();
+        while at > 0 {
+            at -= 1;
+            if idle[at].is_over(&life, now) {
+                idle.swap_remove(at);
+            } else if idle[at].connection.sender.is_ready() {
+                // Behind the last one may lie one that is still busy with its last body's end.
+                return Some(idle.remove(at).connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose response has ended; `false` if it is to be closed.
+    pub(super) fn put_http1(&self, connection: Http1) -> bool {
+        let life = self.life.get();
+        let since = self.clock.now();
+        if self.is_left() || connection.is_over(&life, since) {
+            return false;
+        }
+        let mut idle = self.http1.borrow_mut();
+        let room = idle.len() < MAX_IDLE;
+        if room {
+            idle.push(Idle { connection, since });
+        }
+        room
+    }
+
+    /// How many HTTP/1 connections wait for a request.
+    pub(super) fn idle_http1(&self) -> usize {
+        self.http1.borrow().len()
+    }
+
+    /// Whether fewer of them wait than policy asks for.
+    #[inline]
+    pub(super) fn wants_more(&self) -> bool {
+        let wanted = usize::from(self.life.get().prewarm);
+        wanted > 0 && self.idle_http1() < wanted.min(MAX_IDLE) && !self.is_left()
+    }
+
+    /// The endpoint's HTTP/2 connections.
+    pub(super) fn http2(&self) -> &Rc<Shared> {
+        self.http2.get_or_init(|| Shared::new(self.clock, self.life.get()))
+    }
+
+    /// What the server chose to speak when it had the choice.
+    pub(super) fn chosen(&self) -> Option<Version> {
+        self.chosen.get()
+    }
+
+    /// The server has chosen to speak this.
+    pub(super) fn choose(&self, version: Version) {
+        self.chosen.set(Some(version));
+    }
+
+    /// Drops what is closed or too old; says whether there is reason to keep the link.
+    pub(super) fn sweep(&self, now: Millis) -> bool {
+        let life = self.life.get();
+        let mut idle = self.http1.borrow_mut();
+        idle.retain(|idle| !idle.is_over(&life, now));
+        let used = self.http2.get().is_some_and(|shared| shared.sweep(now));
+        used || !idle.is_empty()
+    }
+
+    /// Whether nothing is kept any more.
+    pub(super) fn is_left(&self) -> bool {
+        self.left.get() || self.endpoint.is_retired()
+    }
+
+    /// Closes what is idle, and the rest as it ends; in the time that the policy gives, if it does.
+    pub(super) fn leave(self: &Rc<Self>) {
+        if self.left.replace(true) {
+            return;
+        }
+        let idle = std::mem::take(&mut *self.http1.borrow_mut());
+        drop(idle);
+        if let Some(shared) = self.http2.get() {
+            shared.leave();
+        }
+        if let Some(patience) = self.life.get().drain {
+            self.cut_after(patience);
+        }
+    }
+
+    /// One that speaks in another way only has not gone, nor has one that returns.
+    fn cut_after(self: &Rc<Self>, patience: Duration) {
+        let link = Rc::downgrade(self);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(patience).await;
+            if let Some(link) = link.upgrade().filter(|link| link.endpoint.is_retired()) {
+                link.cut.fire();
+            }
+        });
+    }
+
+    /// Fires when what is under way is to be cut, if that may come.
+    pub(super) fn cut(&self) -> Option<SignalListener> {
+        self.life.get().drain.map(|_| self.cut.listen())
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        pool::unlink(self.endpoint.id);
+    }
+}
+
+// === impl Http1 ===
+
+impl Http1 {
+    pub(super) fn new(sender: http1::SendRequest<RequestBody>, age: Age) -> Self {
+        Self { sender, age }
+    }
+
+    /// It is given one more request.
+    pub(super) fn begin(&self) {
+        self.age.begin();
+    }
+
+    /// Whether it has not had one yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.age.requests.get() == 0
+    }
+
+    fn is_over(&self, life: &ConnectionLife, now: Millis) -> bool {
+        self.sender.is_closed() || self.age.is_over(life, || now)
+    }
+}
+
+// === impl Idle ===
+
+impl Idle {
+    fn is_over(&self, life: &ConnectionLife, now: Millis) -> bool {
+        has_passed(life.idle, self.since, now) || self.connection.is_over(life, now)
+    }
+}
+
+// === impl Age ===
+
+impl Age {
+    /// That of a connection that is made now.
+    pub(super) fn new(now: Millis, early: u8) -> Self {
+        Self { made: now, requests: Cell::new(0), early }
+    }
+
+    /// One request more.
+    #[inline]
+    pub(super) fn begin(&self) {
+        self.requests.set(self.requests.get().saturating_add(1));
+    }
+
+    /// Whether it takes no more requests.
+    #[inline]
+    pub(super) fn is_over(&self, life: &ConnectionLife, now: impl FnOnce() -> Millis) -> bool {
+        life.max_requests.is_some_and(|most| self.requests.get() >= most.get())
+            || life.max_age.is_some_and(|age| {
+                let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+                let early = (age / SPREAD).saturating_mul(u64::from(self.early)) / 256;
+                now().0.saturating_sub(self.made.0) >= age - early
+            })
+    }
+}
+
+/// Whether so long has passed since then.
+pub(super) fn has_passed(time: Duration, since: Millis, now: Millis) -> bool {
+    u128::from(now.0.saturating_sub(since.0)) >= time.as_millis()
+}
