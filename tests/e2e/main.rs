@@ -21,6 +21,7 @@ mod failures;
 mod filters;
 mod grpc;
 mod health;
+mod health_checks;
 mod http2_upstream;
 mod http_connections;
 mod http_messages;

@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::told::{self, Answer as Instead, Told};
-use crate::{Identity, grpc, websocket};
+use crate::{Identity, grpc, health, websocket};
 
 /// How every HTTP/2 connection starts.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
@@ -83,6 +83,10 @@ async fn answer(
     if websocket::is_asked_for(request.headers()) {
         return Ok(websocket(request, from, me).await);
     }
+    if path == health::CHECK {
+        let asked = request.into_body().collect().await.unwrap_or_default().to_bytes();
+        return Ok(grpc_answer(health::serving(from.ip(), &grpc::said(&asked))));
+    }
     let is_grpc = request.headers().get(CONTENT_TYPE).is_some_and(|value| value == GRPC);
     let mut response = match what {
         _ if told.is_some() || is_grpc => {
@@ -99,6 +103,12 @@ async fn answer(
                 None => body(Full::from(said + "\n")),
             }
         }
+        "health" => {
+            health::be(argument);
+            status(200)
+        }
+        "healthz" => status(health::status(from.ip())),
+        "checked" => body(Full::from(health::checked())),
         "bytes" => body(Stream(Pattern::new(argument.parse().unwrap_or(0)))),
         "sink" => body(Full::from(sink(request.into_body()).await + "\n")),
         "echo" => Response::new(request.into_body().boxed_unsync()),
@@ -158,9 +168,13 @@ async fn describe(request: Request<Incoming>, from: SocketAddr, me: &Identity) -
 
 /// A message, and a good end in the trailers.
 fn in_grpc(said: &str) -> Answer {
+    grpc_answer(grpc::message(said))
+}
+
+fn grpc_answer(message: Bytes) -> Answer {
     let mut fields = HeaderMap::new();
     fields.insert("grpc-status", HeaderValue::from_static("0"));
-    let frames = [Frame::data(grpc::message(said)), Frame::trailers(fields)];
+    let frames = [Frame::data(message), Frame::trailers(fields)];
     let mut response = body(Frames(frames.into_iter()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(GRPC));
     response

@@ -13,6 +13,7 @@
 mod anyone;
 mod ask;
 mod grpc;
+mod health;
 mod http;
 mod load;
 mod moody;

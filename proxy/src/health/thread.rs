@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use nodeway_core::balance::{Change, HealthEvent, Millis};
-use nodeway_core::snapshot::Snapshot;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -142,7 +141,7 @@ impl Checker {
         let find = |port: &(_, u16)| {
             view.service_port(&port.0, port.1).map(|frontend| Arc::clone(&frontend.backend))
         };
-        self.plan.refresh(nodes(&view), find, now, &mut self.random);
+        self.plan.refresh(view.nodes(), find, now, &mut self.random);
     }
 
     /// One check, as a task: it holds neither the pod's namespace nor anything of the plan.
@@ -224,11 +223,6 @@ impl Checker {
         }
         new
     }
-}
-
-/// How many nodes the cluster has, as far as it is known.
-fn nodes(_: &Snapshot) -> usize {
-    1
 }
 
 async fn sleep(duration: Option<Duration>) {

@@ -142,6 +142,7 @@ impl Compiler {
         if touched.problems {
             self.snapshot.problems = self.problems.values().flatten().cloned().collect();
         }
+        self.snapshot.nodes = store.named_nodes();
         let any = !touched.services.is_empty() || !touched.ports.is_empty() || touched.statuses;
         (any || touched.problems || pods || first).then(|| Compiled {
             snapshot: Arc::new(self.snapshot.clone()),

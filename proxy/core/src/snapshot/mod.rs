@@ -11,6 +11,7 @@ mod enrol;
 pub mod explain;
 mod frontend;
 mod leaving;
+mod nodes;
 mod policies;
 mod problem;
 mod registry;

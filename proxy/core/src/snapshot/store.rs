@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::RouteKey;
 use super::backend_policies::BackendPolicies;
+use super::nodes::NamedNodes;
 use super::policies::Policies;
 use crate::model::{
     Change, EndpointSlice, Kind, Namespace, Node, Object, ObjectName, Pod, ReferenceGrant,
@@ -25,6 +26,7 @@ pub struct Store {
     slices: BTreeMap<ObjectName, BTreeMap<ObjectName, EndpointSlice>>,
     /// The Service that each slice is filed under.
     slice_service: BTreeMap<ObjectName, ObjectName>,
+    named_nodes: NamedNodes,
     pods: BTreeMap<ObjectName, Arc<Pod>>,
     routes: BTreeMap<RouteKey, Route>,
     refused: BTreeMap<RouteKey, RefusedRoute>,
@@ -161,6 +163,10 @@ impl Store {
         self.slice_service.insert(slice.name.clone(), slice.service.clone());
         let service = slice.service.clone();
         let slices = self.slices.entry(service.clone()).or_default();
+        self.named_nodes.add(&slice);
+        if let Some(former) = slices.get(&slice.name) {
+            self.named_nodes.remove(former);
+        }
         let changed = put(slices, slice.name.clone(), slice);
         note(changed, &mut self.dirty.services, service)
     }
@@ -168,7 +174,9 @@ impl Store {
     fn remove_slice(&mut self, name: &ObjectName) -> bool {
         let Some(service) = self.slice_service.remove(name) else { return false };
         if let Some(slices) = self.slices.get_mut(&service) {
-            slices.remove(name);
+            if let Some(former) = slices.remove(name) {
+                self.named_nodes.remove(&former);
+            }
             if slices.is_empty() {
                 self.slices.remove(&service);
             }
@@ -233,6 +241,11 @@ impl Store {
 
     pub(super) fn slices(&self, service: &ObjectName) -> impl Iterator<Item = &EndpointSlice> {
         self.slices.get(service).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// How many nodes slices name.
+    pub(super) fn named_nodes(&self) -> usize {
+        self.named_nodes.count()
     }
 
     pub(super) fn pods(&self) -> impl Iterator<Item = &Arc<Pod>> {

@@ -16,6 +16,7 @@ pub struct Snapshot {
     /// By Service, its ports.
     pub(super) services: Shards<ObjectName, Arc<[Arc<Frontend>]>>,
     pub(super) pods: Arc<[Arc<Pod>]>,
+    pub(super) nodes: usize,
     pub(super) problems: Arc<[Problem]>,
     pub(super) statuses: Shards<RouteKey, Arc<RouteStatus>>,
     pub(super) policies: Arc<BTreeMap<(Kind, ObjectName), Arc<PolicyStatus>>>,
@@ -59,6 +60,12 @@ impl Snapshot {
     /// The pods to enrol on this node, by name.
     pub fn pods(&self) -> &[Arc<Pod>] {
         &self.pods
+    }
+
+    /// How many nodes the cluster's EndpointSlices name. It comes with what else has changed: alone it makes
+    /// no new snapshot.
+    pub fn nodes(&self) -> usize {
+        self.nodes
     }
 
     /// What the status of each route should say, in no order. What has not changed since the last
