@@ -6,6 +6,9 @@ use nodeway::status::{Notice, Subject, Tone};
 use nodeway_core::model::{Kind, ObjectName};
 use serde_json::{Value, json};
 
+use crate::backend_policies::{
+    BACKEND_POLICIES, TRAFFIC_POLICIES, await_accepted, backend_policy, traffic_policy,
+};
 use crate::policies::policy;
 use crate::world::{CONTROLLER, GRPC, HTTP, World, eventually, http, parent, route, service};
 
@@ -54,6 +57,8 @@ fn what_is_asked_for_is_granted_and_every_right_to_write_is_used() {
         json!({"apiVersion": "gateway.networking.x-k8s.io/v1alpha1", "kind": "XMesh",
             "metadata": {"name": "mesh"}, "spec": {"controllerName": CONTROLLER}}),
         policy("tls", "2020-01-01T00:00:00Z", "ca"),
+        backend_policy("limits", "2020-01-01T00:00:00Z", "web"),
+        traffic_policy("retries", "web"),
         // Its uid is looked for.
         service("zebra", "10.96.0.1"),
         json!({"apiVersion": "gateway.networking.k8s.io/v1beta1", "kind": "ReferenceGrant",
@@ -62,6 +67,9 @@ fn what_is_asked_for_is_granted_and_every_right_to_write_is_used() {
     let node = world.node("a");
     world.await_verdict("a", "Accepted", "ResolvedRefs", 1);
     eventually("the policy is told", || !world.events("BackendTLSPolicy", "tls").is_empty());
+    for (resource, name) in [(BACKEND_POLICIES, "limits"), (TRAFFIC_POLICIES, "retries")] {
+        await_accepted(&world, resource, name, "Accepted", 1);
+    }
     eventually("the GRPCRoute is told", || world.verdict(GRPC, "grpc").is_some());
     for (plural, name) in [("tlsroutes", "tls"), ("tcproutes", "tcp")] {
         let resource = format!("{plural}.gateway.networking.k8s.io");

@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::Store;
 use super::policies::PolicyStatus;
-use super::targets::{Attached, Targets};
+use super::targets::{Attached, PolicyFault, TargetStatus, Targets};
 use crate::model::{
-    BackendPolicy, BackendSettings, Kind, ObjectName, PolicyTarget, Service, TrafficPolicy,
-    TrafficSettings,
+    BackendPolicy, BackendSettings, Kind, ObjectName, PolicyTarget, Service, SessionPersistence,
+    TrafficPolicy, TrafficSettings,
 };
 
 /// The policies, as the source says them, and what was last good of each.
@@ -113,6 +114,42 @@ impl BackendPolicies {
         }
     }
 
+    /// How requests to a Service's port stay with one endpoint, if that is asked for.
+    pub(super) fn session(
+        &self,
+        service: &Service,
+        port: &Arc<str>,
+    ) -> Option<&SessionPersistence> {
+        let policy = self.traffic.obeyed(&service.name, port)?;
+        let session = self.terms.get(&policy.name)?.session.as_ref();
+        session.filter(|_| service.affinity.is_none())
+    }
+
+    /// The policies that a Service's port obeys, for people.
+    pub(super) fn told(&self, store: &Store, service: &ObjectName, port: u16) -> Vec<String> {
+        let ports = store.service(service).map(|service| &service.ports);
+        let Some(port) = ports.and_then(|all| all.iter().find(|known| known.port == port)) else {
+            return Vec::new();
+        };
+        let told = |kind: Kind, name: &ObjectName, good: bool, kept: bool| {
+            let but = match (good, kept) {
+                (true, _) => "",
+                (false, true) => " (not valid: its last valid version is in force)",
+                (false, false) => " (not valid: the defaults are in force)",
+            };
+            format!("{kind} {name}{but}")
+        };
+        let backend = self.backend.obeyed(service, &port.name).map(|policy| {
+            let kept = self.settings.contains_key(&policy.name);
+            told(Kind::BackendPolicy, &policy.name, policy.settings.is_ok(), kept)
+        });
+        let traffic = self.traffic.obeyed(service, &port.name).map(|policy| {
+            let kept = self.terms.contains_key(&policy.name);
+            told(Kind::BackendTrafficPolicy, &policy.name, policy.settings.is_ok(), kept)
+        });
+        backend.into_iter().chain(traffic).collect()
+    }
+
     /// What the status of the policy says; none if there is no such policy.
     pub(super) fn status<'s>(
         &self,
@@ -132,7 +169,21 @@ impl BackendPolicies {
             let policy = self.traffic.get(name)?;
             let kept = self.terms.contains_key(name);
             let invalid = policy.settings.as_ref().err().map(|why| invalid(why, kept));
-            (policy.generation, self.traffic.verdicts(policy, invalid.as_ref(), service))
+            let mut targets = self.traffic.verdicts(policy, invalid.as_ref(), &service);
+            // GEP-1619, "Session Affinity in K8S Services".
+            let asks = self.terms.get(name).is_some_and(|terms| terms.session.is_some());
+            let obeyed = targets.iter_mut().filter(|target| asks && target.accepted.is_ok());
+            for TargetStatus { target, accepted } in obeyed {
+                let name = &target.service;
+                if service(name).is_some_and(|service| service.affinity.is_some()) {
+                    let why = format!(
+                        "spec.sessionPersistence: Service {name} has sessionAffinity ClientIP: one of \
+                         the two must go (until then the former has no effect)"
+                    );
+                    *accepted = Err((PolicyFault::Invalid, why.into()));
+                }
+            }
+            (policy.generation, targets)
         };
         Some(PolicyStatus { generation, targets, resolved_refs: None })
     }

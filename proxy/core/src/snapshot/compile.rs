@@ -12,7 +12,7 @@ use foldhash::fast::RandomState;
 
 use super::claims::{Claim, Claims, Place};
 use super::contest::{Contest, audience};
-use super::frontend::{Collected, Routes};
+use super::frontend::{Collected, OwnSession, Routes};
 use super::policies::CompiledPolicies;
 use super::registry::Registry;
 use super::routes::{CompiledRoute, Contests, Services};
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::balance::EndpointId;
 use crate::model::{Kind, ObjectName, Rules};
-use crate::route::{RouterBuilder, ServerNames};
+use crate::route::{Plan, RouterBuilder, ServerNames, Session, WeightedBackend};
 
 /// What a compilation depends on besides the objects.
 #[derive(Debug, Clone, Default)]
@@ -309,7 +309,14 @@ impl Compiler {
             (None, None) => Arc::default(),
         };
         let registry = &mut self.registry;
+        let session = port.session.as_ref();
         let mut frontend = |backend: &Arc<_>, before: Option<&Arc<Frontend>>| {
+            let session = session.and_then(|spec| Session::of_service(key, spec));
+            let own = session.map(|session| {
+                let backend =
+                    WeightedBackend { backend: Arc::clone(backend), filters: Plan::default() };
+                Arc::new(OwnSession { session, backend })
+            });
             Arc::new(Frontend {
                 id: before.map_or_else(|| registry.next_id(), |before| before.id),
                 service: key.0.clone(),
@@ -317,6 +324,7 @@ impl Compiler {
                 protocol: port.backend.protocol,
                 backend: Arc::clone(backend),
                 routes: Arc::clone(&routes),
+                own,
             })
         };
         let internal = frontend(&port.backend, before.as_ref().map(|(internal, _)| internal));

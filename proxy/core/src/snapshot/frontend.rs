@@ -4,10 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use http::HeaderMap;
 
-use crate::balance::Backend;
+use crate::balance::{Backend, Millis};
 use crate::model::{AppProtocol, ObjectName};
-use crate::route::{Matched, RequestHead, Router, RouterBuilder, Rule, ServerNames};
+use crate::route::{
+    Brought, Matched, RequestHead, Router, RouterBuilder, Rule, ServerNames, Session,
+    WeightedBackend,
+};
 
 /// A Service's port as clients see it.
 #[derive(Debug)]
@@ -24,6 +28,15 @@ pub struct Frontend {
     /// The Service's own endpoints.
     pub backend: Arc<Backend>,
     pub(super) routes: Arc<Routes>,
+    /// How requests stay with one of the Service's own endpoints, where no route applies.
+    pub(super) own: Option<Arc<OwnSession>>,
+}
+
+/// A session with the Service itself.
+#[derive(Debug)]
+pub(super) struct OwnSession {
+    pub(super) session: Session,
+    pub(super) backend: WeightedBackend,
 }
 
 /// The routes attached to a frontend, by whom they are for.
@@ -79,6 +92,19 @@ pub enum Routed<'a> {
 // === impl Frontend ===
 
 impl Frontend {
+    /// How requests stay with one of the Service's own endpoints, where no route applies, if they do.
+    #[inline]
+    pub fn session(&self) -> Option<&Session> {
+        self.own.as_deref().map(|own| &own.session)
+    }
+
+    /// The session with the Service itself that a request with these headers belongs to. `wall`:
+    /// milliseconds since the epoch.
+    pub fn brought(&self, headers: &HeaderMap, wall: u64, now: Millis) -> Option<Brought<'_>> {
+        let own = self.own.as_deref()?;
+        own.session.brought(headers, std::iter::once(&own.backend), wall, now)
+    }
+
     /// Where this request goes.
     #[inline]
     pub fn route<'a>(&'a self, head: &RequestHead<'_>) -> Routed<'a> {

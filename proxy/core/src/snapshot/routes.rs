@@ -16,7 +16,7 @@ use super::{PortKey, Problem, RouteKey};
 use crate::balance::Backend;
 use crate::model::{
     AppProtocol, BackendRef, BackendTarget, Filter, Kind, L4Rule, ObjectName, ParentRef, RefFault,
-    Route, Rules, Service, ServiceKind, ServicePort,
+    Route, Rules, Service, ServiceKind, ServicePort, SessionPersistence,
 };
 use crate::route::{Plan, Rule, Session};
 
@@ -278,8 +278,10 @@ impl Compilation<'_> {
         for (place, rule) in route.rules.http().iter().enumerate() {
             let id = rule_id(registry, before, place, rule.name.as_ref());
             let plan = self.plan(&rule.filters, &format!("spec.rules[{place}]"), "the rule");
-            let session = Session::of(route.kind, &route.name, place, rule);
-            let compiled = Rule::new(id, (route.kind, route.name.clone()), rule, plan);
+            let given = rule.backends.iter().find_map(|backend| self.session(&backend.target));
+            let session = Session::of(route.kind, &route.name, place, rule, given);
+            let mut compiled = Rule::new(id, (route.kind, route.name.clone()), rule, plan);
+            compiled.persistence = compiled.persistence.or_else(|| given.cloned());
             let mut compiled = compiled.with_session(session);
             for (i, backend) in rule.backends.iter().enumerate() {
                 let field = format!("spec.rules[{place}].backendRefs[{i}]");
@@ -362,6 +364,13 @@ impl Compilation<'_> {
             let why = format!("{field}: {why}: {meaning}");
             self.supported = Err((NotAccepted::UnsupportedValue, why.into()));
         }
+    }
+
+    /// How requests stay with one endpoint of the target, if a policy for its Service says so.
+    fn session(&self, target: &BackendTarget) -> Option<&SessionPersistence> {
+        let BackendTarget::Service { service, port } = target else { return None };
+        let service = Some(service).filter(|service| self.may_name(service))?;
+        self.services.get(service)?.port(*port)?.session.as_ref()
     }
 
     fn target(&self, target: &BackendTarget) -> Result<Arc<Backend>, (RefFault, Arc<str>)> {

@@ -10,7 +10,9 @@ use super::registry::Registry;
 use super::serving::{Candidates, Place};
 use super::store::Store;
 use crate::balance::{Backend, BackendTls, Endpoint, Lasting};
-use crate::model::{AppProtocol, BackendSettings, ObjectName, Service, ServiceKind, ServicePort};
+use crate::model::{
+    AppProtocol, BackendSettings, ObjectName, Service, ServiceKind, ServicePort, SessionPersistence,
+};
 
 /// A Service, compiled.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub(super) struct CompiledPort {
     pub(super) backend: Arc<Backend>,
     /// The endpoints for its external addresses, if these are others: policy `Local` is for cluster IPs.
     pub(super) external: Option<Arc<Backend>>,
+    /// How requests stay with one endpoint, if a policy says so; a route's rule may say otherwise.
+    pub(super) session: Option<SessionPersistence>,
     /// What clients see, by cluster IP and by external address.
     pub(super) frontends: Option<(Arc<Frontend>, Option<Arc<Frontend>>)>,
     /// All endpoints that slices name, ready or not: held, so that their state is there when they are.
@@ -79,7 +83,7 @@ impl CompiledService {
                     (Some(a), Some(b)) => Arc::ptr_eq(a, b),
                     (a, b) => a.is_none() && b.is_none(),
                 };
-                (a.port, &a.name) == (b.port, &b.name)
+                (a.port, &a.name, &a.session) == (b.port, &b.name, &b.session)
                     && Arc::ptr_eq(&a.backend, &b.backend)
                     && same_external
             })
@@ -132,6 +136,7 @@ impl CompiledPort {
             name: Arc::clone(&port.name),
             backend: internal,
             external,
+            session: store.backends.session(service, &port.name).cloned(),
             frontends: before.and_then(|before| before.frontends.clone()),
             _named: candidates.named(),
         }

@@ -125,8 +125,9 @@ impl Page {
             backend.protocol.as_ref().map(|spoken| format!("spoken to: {spoken}")),
             backend.balancing.as_ref().map(|how| format!("chosen: {how}")),
         ];
+        let policies = backend.policies.iter().map(|policy| format!("policy: {policy}"));
         let filters = backend.filters.iter().map(|filter| format!("filter: {filter}"));
-        for told in told.into_iter().flatten().chain(filters) {
+        for told in told.into_iter().flatten().chain(policies).chain(filters) {
             self.line("backends", format!("         {told}"));
         }
         for endpoint in &backend.endpoints {

@@ -217,7 +217,8 @@ fn decide<'a>(
     let refused = |status, text, flag, rule| Ended::Refused { status, text, flag, rule };
     let (rule, matched) = match routed {
         Routed::Service(backend) => {
-            return Ok(Decision { backend, rule: None, weighted: None, stay: None });
+            let stay = Stay::with_service(conn, frontend, request.headers());
+            return Ok(Decision { backend, rule: None, weighted: None, stay });
         }
         Routed::Rule(rule, matched) => (rule, matched),
         Routed::NotFound => {

@@ -1,11 +1,11 @@
-//! A request of a rule whose requests stay with one endpoint.
+//! A request of a rule, or to a Service, whose requests stay with one endpoint.
 //!
 //! What a token says, and whether it counts, is `nodeway_core::route`'s.
 
 use http::HeaderMap;
 use http::header::SET_COOKIE;
 use nodeway_core::balance::Endpoint;
-use nodeway_core::snapshot::{Backend, Brought, Rule, Session};
+use nodeway_core::snapshot::{Backend, Brought, Frontend, Rule, Session};
 
 use super::Conn;
 use crate::runtime::wall_millis;
@@ -33,6 +33,18 @@ impl<'a> Stay<'a> {
         let session = rule.session()?;
         let brought = rule.brought(headers, wall_millis(), conn.worker.clock.now());
         Some(Self { session, matched, brought })
+    }
+
+    /// That of a request with these headers to the Service itself.
+    #[inline]
+    pub(super) fn with_service(
+        conn: &Conn,
+        frontend: &'a Frontend,
+        headers: &HeaderMap,
+    ) -> Option<Self> {
+        let session = frontend.session()?;
+        let brought = frontend.brought(headers, wall_millis(), conn.worker.clock.now());
+        Some(Self { session, matched: 0, brought })
     }
 
     /// Tells the client how to come back to `endpoint`, which has answered.

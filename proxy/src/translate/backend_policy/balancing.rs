@@ -51,22 +51,23 @@ fn hash_on(fields: &mut Fields<'_>) -> Option<HashOn> {
     enum Of {
         Header,
         Cookie,
-        Other,
+        SourceIp,
+        Path,
     }
     fields.require("type");
-    let (of, plain) = fields.choice(
+    let of = fields.choice(
         "type",
         &[
-            ("Header", (Of::Header, None)),
-            ("Cookie", (Of::Cookie, None)),
-            ("SourceIP", (Of::Other, Some(HashOn::SourceIp))),
-            ("Path", (Of::Other, Some(HashOn::Path))),
+            ("Header", Of::Header),
+            ("Cookie", Of::Cookie),
+            ("SourceIP", Of::SourceIp),
+            ("Path", Of::Path),
         ],
-    )?;
-    for (field, is) in [("header", of == Of::Header), ("cookie", of == Of::Cookie)] {
-        if is {
+    );
+    for (field, with) in [("header", Of::Header), ("cookie", Of::Cookie)] {
+        if of == Some(with) {
             fields.require(field);
-        } else if fields.has(field) {
+        } else if of.is_some() && fields.has(field) {
             fields.fault(field, "must not stand beside this type");
         }
     }
@@ -81,8 +82,12 @@ fn hash_on(fields: &mut Fields<'_>) -> Option<HashOn> {
         let name = cookie.parsed("name", 128, cookie_name)?;
         Some(HashCookie { name, path: path.unwrap_or_else(|| "/".into()), ttl })
     });
-    let header = header.flatten().map(HashOn::Header);
-    plain.or(header).or(cookie.flatten().map(HashOn::Cookie))
+    match of? {
+        Of::Header => header.flatten().map(HashOn::Header),
+        Of::Cookie => cookie.flatten().map(HashOn::Cookie),
+        Of::SourceIp => Some(HashOn::SourceIp),
+        Of::Path => Some(HashOn::Path),
+    }
 }
 
 /// A token, as a header's name is (RFC 6265, 4.1.1).

@@ -2,12 +2,14 @@
 
 mod attempts;
 mod backend_policies;
+mod backend_policy_schema;
 mod documents;
 mod filters;
 mod l4_routes;
 mod objects;
 mod routes;
 mod tls_policies;
+mod traffic_policies;
 
 use super::*;
 

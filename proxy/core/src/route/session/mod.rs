@@ -21,7 +21,7 @@ use crate::model::{HttpRule, Kind, ObjectName, PathMatch, SessionCarrier, Sessio
 /// Cookies of one name that are looked at: each costs a decryption.
 const MOST_TRIED: usize = 8;
 
-/// A rule's `sessionPersistence`, ready for use.
+/// `sessionPersistence` of a rule or of a Service's policy, ready for use.
 #[derive(Debug)]
 pub struct Session {
     carrier: Carrier,
@@ -39,8 +39,8 @@ enum Carrier {
         name: Box<str>,
         /// With `Max-Age`.
         permanent: bool,
-        /// `Path`, for each of the rule's matches.
-        paths: Box<[Box<str>]>,
+        /// `Path`, for each of the rule's matches; none if it belongs to the Service ("MUST be left unset").
+        paths: Option<Box<[Box<str>]>>,
     },
 }
 
@@ -58,15 +58,18 @@ pub struct Brought<'a> {
 // === impl Session ===
 
 impl Session {
-    /// That of the rule at `place` of the route, if it has one. Two rules never share a session, whatever
-    /// they are called.
+    /// That of the rule at `place` of the route, if it has one, or if a policy for one of its backends is
+    /// `given`, which then is for all of them (GEP-1619, "Traffic Splitting with BackendLBPolicy attached to
+    /// some Backends"). Two rules never share a session, whatever they are called.
     pub(crate) fn of(
         kind: Kind,
         route: &ObjectName,
         place: usize,
         rule: &HttpRule,
+        given: Option<&SessionPersistence>,
     ) -> Option<Self> {
-        let spec = rule.persistence.as_ref()?;
+        let own = rule.persistence.as_ref();
+        let spec = own.or(given)?;
         let place = place.to_string();
         // A name outlives a change of order.
         let (how, which) = match &rule.name {
@@ -74,20 +77,38 @@ impl Session {
             None => ("place", &*place),
         };
         let names = [&kind.to_string(), &*route.namespace, &*route.name, how, which];
+        let paths = rule.matches.iter().map(|m| cookie_path(&m.path).into());
+        Self::new(spec, &names, own.map(|_| paths.collect()))
+    }
+
+    /// That of a Service's port without routes, as a policy asks for it.
+    pub(crate) fn of_service(
+        (service, port): &(ObjectName, u16),
+        spec: &SessionPersistence,
+    ) -> Option<Self> {
+        let names = ["Service", &*service.namespace, &*service.name, "port", &port.to_string()];
+        Self::new(spec, &names, None)
+    }
+
+    fn new(
+        spec: &SessionPersistence,
+        names: &[&str],
+        paths: Option<Box<[Box<str>]>>,
+    ) -> Option<Self> {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Some(Self {
-            carrier: Carrier::of(spec, rule, || {
-                format!("nodeway-session-{}", Fingerprint::of(&names).short())
+            carrier: Carrier::of(spec, paths, || {
+                format!("nodeway-session-{}", Fingerprint::of(names).short())
             })?,
             absolute: spec.absolute_timeout.map(millis),
             idle: spec.idle_timeout.map(millis),
-            key: Key::new(&spec.secret, &names)?,
+            key: Key::new(&spec.secret, names)?,
         })
     }
 
     /// The session that these headers belong to, if it is not over and its endpoint may serve. `wall` is
     /// the time of day, milliseconds since the epoch: nodes differ a little in what it is.
-    pub(super) fn brought<'a>(
+    pub(crate) fn brought<'a>(
         &self,
         headers: &HeaderMap,
         backends: impl Iterator<Item = &'a WeightedBackend> + Clone,
@@ -145,8 +166,12 @@ impl Session {
         match &self.carrier {
             Carrier::Header(name) => Some((name.clone(), HeaderValue::try_from(token).ok()?)),
             Carrier::Cookie { name, permanent, paths } => {
-                let path = paths.get(matched).map_or("/", |path| path);
-                let mut cookie = format!("{name}={token}; Path={path}; HttpOnly; SameSite=Strict");
+                let mut cookie = format!("{name}={token}");
+                if let Some(paths) = paths {
+                    let path = paths.get(matched).map_or("/", |path| path);
+                    cookie.push_str(&format!("; Path={path}"));
+                }
+                cookie.push_str("; HttpOnly; SameSite=Strict");
                 if let Some(absolute) = self.absolute.filter(|_| *permanent) {
                     let left = began.saturating_add(absolute).saturating_sub(wall);
                     cookie.push_str(&format!("; Max-Age={}", left.div_ceil(1000).max(1)));
@@ -182,7 +207,7 @@ fn fingerprint(backend: &Backend, endpoint: &Endpoint) -> Fingerprint {
 impl Carrier {
     fn of(
         spec: &SessionPersistence,
-        rule: &HttpRule,
+        paths: Option<Box<[Box<str>]>>,
         name: impl FnOnce() -> String,
     ) -> Option<Self> {
         let name = spec.name.as_ref().map_or_else(name, ToString::to_string);
@@ -193,7 +218,6 @@ impl Carrier {
             SessionCarrier::PermanentCookie => true,
             SessionCarrier::SessionCookie => false,
         };
-        let paths = rule.matches.iter().map(|m| cookie_path(&m.path).into()).collect();
         Some(Self::Cookie { name: name.into(), permanent, paths })
     }
 }

@@ -55,7 +55,7 @@ fn spec(persistence: SessionPersistence) -> HttpRule {
 /// The rule at `place`, with these backends and weights.
 fn compiled(spec: &HttpRule, place: usize, backends: &[(u32, &Arc<Backend>)]) -> Rule {
     let route = ObjectName::new("shop", "web");
-    let session = Session::of(Kind::HttpRoute, &route, place, spec);
+    let session = Session::of(Kind::HttpRoute, &route, place, spec, None);
     assert!(session.is_some());
     let rule = Rule::new(1, (Kind::HttpRoute, route), spec, Plan::default()).with_session(session);
     backends.iter().fold(rule, |rule, (weight, backend)| {

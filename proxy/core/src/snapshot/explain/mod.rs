@@ -181,6 +181,10 @@ pub struct BackendReport {
     pub protocol: Option<String>,
     /// How one of them is chosen.
     pub balancing: Option<String>,
+    /// The policies that it obeys besides a BackendTLSPolicy: kind and `namespace/name`, and if what is in
+    /// force is not what it says now.
+    #[serde(default)]
+    pub policies: Vec<String>,
     /// All endpoints that it has, by address.
     pub endpoints: Vec<EndpointReport>,
 }

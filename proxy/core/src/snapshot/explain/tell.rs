@@ -313,6 +313,7 @@ impl<'a> Telling<'a> {
             }),
             protocol: Some(spoken(backend)),
             balancing: Some(format!("{algorithm}{}", sticky.unwrap_or_default())),
+            policies: store.backends.told(store, &backend.service, backend.port),
             endpoints: endpoints::reports(store, &self.place, backend, external, now),
         }
     }
@@ -337,6 +338,7 @@ fn nobody(backend: &BackendRef, share: f64, why: Option<&str>) -> BackendReport 
         refused: None,
         protocol: None,
         balancing: None,
+        policies: Vec::new(),
         endpoints: Vec::new(),
     }
 }

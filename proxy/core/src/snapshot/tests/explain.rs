@@ -210,6 +210,28 @@ fn a_policy_that_cannot_be_kept_refuses_what_else_would_be_sent() {
 }
 
 #[test]
+fn the_policies_that_a_backend_obeys_are_named() {
+    let mut store = shop();
+    assert!(explained(&mut store, "http://web/").backends[0].policies.is_empty());
+    let policy = |of: &str, created, settings| {
+        let targets = vec![PolicyTarget { service: name("web"), section: None }];
+        let (name, created) = (name(of), Some(created));
+        Change::Apply(Object::BackendPolicy(BackendPolicy {
+            name,
+            generation: 1,
+            created,
+            targets,
+            settings,
+        }))
+    };
+    store.apply(policy("old", 1, Err("bad".into())));
+    store.apply(policy("young", 2, Ok(Arc::default())));
+    let told = explained(&mut store, "http://web/");
+    let expected = "BackendPolicy shop/old (not valid: the defaults are in force)";
+    assert_eq!(told.backends[0].policies, [expected]);
+}
+
+#[test]
 fn a_backends_own_redirect_is_an_answer() {
     let mut store = shop();
     let mut moved = backend(1, "web");

@@ -211,7 +211,8 @@ fn any_change() -> impl Strategy<Value = Change> {
         Change::Delete(kind, name)
     });
     let policies = policies::any_policy_change();
-    prop_oneof![3 => services, 4 => slices, 3 => policies, 3 => routes, 1 => refused, 1 => grants, 1 => nodes, 3 => deleted]
+    let settings = backend_policies::any_policy_change();
+    prop_oneof![3 => services, 4 => slices, 3 => policies, 3 => settings, 3 => routes, 1 => refused, 1 => grants, 1 => nodes, 3 => deleted]
 }
 
 /// All that anybody can tell of a snapshot.
@@ -221,7 +222,8 @@ fn told(snapshot: &Snapshot) -> BTreeMap<String, String> {
         let endpoints: Vec<_> = backend.endpoints().iter().map(|e| e.address).collect();
         let tls = backend.tls().map(|tls| (&tls.policy, &tls.terms));
         let (service, port, affinity) = (&backend.service, backend.port, backend.affinity());
-        format!("{service} {port} {affinity:?} {tls:?} {endpoints:?}")
+        let settings = backend.settings();
+        format!("{service} {port} {affinity:?} {tls:?} {settings:?} {endpoints:?}")
     };
     let chosen = |rule: &Rule| match rule.backend(0) {
         Choice::Backend(chosen) => format!("{} {}", rule.route, backend(&chosen.backend)),

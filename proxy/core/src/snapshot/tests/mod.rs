@@ -1,5 +1,6 @@
 //! What objects become.
 
+mod backend_policies;
 mod contests;
 mod explain;
 mod filters;
