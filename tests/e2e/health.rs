@@ -52,6 +52,8 @@ fn an_endpoint_that_refuses_is_left_out_and_comes_back() {
     let (good, refusing) = (Plain::backend(), Plain::backend());
     let _good = plain.testserver(good, "good");
     plain.manifests.service(&Plain::service("web", "http").to(good).to(refusing));
+    // Peak-EWMA would shun it after its first failure.
+    plain.manifests.backend_policy("web", "loadBalancing: {algorithm: LeastRequest}");
     let web = plain.listen("web");
     plain.start();
     let ejections =

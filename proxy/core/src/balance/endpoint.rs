@@ -126,6 +126,12 @@ impl Endpoint {
         self.live.health.whole();
     }
 
+    /// It is tried again after an ejection, and at once: what it has failed at before is no reason to leave it
+    /// aside any more.
+    pub(super) fn forgive(&self) {
+        self.live.latency.forgive();
+    }
+
     /// Takes in what became of an attempt, as far as it says how quick the endpoint is.
     #[inline]
     pub(super) fn heard(&self, now: Millis, report: Report) {

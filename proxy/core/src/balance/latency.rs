@@ -12,8 +12,9 @@ use super::Millis;
 
 /// In so long an average falls to 1/e of what it was, milliseconds. Finagle's and Linkerd's default.
 const DECAY_MS: f32 = 10_000.0;
-/// What an endpoint counts that has failed and never answered, microseconds.
-const FAILING_US: f32 = 1_000_000.0;
+/// What an endpoint counts that has failed and never answered, microseconds: as slow as it takes that one of
+/// a quick fleet's is asked again in a quarter of a minute, and no longer.
+const FAILING_US: f32 = 20_000.0;
 /// How much more an endpoint counts that does nothing but fail.
 const BLAME: f32 = 31.0;
 /// More than any latency.
@@ -76,6 +77,11 @@ impl Latency {
             0 => None,
             word => Some(decayed(word, now)),
         }
+    }
+
+    /// Its failures are forgotten.
+    pub(super) fn forgive(&self) {
+        self.failing.store(0, Relaxed);
     }
 
     fn observe(&self, after: Duration, now: Millis, only_peaks: bool) {

@@ -161,6 +161,11 @@ impl Health {
         ill
     }
 
+    /// Whether its ejection is over, and nothing has been heard of it since.
+    pub(super) fn is_back(&self, now: Millis) -> bool {
+        self.runs.was_out() && !self.ejected(now)
+    }
+
     /// Brings it in line with settings that may be others than those that led to it, and says what time it
     /// is to those that have joined. Returns whether that shortens an ejection.
     pub(super) fn settle(&self, now: Millis, outliers: &OutlierDetection, checked: bool) -> bool {

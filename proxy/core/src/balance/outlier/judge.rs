@@ -58,6 +58,7 @@ impl Backend {
         if self.endpoints().iter().filter(settle).count() > 0 {
             self.outliers().claims.forget();
         }
+        self.endpoints().iter().filter(|e| e.health().is_back(now)).for_each(|e| e.forgive());
     }
 
     fn judge(

@@ -90,6 +90,11 @@ impl Runs {
         self.0.fetch_and(WAS_OUT, Relaxed);
     }
 
+    /// Whether it has been out and nobody has told of its return.
+    pub(super) fn was_out(&self) -> bool {
+        self.0.load(Relaxed) & WAS_OUT != 0
+    }
+
     /// Whether it has been out and nobody has told of its return: of all that ask one alone is told so.
     pub(super) fn returned(&self) -> bool {
         self.0.load(Relaxed) & WAS_OUT != 0 && self.0.fetch_and(!WAS_OUT, Relaxed) & WAS_OUT != 0

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::balance::{Backend, Endpoint, EndpointId, Lasting, Millis, Report};
+use crate::balance::{Backend, Caller, Endpoint, EndpointId, Lasting, Millis, Report};
 use crate::model::{
     AppProtocol, BackendSettings, HealthCheck, LatencyOutlier, ObjectName, OutlierDetection, Probe,
     SlowStart, SuccessRate,
@@ -205,6 +205,23 @@ fn its_return_is_told_once_with_its_first_request() {
     let change = Change::Returned { repeat: 1, since_ms: 250 };
     assert_eq!(told, [HealthEvent { endpoint: endpoint.address, change }]);
     assert_eq!(backend.report(endpoint, later, answered(200)), []);
+}
+
+#[test]
+fn one_that_comes_back_is_asked_at_once_whatever_it_failed_at_before() {
+    let backend = backend_of(&endpoints(2), |s| s.outliers.consecutive_5xx = Some(count(20)));
+    let [good, back] = backend.endpoints() else { panic!("two") };
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut asks = |now| {
+        let caller = Caller { client: 1, family: None, hash: None };
+        let mut picks = (0..10).map(|_| backend.pick(now, &mut random, caller, None).unwrap().id);
+        picks.any(|id| id == back.id)
+    };
+    backend.report(good, NOW, answered(200));
+    assert!(asks(NOW), "it is new");
+    let (_, out) = until_out(&backend, 1, NOW, repeat(Report::NotConnected)).unwrap();
+    backend.report(back, Millis(out.until.0 - 1), Report::NotConnected);
+    assert!(!asks(Millis(out.until.0 - 1)) && asks(out.until));
 }
 
 // === how many ===
