@@ -58,11 +58,12 @@ fn an_endpoint_that_refuses_is_left_out_and_comes_back() {
     plain.start();
     let ejections =
         |plain: &mut Plain| plain.node().metrics().sum("nodeway_endpoint_ejections_total", &[]);
-    for _ in 0..100 {
+    // Who fails is drawn seldom, so it may take a while.
+    eventually(Duration::from_secs(40), "somebody notices that it refuses", || {
         let response = one(web);
         assert_eq!((response.status, response.header("x-version")), (200, Some("good")));
-    }
-    assert!(ejections(&mut plain) >= 1.0, "nobody noticed that it refuses");
+        ejections(&mut plain) >= 1.0
+    });
     assert!(plain.node().log().contains(&refusing.ip().to_string()), "the log does not say which");
     let _back = plain.testserver(refusing, "back");
     eventually(Duration::from_secs(40), "the endpoint gets requests again", || {

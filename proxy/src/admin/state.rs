@@ -63,12 +63,19 @@ impl Admin {
                     .backend
                     .endpoints()
                     .iter()
-                    .map(|endpoint| {
+                    .enumerate()
+                    .map(|(place, endpoint)| {
                         json!({
                             "address": endpoint.address,
                             "pod": endpoint.pod.as_ref().map(ToString::to_string),
                             "active": endpoint.active(),
+                            "usable": endpoint.usable(now),
                             "ejected": endpoint.ejected(now),
+                            "ejected_for_ms": endpoint.ejected_for(now),
+                            "ill": endpoint.ill(),
+                            "latency_us": endpoint.latency_us(now),
+                            "weight": frontend.backend.weight(place),
+                            "near": frontend.backend.is_near(place),
                         })
                     })
                     .collect();
@@ -83,6 +90,8 @@ impl Admin {
                     "protocol": frontend.protocol,
                     "routed": frontend.has_routes(),
                     "tls": tls,
+                    "algorithm": format!("{:?}", frontend.backend.algorithm()),
+                    "panic": frontend.backend.panicking_at(now),
                     "endpoints": endpoints,
                 })
             })

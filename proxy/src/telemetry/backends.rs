@@ -43,7 +43,7 @@ pub fn render_backends(text: &mut Text, used: &Used, snapshot: &Snapshot, now: M
     let help = "1 while so few endpoints are usable that all are used, whatever their health.";
     text.family(name, Type::Gauge, help);
     for (port, backend) in &backends {
-        text.sample(name, &labels(port, backend), u8::from(backend.panicking()));
+        text.sample(name, &labels(port, backend), u8::from(backend.panicking_at(now)));
     }
 }
 

@@ -1,5 +1,6 @@
 //! What endpoints that fail cost their clients, and how they come back.
 
+mod keys;
 mod modes;
 mod panic;
 mod pods;

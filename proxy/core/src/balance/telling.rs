@@ -26,7 +26,13 @@ impl Backend {
         &self.lasting().telling
     }
 
-    /// Whether all of its endpoints are used now, whatever their health, if that has changed: this call
+    /// Whether so few of its endpoints are usable now that all are used, also if nobody asks for one. Not for
+    /// the request path.
+    pub fn panicking_at(&self, now: Millis) -> bool {
+        self.roster(now).as_ref().and_then(|roster| roster.all()).is_some_and(|all| all.panic)
+    }
+
+    /// Whether all of its endpoints are used, whatever their health, if that has changed: this call
     /// alone says so. What changes too often is told later, if it is still so then.
     pub fn panic_turned(&self, now: Millis) -> Option<bool> {
         let panics = self.panicking();

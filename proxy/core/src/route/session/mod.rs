@@ -121,7 +121,7 @@ impl Session {
             backends.find_map(|weighted| {
                 let endpoint = weighted.backend.at(claims.address)?;
                 let same = fingerprint(&weighted.backend, endpoint) == claims.fingerprint;
-                (same && !endpoint.ejected(now)).then_some(Brought {
+                (same && endpoint.usable(now)).then_some(Brought {
                     backend: weighted,
                     endpoint,
                     began: claims.began,

@@ -22,14 +22,17 @@ pub(super) fn reports(
     let Some(port) = service.ports.iter().find(|p| p.port == backend.port) else {
         return Vec::new();
     };
-    let known = |address: SocketAddr| backend.endpoints().iter().find(|e| e.address == address);
-    let all_ejected = backend.endpoints().iter().all(|e| e.ejected(now));
+    let known = |address: SocketAddr| {
+        let place = backend.endpoints().iter().position(|e| e.address == address)?;
+        Some((place, &backend.endpoints()[place]))
+    };
+    let panics = backend.panicking_at(now);
     let candidates = Candidates::collect(store, &service.name, port, |address, _| address);
     let local = service.internal_local && !external;
     let report = |(address, spec, standing): (SocketAddr, &crate::model::EndpointAddress, _)| {
         let live = known(address);
         let (usable, why) = match (live, standing) {
-            (Some(endpoint), standing) => serving(endpoint, standing, all_ejected, now),
+            (Some((_, endpoint)), standing) => serving(endpoint, standing, panics, now),
             (None, Err(why)) => (false, why),
             (None, Ok(_)) => (false, "not in force yet".to_owned()),
         };
@@ -40,7 +43,10 @@ pub(super) fn reports(
             zones: spec.for_zones.iter().map(ToString::to_string).collect(),
             usable,
             why,
-            active: live.map_or(0, |endpoint| endpoint.active()),
+            active: live.map_or(0, |(_, endpoint)| endpoint.active()),
+            weight: live.map(|(place, _)| backend.weight(place).get()),
+            near: live.is_some_and(|(place, _)| backend.is_near(place)),
+            latency_ms: live.and_then(|(_, endpoint)| endpoint.latency_us(now)).map(millis),
         }
     };
     candidates.standings(place, local).into_iter().map(report).collect()
@@ -49,19 +55,25 @@ pub(super) fn reports(
 fn serving(
     endpoint: &Arc<Endpoint>,
     standing: Result<&'static str, String>,
-    all_ejected: bool,
+    panics: bool,
     now: Millis,
 ) -> (bool, String) {
-    match endpoint.ejected_for(now) {
-        None => (true, standing.map_or_else(|why| why, ToOwned::to_owned)),
-        Some(left) => {
-            let seconds = left.div_ceil(1000);
-            let why = format!("ejected for {seconds} s more: it failed again and again");
-            if all_ejected {
-                (true, format!("{why}; used all the same, for all are ejected"))
-            } else {
-                (false, why)
-            }
-        }
+    let ejected = endpoint.ejected_for(now).map(|left| {
+        let seconds = left.div_ceil(1000);
+        format!("ejected for {seconds} s more: it failed again and again")
+    });
+    let ill = endpoint.ill().then(|| "health checks find it ill".to_owned());
+    let Some(why) = ill.or(ejected) else {
+        return (true, standing.map_or_else(|why| why, ToOwned::to_owned));
+    };
+    if panics {
+        (true, format!("{why}; used all the same, for too few are well"))
+    } else {
+        (false, why)
     }
+}
+
+/// To the microsecond.
+fn millis(micros: f32) -> f64 {
+    f64::from(micros).round() / 1000.0
 }

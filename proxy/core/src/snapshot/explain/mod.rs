@@ -207,6 +207,15 @@ pub struct EndpointReport {
     pub why: String,
     /// Requests under way from this node.
     pub active: u32,
+    /// Its part of the requests, against the others'; none if it is not in force.
+    #[serde(default)]
+    pub weight: Option<u16>,
+    /// Whether it comes before others, by its hints.
+    #[serde(default)]
+    pub near: bool,
+    /// The moving average of its latency as this node sees it, milliseconds.
+    #[serde(default)]
+    pub latency_ms: Option<f64>,
 }
 
 // === impl Outcome ===
