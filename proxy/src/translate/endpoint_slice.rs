@@ -91,6 +91,7 @@ fn endpoint_address(endpoint: &Endpoint, address: IpAddr, identity: &Identity) -
             Some(ObjectName::new(namespace, target.name.as_deref()?))
         }),
         node: endpoint.node_name.as_deref().map(Into::into),
+        zone: endpoint.zone.as_deref().map(Into::into),
         for_zones: names(hints.and_then(|h| h.for_zones.as_deref()), |zone| &zone.name),
         for_nodes: names(hints.and_then(|h| h.for_nodes.as_deref()), |node| &node.name),
     }

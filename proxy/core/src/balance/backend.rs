@@ -12,6 +12,7 @@ use super::affinity::Affinity;
 use super::hashed::Hashed;
 use super::outlier::Outliers;
 use super::roster::{self, Roster};
+use super::zones::Means;
 use super::{BackendTls, Endpoint, Millis, Report, Telling, UnderWay};
 use crate::model::{AppProtocol, BackendSettings, BalancingAlgorithm, HashOn, ObjectName};
 
@@ -44,6 +45,8 @@ pub struct Lasting {
     /// Whose turn it is.
     pub(super) turn: AtomicUsize,
     pub(super) affinity: Affinity,
+    /// How long near and far endpoints take.
+    pub(super) means: Means,
     outliers: Outliers,
     under_way: Arc<UnderWay>,
     pub(super) telling: Telling,
@@ -81,6 +84,8 @@ pub struct Backend {
     groups: [(usize, usize); 3],
     /// Which of them are near and what they weigh; none if all are alike.
     standings: Option<Box<[(bool, NonZeroU16)]>>,
+    /// Whether any of them is near.
+    has_near: bool,
     /// How they are spoken to, if not in the clear.
     tls: Option<Arc<BackendTls>>,
     settings: Arc<BackendSettings>,
@@ -119,8 +124,8 @@ impl Family {
 impl Lasting {
     /// Of a backend with this number.
     pub fn new(id: u64) -> Arc<Self> {
-        let (turn, affinity, outliers, under_way, telling) = <_>::default();
-        Arc::new(Self { id, turn, affinity, outliers, under_way, telling })
+        let (turn, affinity, means, outliers, under_way, telling) = <_>::default();
+        Arc::new(Self { id, turn, affinity, means, outliers, under_way, telling })
     }
 
     /// What is under way with it.
@@ -145,6 +150,7 @@ impl Backend {
         members.sort_by_key(|member| member.endpoint.address);
         let standing = |member: &Member| (member.near, member.weight);
         let alike = members.iter().all(|member| standing(member) == (false, NonZeroU16::MIN));
+        let has_near = members.iter().any(|member| member.near);
         let standings = (!alike).then(|| members.iter().map(standing).collect());
         let endpoints: Box<[_]> = members.into_iter().map(|member| member.endpoint).collect();
         let v4 = endpoints.partition_point(|endpoint| endpoint.address.is_ipv4());
@@ -160,6 +166,7 @@ impl Backend {
             endpoints,
             groups: [(0, all), (0, v4), (v4, all)],
             standings,
+            has_near,
             tls: None,
             settings,
             lasting,
@@ -205,6 +212,9 @@ impl Backend {
     pub(super) fn hear(&self, endpoint: &Endpoint, now: Millis, report: Report) {
         if self.algorithm == BalancingAlgorithm::PeakEwma {
             endpoint.heard(now, report);
+        }
+        if self.is_zoned() {
+            self.hear_of_zones(endpoint, now, report);
         }
     }
 
@@ -257,9 +267,19 @@ impl Backend {
         self.hashed.as_deref()
     }
 
+    /// Whether these, by address, are its endpoints, as near and of the same weights.
+    pub fn has(&self, members: &[Member]) -> bool {
+        self.endpoints.len() == members.len()
+            && self.endpoints.iter().zip(members).enumerate().all(|(place, (endpoint, member))| {
+                Arc::ptr_eq(endpoint, &member.endpoint)
+                    && self.standing(place) == (member.near, member.weight)
+            })
+    }
+
     /// Whether any of them is nearer than others.
+    #[inline]
     pub(super) fn has_near(&self) -> bool {
-        self.standings.as_ref().is_some_and(|all| all.iter().any(|(near, _)| *near))
+        self.has_near
     }
 
     /// Whether the endpoint at this place of [`Self::endpoints`] is meant for clients of this node, more than
@@ -271,6 +291,15 @@ impl Backend {
     /// The part of the requests that the endpoint at this place is to have, against the others'.
     pub fn weight(&self, place: usize) -> NonZeroU16 {
         self.standing(place).1
+    }
+
+    /// The part of the requests that this endpoint is to have, against the others'.
+    pub(super) fn weight_of(&self, endpoint: &Endpoint) -> f32 {
+        if self.standings.is_none() {
+            return 1.0;
+        }
+        let place = self.endpoints.binary_search_by(|e| e.address.cmp(&endpoint.address));
+        f32::from(place.map_or(NonZeroU16::MIN, |place| self.weight(place)).get())
     }
 
     fn standing(&self, place: usize) -> (bool, NonZeroU16) {

@@ -31,6 +31,39 @@ pub(super) struct Latency {
     failing: AtomicU32,
 }
 
+/// A moving average that makes no more of peaks than of other latencies: of many endpoints together.
+#[derive(Debug, Default)]
+pub(super) struct Mean {
+    /// As [`Latency::average`].
+    average: AtomicU64,
+}
+
+// === impl Mean ===
+
+impl Mean {
+    /// One of them has answered after so long.
+    pub(super) fn observe(&self, after: Duration, now: Millis) {
+        let us = (after.as_secs_f32() * 1e6).max(1.0);
+        let known = self.average.load(Relaxed);
+        let (average, passed) = parts(known, now);
+        let next = match (known, passed) {
+            (0, _) => us,
+            (_, 0) => return,
+            _ => average * kept(passed) + us * (1.0 - kept(passed)),
+        };
+        // If another worker was quicker, that is the sample of this moment.
+        let _ = self.average.compare_exchange(known, word(next, now), Relaxed, Relaxed);
+    }
+
+    /// The average, microseconds, fading with the time since the last answer.
+    pub(super) fn us(&self, now: Millis) -> Option<f32> {
+        match self.average.load(Relaxed) {
+            0 => None,
+            word => Some(decayed(word, now)),
+        }
+    }
+}
+
 // === impl Latency ===
 
 impl Latency {

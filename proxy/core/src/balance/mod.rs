@@ -25,6 +25,7 @@ mod telling;
 mod tests;
 mod tls;
 mod weighted;
+mod zones;
 
 pub use backend::{Backend, Caller, Family, Lasting, Member};
 pub use endpoint::{Endpoint, EndpointId};

@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
-use super::roster::{Group, Pool};
+use super::roster::{Group, Pool, Side};
 use super::{
     Backend, Caller, Endpoint, Millis, hashed, least_request, peak_ewma, round_robin, weighted,
 };
-use crate::model::BalancingAlgorithm;
+use crate::model::{BalancingAlgorithm, Limits};
 
 /// So often it is drawn again if a draw ends with somebody unfit; then all are looked at. Only right after
 /// many have been left out, or to avoid one of very few, does the first draw or the second not do.
@@ -23,6 +23,8 @@ pub(super) struct Draw<'a, 'v> {
     avoid: Option<&'v Endpoint>,
     /// Everybody is used.
     panic: bool,
+    /// If endpoints may be full.
+    limits: Option<&'a Limits>,
 }
 
 // === impl Backend ===
@@ -48,14 +50,16 @@ impl Backend {
         }
         let roster = self.roster(now);
         let group = roster.as_ref()?.group(caller.family)?;
-        let draw = Draw { backend: self, now, avoid, panic: group.panic };
+        let limits =
+            Some(&self.settings().limits).filter(|limits| limits.endpoint.active.is_some());
+        let draw = Draw { backend: self, now, avoid, panic: group.panic, limits };
         let Some(timeout) = self.affinity() else { return draw.choose(group, random, caller) };
         self.lasting().affinity.pick(
             caller.client,
             u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
             now,
             self.endpoints().get(group.places.0..group.places.1)?,
-            |endpoint| draw.fits(endpoint),
+            |endpoint| draw.is_well(endpoint),
             || draw.choose(group, random, caller),
         )
     }
@@ -72,6 +76,12 @@ impl<'a> Draw<'a, '_> {
     /// Whether a request may go to this one without second thoughts.
     #[inline]
     pub(super) fn fits(&self, endpoint: &Endpoint) -> bool {
+        self.is_well(endpoint) && self.limits.is_none_or(|limits| !endpoint.is_full(limits))
+    }
+
+    /// The same, but for how much is under way there.
+    #[inline]
+    fn is_well(&self, endpoint: &Endpoint) -> bool {
         (self.panic || endpoint.usable(self.now))
             && self.avoid.is_none_or(|avoid| !endpoint.falls_with(avoid))
     }
@@ -95,10 +105,12 @@ impl<'a> Draw<'a, '_> {
             return owner.or_else(|| self.search(group, random));
         }
         for _ in 0..DRAWS {
-            let drawn = self.draw(group.pool(group.chance(random)), random);
-            if drawn.is_some() {
-                return drawn;
+            let pool = group.pool(group.chance(random));
+            let Some(drawn) = self.draw(pool, random) else { continue };
+            if pool.side == Side::Near && self.spills(group, drawn, random) {
+                return self.draw(&group.far, random).or(Some(drawn));
             }
+            return Some(drawn);
         }
         self.search(group, random)
     }
@@ -118,7 +130,8 @@ impl<'a> Draw<'a, '_> {
         }
     }
 
-    /// The best that there is, from anywhere on: who fits; else who is usable; else, if the policy lets us
+    /// The best that there is, from anywhere on: who fits; else who is usable, full or at last
+    /// avoided; else, if the policy lets us
     /// panic, any other than the avoided one; else that one.
     #[cold]
     fn search(&self, group: &Group, random: &mut fastrand::Rng) -> Option<&'a Arc<Endpoint>> {
@@ -128,7 +141,8 @@ impl<'a> Draw<'a, '_> {
         for endpoint in before.iter().chain(behind) {
             let avoided = self.avoid.is_some_and(|avoid| endpoint.falls_with(avoid));
             let rank = match (endpoint.usable(self.now), avoided) {
-                (true, false) => return Some(endpoint),
+                (true, false) if self.fits(endpoint) => return Some(endpoint),
+                (true, false) => 4,
                 (false, _) if !self.backend.panics() => continue,
                 (false, false) if self.panic => 3,
                 (true, true) => 2,

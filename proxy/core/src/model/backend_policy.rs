@@ -3,13 +3,14 @@
 //!
 //! Valid by construction: what a manifest leaves out has its default here, and what it says is in bounds.
 
+use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{ObjectName, SessionPersistence};
+use super::{EndpointAddress, ObjectName, SessionPersistence};
 
 /// A BackendPolicy with at least one target of kind Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,7 +157,7 @@ pub enum WeightOf {
     /// In this zone.
     Zone(Arc<str>),
     /// With an address of this network: an address and the length of its prefix, bits.
-    Cidr(std::net::IpAddr, u8),
+    Cidr(IpAddr, u8),
 }
 
 /// An endpoint that is new, or has been left out, gets less than its share at first.
@@ -367,6 +368,37 @@ impl Default for Balancing {
     }
 }
 
+impl Balancing {
+    /// The weight of an endpoint.
+    pub fn weight(&self, endpoint: &EndpointAddress) -> NonZeroU16 {
+        let known = self.weights.iter().find(|weight| weight.of.is(endpoint));
+        known.map_or(NonZeroU16::MIN, |known| known.weight)
+    }
+}
+
+// === impl WeightOf ===
+
+impl WeightOf {
+    /// Whether it is about this endpoint.
+    fn is(&self, endpoint: &EndpointAddress) -> bool {
+        match self {
+            Self::Node(node) => endpoint.node.as_ref() == Some(node),
+            Self::Zone(zone) => endpoint.zone.as_ref() == Some(zone),
+            Self::Cidr(network, length) => is_in(endpoint.address, *network, *length),
+        }
+    }
+}
+
+/// Whether an address is in a network of which so many bits are given.
+fn is_in(address: IpAddr, network: IpAddr, length: u8) -> bool {
+    let (differs, bits) = match (address.to_canonical(), network) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (u128::from(a.to_bits() ^ b.to_bits()), 32),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits(), 128),
+        _ => return false,
+    };
+    differs.checked_shr(bits - u32::from(length).min(bits)).unwrap_or(0) == 0
+}
+
 // === impl OutlierDetection ===
 
 impl Default for OutlierDetection {
@@ -423,5 +455,46 @@ impl Default for TcpKeepalive {
     fn default() -> Self {
         let (idle, interval) = (Duration::from_secs(60), Duration::from_secs(10));
         Self { idle, interval, probes: NonZeroU16::MIN.saturating_add(5) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_has_the_weight_of_the_first_that_is_about_it() {
+        let weight = |of, weight| EndpointWeight { of, weight: NonZeroU16::new(weight).unwrap() };
+        let cidr = |ip: &str, length| WeightOf::Cidr(ip.parse().unwrap(), length);
+        let balancing = Balancing {
+            weights: [
+                weight(WeightOf::Node("n1".into()), 2),
+                weight(WeightOf::Zone("a".into()), 3),
+                weight(cidr("10.1.0.0", 16), 4),
+                weight(cidr("fd00::", 64), 5),
+                weight(cidr("0.0.0.0", 0), 6),
+            ]
+            .into(),
+            ..Balancing::default()
+        };
+        let of = |ip: &str, node: &str, zone: &str| {
+            let address = EndpointAddress {
+                node: Some(node.into()),
+                zone: Some(zone.into()),
+                ..EndpointAddress::new(ip.parse().unwrap())
+            };
+            balancing.weight(&address).get()
+        };
+        assert_eq!(of("10.1.2.3", "n1", "a"), 2);
+        assert_eq!(of("10.1.2.3", "n2", "a"), 3);
+        assert_eq!(of("10.1.255.255", "n2", "b"), 4);
+        assert_eq!(of("::ffff:10.1.0.1", "n2", "b"), 4);
+        assert_eq!(of("10.2.0.0", "n2", "b"), 6);
+        assert_eq!(of("fd00::1", "n2", "b"), 5);
+        assert_eq!(of("fd00:0:0:1::1", "n2", "b"), 1);
+        assert_eq!(
+            Balancing::default().weight(&EndpointAddress::new([10, 0, 0, 1].into())).get(),
+            1
+        );
     }
 }

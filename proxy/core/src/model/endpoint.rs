@@ -42,6 +42,8 @@ pub struct EndpointAddress {
     pub pod: Option<ObjectName>,
     /// The node it is on, if the slice says so.
     pub node: Option<Arc<str>>,
+    /// The zone it is in, if the slice says so.
+    pub zone: Option<Arc<str>>,
     /// `hints.forZones`: the zones whose clients it is meant for; empty if it has no such hint.
     pub for_zones: Arc<[Arc<str>]>,
     /// `hints.forNodes`: the nodes whose clients it is meant for; empty if it has no such hint.
@@ -60,6 +62,7 @@ impl EndpointAddress {
             terminating: false,
             pod: None,
             node: None,
+            zone: None,
             for_zones: Arc::default(),
             for_nodes: Arc::default(),
         }

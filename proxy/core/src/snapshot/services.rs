@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::Frontend;
 use super::policies::{CompiledPolicies, taken};
 use super::registry::Registry;
-use super::serving::{Candidates, Place};
+use super::serving::{Candidates, Chosen, Place};
 use super::store::Store;
-use crate::balance::{Backend, BackendTls, Endpoint, Lasting};
+use crate::balance::{Backend, BackendTls, Endpoint, Lasting, Member};
 use crate::model::{
     AppProtocol, BackendSettings, ObjectName, Service, ServiceKind, ServicePort, SessionPersistence,
 };
@@ -118,8 +118,13 @@ impl CompiledPort {
         let settings = store.backends.settings(&service.name, &port.name, known);
         let terms =
             Terms { protocol, affinity: service.affinity, tls: tls.as_ref(), settings: &settings };
-        let mut backend = |endpoints, before: Option<&Arc<Backend>>| {
-            backend(registry, &key, &terms, endpoints, before)
+        let mut backend = |chosen: Box<[Chosen<'_, _>]>, before: Option<&Arc<Backend>>| {
+            let member = |chosen: Chosen<'_, _>| Member {
+                endpoint: chosen.endpoint,
+                near: chosen.near,
+                weight: settings.balancing.weight(chosen.spec),
+            };
+            backend(registry, &key, &terms, chosen.into_iter().map(member).collect(), before)
         };
         let cluster = candidates.cluster(place);
         let before_external = before.and_then(|before| before.external.as_ref());
@@ -156,34 +161,30 @@ fn backend(
     registry: &mut Registry,
     key: &(ObjectName, u16),
     terms: &Terms<'_>,
-    endpoints: Box<[Arc<Endpoint>]>,
+    members: Box<[Member]>,
     before: Option<&Arc<Backend>>,
 ) -> Arc<Backend> {
     let lasting = match before {
-        Some(before) if terms.are_of(before) && same(before.endpoints(), &endpoints) => {
+        Some(before) if terms.are_of(before) && before.has(&members) => {
             return Arc::clone(before);
         }
         Some(before) => {
-            join(&endpoints, before);
+            join(&members, before);
             Arc::clone(before.lasting())
         }
         None => Lasting::new(registry.next_id()),
     };
-    let made = Backend::new(lasting, key.clone(), terms.protocol, terms.affinity, endpoints);
+    let made = Backend::new(lasting, key.clone(), terms.protocol, terms.affinity, members);
     Arc::new(made.with_settings(Arc::clone(terms.settings)).with_tls(terms.tls.cloned()))
 }
 
 /// Tells those of `endpoints` that come to others which serve already, for they start slowly if the policy
 /// says so: new ones, and such as were named but not ready.
-fn join(endpoints: &[Arc<Endpoint>], before: &Backend) {
+fn join(members: &[Member], before: &Backend) {
     let new = |e: &&Arc<Endpoint>| before.at(e.address).is_none_or(|known| known.id != e.id);
     if !before.endpoints().is_empty() {
-        endpoints.iter().filter(new).for_each(|e| e.joins());
+        members.iter().map(|member| &member.endpoint).filter(new).for_each(|e| e.joins());
     }
-}
-
-fn same(a: &[Arc<Endpoint>], b: &[Arc<Endpoint>]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
 }
 
 // === impl Terms ===

@@ -35,7 +35,15 @@ enum State {
     Ready,
 }
 
-/// What topology leaves of the ready endpoints.
+/// One that may serve.
+pub(super) struct Chosen<'a, E> {
+    pub(super) endpoint: E,
+    pub(super) spec: &'a EndpointAddress,
+    /// Topology prefers it to others.
+    pub(super) near: bool,
+}
+
+/// Which of the ready endpoints topology prefers.
 enum Prefer<'a> {
     Anyone,
     /// Those whose hints name this node.
@@ -82,29 +90,30 @@ impl<'a, E: Clone> Candidates<'a, E> {
         self.found.values().map(|c| c.endpoint.clone()).collect()
     }
 
-    /// Those for traffic policy `Cluster`: the ready ones, or if topology prefers some, these; if none
-    /// is ready, those that still serve while they terminate (KEP-1669), whatever topology says.
-    pub(super) fn cluster(&self, place: &Place) -> Box<[E]> {
+    /// Those for traffic policy `Cluster`: the ready ones, those near that topology prefers, if it prefers
+    /// any; if none is ready, those that still serve while they terminate (KEP-1669), whatever topology
+    /// says.
+    pub(super) fn cluster(&self, place: &Place) -> Box<[Chosen<'a, E>]> {
         let prefer = self.preference(place);
-        self.best(|spec| match prefer {
-            Prefer::Anyone => true,
-            Prefer::Node(node) => spec.for_nodes.contains(node),
-            Prefer::Zone(zone) => spec.for_zones.contains(zone),
-        })
+        self.best(|spec| Some(prefer.is(spec)))
     }
 
     /// Those for traffic policy `Local`: of this node only.
-    pub(super) fn local(&self, place: &Place) -> Box<[E]> {
-        self.best(|spec| spec.node.is_some() && spec.node == place.node)
+    pub(super) fn local(&self, place: &Place) -> Box<[Chosen<'a, E>]> {
+        self.best(|spec| (spec.node.is_some() && spec.node == place.node).then_some(false))
     }
 
-    fn best(&self, allowed: impl Fn(&EndpointAddress) -> bool) -> Box<[E]> {
+    /// Those that `near` says something of.
+    fn best(&self, near: impl Fn(&EndpointAddress) -> Option<bool>) -> Box<[Chosen<'a, E>]> {
         for wanted in [State::Ready, State::Draining] {
             let chosen: Box<[_]> = self
                 .found
                 .values()
-                .filter(|c| c.state == wanted && allowed(c.spec))
-                .map(|c| c.endpoint.clone())
+                .filter(|c| c.state == wanted)
+                .filter_map(|c| {
+                    let near = near(c.spec)?;
+                    Some(Chosen { endpoint: c.endpoint.clone(), spec: c.spec, near })
+                })
                 .collect();
             if !chosen.is_empty() {
                 return chosen;
@@ -136,34 +145,55 @@ impl<'a, E: Clone> Candidates<'a, E> {
     }
 }
 
+// === impl Prefer ===
+
+impl Prefer<'_> {
+    fn is(&self, spec: &EndpointAddress) -> bool {
+        match self {
+            Self::Anyone => false,
+            Self::Node(node) => spec.for_nodes.contains(*node),
+            Self::Zone(zone) => spec.for_zones.contains(*zone),
+        }
+    }
+}
+
 // === impl Candidates, in words ===
 
 impl<'a> Candidates<'a, SocketAddr> {
     /// All of them, each with why it is among those that serve clients of `place`, or why it is not; by
-    /// traffic policy `Local` or `Cluster`.
+    /// traffic policy `Local` or `Cluster`, and with an eye on what is near or without.
     pub(super) fn standings(
         &self,
         place: &Place,
         local: bool,
-    ) -> Vec<(SocketAddr, &'a EndpointAddress, Result<&'static str, String>)> {
+        zone_aware: bool,
+    ) -> Vec<(SocketAddr, &'a EndpointAddress, Result<String, String>)> {
         let chosen = if local { self.local(place) } else { self.cluster(place) };
+        let any_near = zone_aware && chosen.iter().any(|chosen| chosen.near);
         let standing = |(address, candidate): (&SocketAddr, &Candidate<'a, SocketAddr>)| {
-            let told = match candidate.state {
-                State::Ready if chosen.contains(address) => Ok("ready"),
-                State::Draining if chosen.contains(address) => {
-                    Ok("terminating, and used while none is ready")
+            let chosen = chosen.iter().find(|chosen| chosen.endpoint == *address);
+            let told = match (candidate.state, chosen) {
+                (State::Ready, Some(chosen)) if any_near && !chosen.near => {
+                    let why = self.elsewhere(candidate.spec, place, local);
+                    Ok(format!(
+                        "ready, but {why}: used if those that are meant for here do not suffice"
+                    ))
                 }
-                State::Ready => Err(self.elsewhere(candidate.spec, place, local)),
-                State::Draining => Err("terminating".to_owned()),
-                State::No if candidate.spec.terminating => Err("terminating".to_owned()),
-                State::No => Err("not ready".to_owned()),
+                (State::Ready, Some(_)) => Ok("ready".to_owned()),
+                (State::Draining, Some(_)) => {
+                    Ok("terminating, and used while none is ready".to_owned())
+                }
+                (State::Ready, None) => Err(self.elsewhere(candidate.spec, place, local)),
+                (State::Draining, None) => Err("terminating".to_owned()),
+                (State::No, _) if candidate.spec.terminating => Err("terminating".to_owned()),
+                (State::No, _) => Err("not ready".to_owned()),
             };
             (*address, candidate.spec, told)
         };
         self.found.iter().map(standing).collect()
     }
 
-    /// Why topology leaves this endpoint out.
+    /// Why topology prefers others to this endpoint, or leaves it out.
     fn elsewhere(&self, spec: &EndpointAddress, place: &Place, local: bool) -> String {
         if local {
             let node = spec.node.as_deref().unwrap_or("an unknown node");

@@ -49,12 +49,16 @@ pub(super) fn reports(
             latency_ms: live.and_then(|(_, endpoint)| endpoint.latency_us(now)).map(millis),
         }
     };
-    candidates.standings(place, local).into_iter().map(report).collect()
+    candidates
+        .standings(place, local, backend.settings().balancing.zone_aware)
+        .into_iter()
+        .map(report)
+        .collect()
 }
 
 fn serving(
     endpoint: &Arc<Endpoint>,
-    standing: Result<&'static str, String>,
+    standing: Result<String, String>,
     panics: bool,
     now: Millis,
 ) -> (bool, String) {
@@ -64,7 +68,7 @@ fn serving(
     });
     let ill = endpoint.ill().then(|| "health checks find it ill".to_owned());
     let Some(why) = ill.or(ejected) else {
-        return (true, standing.map_or_else(|why| why, ToOwned::to_owned));
+        return (true, standing.unwrap_or_else(|why| why));
     };
     if panics {
         (true, format!("{why}; used all the same, for too few are well"))

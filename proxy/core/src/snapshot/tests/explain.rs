@@ -127,14 +127,16 @@ fn an_endpoint_says_why_it_is_in_or_out() {
         let endpoints = told.backends[0].endpoints.clone();
         endpoints.into_iter().map(|e| (e.usable, e.why)).collect::<Vec<_>>()
     };
-    let why = ["ready", "its hints name zone b, not a", "not ready", "terminating"];
-    let usable = [true, false, false, false];
+    let far = "ready, but its hints name zone b, not a: used if those that are meant for here do not \
+        suffice";
+    let why = ["ready", far, "not ready", "terminating"];
+    let usable = [true, true, false, false];
     let expected = usable.into_iter().zip(why.map(str::to_owned)).collect::<Vec<_>>();
     assert_eq!(tell(0), expected);
     let endpoint = &snapshot.service_port(&name("web"), 80).unwrap().backend.endpoints()[0];
     endpoint.leave_out(Millis(10_000));
     let (usable, why) = tell(1_500).remove(0);
-    assert!(usable && why.starts_with("ejected for 9 s more"), "{why}");
+    assert!(!usable && why.starts_with("ejected for 9 s more"), "{why}");
     assert_eq!(tell(10_000), expected);
 }
 

@@ -219,7 +219,9 @@ fn any_change() -> impl Strategy<Value = Change> {
 fn told(snapshot: &Snapshot) -> BTreeMap<String, String> {
     let headers = HeaderMap::new();
     let backend = |backend: &Backend| {
-        let endpoints: Vec<_> = backend.endpoints().iter().map(|e| e.address).collect();
+        let endpoint =
+            |(i, e): (usize, &Arc<crate::balance::Endpoint>)| (e.address, backend.is_near(i));
+        let endpoints: Vec<_> = backend.endpoints().iter().enumerate().map(endpoint).collect();
         let tls = backend.tls().map(|tls| (&tls.policy, &tls.terms));
         let (service, port, affinity) = (&backend.service, backend.port, backend.affinity());
         let settings = backend.settings();
