@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use nodeway_tests::http::{Conn, Response};
 use nodeway_tests::mesh::VIP4;
+use nodeway_tests::tls::{Authority, Names, policy};
 use nodeway_tests::wait::over;
-use nodeway_tests::{Mesh, Plain, Proc, eventually};
+use nodeway_tests::{Mesh, MeshLabel, Plain, Proc, binaries, eventually};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -232,5 +233,79 @@ fn a_connection_is_not_kept_waiting_by_checks_that_hang() {
     for _ in 0..30 {
         assert_eq!(get(web, "/").header("x-version"), Some("good"));
         assert_eq!(get(other, "/").status, 200);
+    }
+}
+
+#[test]
+fn a_pod_that_may_not_reach_an_endpoint_does_not_make_it_ill_for_another_pod() {
+    let Some(mut mesh) = Mesh::new() else { return };
+    let (web, denied) = (mesh.world.pod("web-1"), mesh.world.pod("denied"));
+    let _server = web.serve("http", "v1", 8080);
+    mesh.manifests.service(&Mesh::web_service().to(web.v4(0)));
+    mesh.manifests.pod(&denied, MeshLabel::Enabled);
+    // Nothing but checks may leave it out.
+    let spec = format!(
+        "loadBalancing: {{panicThresholdPercent: 0}}\noutlierDetection: {{maxEjectionPercent: 0}}\n\
+         healthCheck: {{http: {{path: /healthz}}, {CHECK}}}"
+    );
+    mesh.manifests.backend_policy("web", &spec);
+    denied.place.ok("ip", &["route", "add", "unreachable", &format!("{}/32", web.ipv4)]);
+    mesh.start(&[]);
+    eventually(SOON, "one reaches it", || Mesh::who_answers(&mesh.client, VIP4) == "web-1");
+    eventually(SOON, "the other one is noticed not to", || {
+        let _ = Mesh::who_answers(&denied, VIP4);
+        mesh.node().log().contains("a pod does not reach an endpoint that another one reaches")
+    });
+    let checks = |mesh: &mut Mesh| {
+        mesh.node().metrics().sum("nodeway_health_checks_total", &[("result", "ok")])
+    };
+    let before = checks(&mut mesh);
+    eventually(SOON, "checks go on", || checks(&mut mesh) > before + 5.0);
+    assert_eq!(Mesh::who_answers(&mesh.client, VIP4), "web-1");
+    let changes = mesh.node().metrics().sum("nodeway_health_changes_total", &[]);
+    assert!(changes < 0.5, "{}", mesh.node().log());
+}
+
+#[test]
+fn checks_speak_tls_as_requests_do() {
+    for (protocol, probe, alpn) in [
+        ("http", "http: {path: /healthz}", "http/1.1"),
+        ("http", "http: {path: /healthz}", "h2"),
+        ("http", "grpc: {}", "h2,http/1.1"),
+        ("tcp", "tcp: {}", ""),
+    ] {
+        let (mut plain, authority) = (Plain::new(), Authority::new("authority"));
+        let (right, wrong) = (Plain::backend(), Plain::backend());
+        let _servers =
+            [(right, ["web.example.com"]), (wrong, ["other.example.com"])].map(|(at, name)| {
+                let file = plain.manifests.dir().with_file_name(format!("{}.pem", at.ip()));
+                std::fs::write(&file, authority.issue(&Names { dns: &name, ..Names::default() }))
+                    .unwrap();
+                let (at, file) = (at.to_string(), file.to_str().unwrap().to_owned());
+                let args = ["http", "--tls", &file, "--alpn", alpn, "--listen", &at];
+                plain.place().start(binaries::testserver(), &args).until_it_says("listening")
+            });
+        plain.manifests.service(&Plain::service("web", protocol).to(right).to(wrong));
+        plain.manifests.put("ca.yaml", &Authority::config_map("ca", &[&authority]));
+        let validation = "{caCertificateRefs: [{group: \"\", kind: ConfigMap, name: ca}], \
+                          hostname: web.example.com}";
+        plain.manifests.put("policy.yaml", &policy("tls", "web", validation));
+        let spec = format!("healthCheck: {{{probe}, {CHECK}}}");
+        plain.manifests.backend_policy("web", &spec);
+        let web = plain.listen("web");
+        plain.start();
+        let mut conn = Plain::connect(web);
+        conn.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n").unwrap();
+        eventually(SOON, "the right one is well and the wrong one is not", || {
+            let metrics = plain.node().metrics();
+            let ok = metrics.sum("nodeway_health_checks_total", &[("result", "ok")]);
+            let ill = metrics.sum("nodeway_health_changes_total", &[("to", "ill")]);
+            ok > 3.0 && ill > 0.5
+        });
+        let log = plain.node().log();
+        let left_out = |line: &&str| line.contains("health checks in a row have failed");
+        let lines: Vec<&str> = log.lines().filter(left_out).collect();
+        let [line] = lines[..] else { panic!("{probe}: {log}") };
+        assert!(line.contains(&wrong.to_string()) && line.contains("BackendTLSPolicy"), "{line}");
     }
 }

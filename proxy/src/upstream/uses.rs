@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::Client;
 use crate::intercept::PodNetns;
+use crate::runtime::Clock;
 
 /// Of a backend in use it is told so often at most (by each client and worker).
 const TELL_EVERY_MILLIS: u64 = 5_000;
@@ -69,9 +70,10 @@ impl Client {
 
     /// A request or connection of its is for `backend`.
     #[inline]
-    pub fn uses(&self, backend: &Backend, now: Millis) {
+    pub fn uses(&self, backend: &Backend, clock: Clock) {
+        // The time is asked for by those alone who need it: it costs as much as all the rest.
         if backend.settings().health_check.is_some() {
-            self.note_use(backend, now);
+            self.note_use(backend, clock.now());
         }
     }
 
@@ -166,7 +168,7 @@ mod tests {
         client.tell_uses(told);
         let backend = backend(1, true);
         for now in [10, 11, 12, 5_009, 5_010] {
-            client.uses(&backend, Millis(now));
+            client.note_use(&backend, Millis(now));
         }
         let first = uses.try_recv().unwrap();
         assert_eq!((&*first.service.name, first.port, first.requests), ("web-1", 80, 1));
@@ -180,7 +182,7 @@ mod tests {
         let (told, mut uses) = mpsc::channel(8);
         let client = Client::new(None, "test".into(), None, Signal::default());
         client.tell_uses(told);
-        client.uses(&backend(1, false), Millis(0));
+        client.uses(&backend(1, false), Clock::start());
         assert!(uses.try_recv().is_err());
         assert!(client.uses.lately.borrow().is_empty());
     }
@@ -191,7 +193,7 @@ mod tests {
         let client = Client::new(None, "test".into(), None, Signal::default());
         client.tell_uses(told);
         for id in 0..10_000 {
-            client.uses(&backend(id, true), Millis(id * 1000));
+            client.note_use(&backend(id, true), Millis(id * 1000));
         }
         assert!(client.uses.lately.borrow().len() <= MUCH + 1);
     }

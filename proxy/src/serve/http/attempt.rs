@@ -79,7 +79,7 @@ pub(super) async fn send(
     if let Some(flag) = secured::refused(backend) {
         return Err(flag);
     }
-    conn.client.uses(backend, worker.clock.now());
+    conn.client.uses(backend, worker.clock);
     let timeouts = rule.map_or_else(Timeouts::default, |rule| rule.timeouts);
     let mut deadline = Deadline::of(timeouts, start);
     let policy = rule.and_then(|rule| rule.retry.as_ref());

@@ -124,7 +124,7 @@ impl Delivery {
         if secured::refused(&self.backend).is_some() {
             return false;
         }
-        self.client.uses(&self.backend, self.worker.clock.now());
+        self.client.uses(&self.backend, self.worker.clock);
         for _ in 0..MOST_TRIES {
             let (worker, backend) = (&self.worker, &self.backend);
             let now = worker.clock.now();

@@ -164,7 +164,7 @@ pub(super) async fn open(
     backend: &Backend,
     caller: Caller,
 ) -> Result<(Opened, Active), Flag> {
-    client.uses(backend, worker.clock.now());
+    client.uses(backend, worker.clock);
     let mut avoided: Option<Arc<Endpoint>> = None;
     for _ in 0..ATTEMPTS {
         let active = admit(worker, backend, caller, avoided.as_deref())?;

@@ -47,7 +47,7 @@ pub(super) async fn relay(
     (stream, said): (TcpStream, &[u8]),
 ) -> Result<Ended, Flag> {
     let mut flag = Flag::UpstreamConnectFailure;
-    client.uses(backend, worker.clock.now());
+    client.uses(backend, worker.clock);
     let mut avoided: Option<Arc<Endpoint>> = None;
     for _ in 0..ATTEMPTS {
         if tls.terms.is_err() {
