@@ -189,12 +189,14 @@ fn varint(octets: &mut &[u8]) -> Option<u64> {
 }
 
 fn put_varint(to: &mut BytesMut, mut value: u64) {
-    while value >= 0x80 {
-        // The lowest seven bits.
-        to.put_u8((value & 0x7f) as u8 | 0x80);
+    loop {
+        let [lowest, ..] = value.to_le_bytes();
         value >>= 7;
+        if value == 0 {
+            return to.put_u8(lowest & 0x7f);
+        }
+        to.put_u8(lowest | 0x80);
     }
-    to.put_u8(value as u8);
 }
 
 #[cfg(test)]
