@@ -133,7 +133,7 @@ impl Counts {
         let reached = |kind: Kind, limit: Option<NonZeroU32>| {
             let limit = u64::from(limit?.get()).min(MOST);
             let run = kind.of(self.0);
-            let reached = run >= limit && (run % limit == 0 || run == MOST);
+            let reached = run >= limit && (run.is_multiple_of(limit) || run == MOST);
             reached.then(|| u32::try_from(run).unwrap_or(u32::MAX))
         };
         let (errors, gateway) = (limits.consecutive_5xx, limits.consecutive_gateway_errors);

@@ -491,6 +491,7 @@ const SLOW: SlowStart = SlowStart {
     least: 10,
 };
 
+#[expect(clippy::cast_possible_truncation, reason = "it is small")]
 fn shares(endpoint: &Endpoint, start: u64, slow_start: &SlowStart) -> Vec<u32> {
     let share = |ms| (endpoint.ramp(Millis(start + ms), slow_start) * 1000.0).round() as u32;
     [0, 500, 2_500, 5_000, 9_999, 10_000, 60_000].map(share).to_vec()

@@ -23,6 +23,7 @@ fn at(compiler: &mut Compiler, store: &mut Store, now: u64, changes: Vec<Change>
     backend
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "it is small")]
 fn ramps(backend: &Backend, now: u64) -> Vec<u32> {
     let share = |e: &Arc<Endpoint>| (e.ramp(Millis(now), &SLOW) * 100.0).round() as u32;
     backend.endpoints().iter().map(share).collect()
