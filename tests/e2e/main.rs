@@ -13,6 +13,7 @@ mod bodies;
 mod capabilities;
 mod cleanup;
 mod cluster;
+mod connection_life;
 mod draining;
 mod enrolment;
 mod explain;
