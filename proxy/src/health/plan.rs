@@ -205,8 +205,13 @@ impl<P: Spot> Plan<P> {
             }
             self.due.pop();
             checked.due = None;
-            // All its pods are gone: soon nobody will use it any more.
-            let Some(place) = watched.places.next(now) else { continue };
+            let Some(place) = watched.places.next(now) else {
+                // All its pods are gone. Another one may come before that is taken in.
+                let again = Millis(now.0.saturating_add(LATE_MILLIS));
+                (checked.due, checked.wanted) = (Some(again), again);
+                self.due.push(Reverse((again, id)));
+                continue;
+            };
             watched.running += 1;
             self.running += 1;
             return Some(Task {
@@ -256,8 +261,11 @@ impl<P: Spot> Plan<P> {
                 }
             }
             watched.running = watched.running.saturating_sub(1);
-            if let Some(waiting) = watched.waiting.pop_front() {
-                self.set(waiting, now);
+            // Those that have left meanwhile are nobody's turn.
+            let there = |id: &EndpointId| self.endpoints.contains_key(id);
+            let next = std::iter::from_fn(|| watched.waiting.pop_front()).find(there);
+            if let Some(next) = next {
+                self.set(next, now);
             }
         }
         self.running = self.running.saturating_sub(1);

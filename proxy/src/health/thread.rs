@@ -158,7 +158,10 @@ impl Checker {
                         tls: task.backend.tls().cloned(),
                         check: task.check.clone(),
                     };
-                    ask(&worker, client, &question).await
+                    // Apart, so that a panic ends a check and not the endpoint's turns.
+                    let asking = async move { ask(&worker, client, &question).await };
+                    let asked = tokio::task::spawn_local(asking).await;
+                    asked.unwrap_or_else(|error| Outcome::Unasked(error.to_string()))
                 }
                 Err(gone) => Outcome::Unasked(gone.to_string()),
             };

@@ -256,6 +256,46 @@ fn endpoints_that_come_are_asked_soon_and_those_that_go_no_more() {
 }
 
 #[test]
+fn a_client_that_comes_when_all_others_have_just_gone_has_its_endpoints_asked() {
+    let mut world = World::new(1..=2, 1_000);
+    let (first, second) = (Pod::new(1), Pod::new(2));
+    world.used(&first);
+    world.run(5_000, |_, _| Outcome::Well);
+    first.1.set(false);
+    world.begun.clear();
+    world.run(8_000, |_, _| Outcome::Well);
+    assert!(world.begun.is_empty(), "from nowhere");
+    world.used(&second);
+    world.run(12_000, |_, _| Outcome::Well);
+    assert!(world.times(1).len() >= 3 && world.times(2).len() >= 3, "{:?}", world.begun);
+}
+
+#[test]
+fn endpoints_that_leave_while_they_wait_keep_nobody_waiting() {
+    let mut world = World::new(1..=200, 1_000);
+    world.used(&Pod::new(1));
+    let mut running = Vec::new();
+    for now in (0..3_000).step_by(10) {
+        while let Some(task) = world.plan.begin(Millis(now)) {
+            running.push(task);
+        }
+    }
+    // Those that wait leave, but for one.
+    let begun: Vec<u64> = running.iter().map(|task| task.endpoint.id.0).collect();
+    let last = (1..=200).rev().find(|id| !begun.contains(id)).unwrap();
+    let stays = |e: &&Arc<Endpoint>| begun.contains(&e.id.0) || e.id.0 == last;
+    let left: Vec<_> = world.backend.endpoints().iter().filter(stays).cloned().collect();
+    world.backend = backend(left, Some(check(1_000)));
+    world.now = 3_000;
+    world.refresh();
+    for task in running {
+        world.plan.finished(task, &Outcome::Well, Millis(3_000), &mut world.random);
+    }
+    world.run(6_000, |_, _| Outcome::Well);
+    assert!(!world.times(last).is_empty());
+}
+
+#[test]
 fn a_changed_check_begins_anew_and_without_one_nobody_is_asked() {
     let mut world = World::new([1], 300_000);
     let pod = Pod::new(1);
