@@ -1,8 +1,10 @@
-//! Choosing a rule allocates nothing.
+//! Choosing a rule allocates nothing, nor does picking an endpoint.
 //!
 //! A test binary of its own, for it counts what its allocator is asked for.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+#[path = "../benches/fleets/mod.rs"]
+mod fleets;
 #[path = "../benches/shapes/mod.rs"]
 #[allow(missing_docs, dead_code, reason = "what the bench needs besides")]
 mod shapes;
@@ -70,4 +72,21 @@ fn a_path_that_is_normal_is_looked_at_without_allocating() {
         assert_eq!(allocations(|| assert_eq!(normalised(path), path)), 0, "{path}");
     }
     assert_ne!(allocations(|| assert_eq!(normalised("/a/../b"), "/b")), 0, "the count counts");
+}
+
+#[test]
+fn picking_one_of_many_endpoints_allocates_nothing() {
+    for algorithm in fleets::ALGORITHMS {
+        for endpoints in [10, 1_000] {
+            let mut fleet = fleets::Fleet::new(algorithm, endpoints);
+            // The first makes the roster.
+            fleet.pick();
+            let allocated = allocations(|| {
+                for _ in 0..1_000 {
+                    std::hint::black_box(fleet.pick());
+                }
+            });
+            assert_eq!(allocated, 0, "{algorithm:?}, {endpoints}");
+        }
+    }
 }
