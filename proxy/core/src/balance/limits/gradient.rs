@@ -5,7 +5,8 @@
 //! load to the latency now, and may grow by its own square root. As in BBR's search for the least round trip
 //! (Cardwell et al., "BBR: Congestion-Based Congestion Control", ACM Queue 14(5), 2016) the latency without
 //! load is the least of some time, and measured anew, with half the limit, only if it has not been met again
-//! for so long; Netflix's average follows a backend that stays overloaded, and Envoy goes down to a handful of
+//! for so long, and at the start; if answers then come clearly sooner, that half is the limit, and it is
+//! measured again. Netflix's average follows a backend that stays overloaded, and Envoy goes down to a handful of
 //! requests each time. A limit that nobody comes near does not grow, for nothing is learnt there.
 //!
 //! Not what counts as under way: that is `active`.
@@ -28,6 +29,8 @@ const WINDOW_MOST_MS: u64 = 10_000;
 const BASELINE_MS: u64 = 30_000;
 /// What a backend starts from that nobody knows yet.
 const START: u32 = 100;
+/// A latency is clearly less that is less than this share of another.
+const SOONER: f64 = 0.9;
 /// In one window it falls to this share at most.
 const STEEPEST: f64 = 0.5;
 
@@ -161,17 +164,20 @@ impl Gradient {
             self.baseline.store(mean, Relaxed);
             self.baseline_at.store(now.0, Relaxed);
         }
+        // Half as many were answered clearly sooner: they had waited, and may still.
+        let deeper = probe == Probe::Measuring && (mean as f64) < before as f64 * SOONER;
         let next = match probe {
             Probe::Settling => Probe::Measuring,
+            Probe::Measuring if deeper => Probe::Settling,
             Probe::Measuring => Probe::No,
             Probe::No => {
                 let old = now.0.saturating_sub(self.baseline_at.load(Relaxed)) >= BASELINE_MS;
-                if old { Probe::Settling } else { Probe::No }
+                if old || before == 0 { Probe::Settling } else { Probe::No }
             }
         };
         self.probe.store(next as u32, Relaxed);
         let (least, highest) = (f64::from(settings.least.get()), f64::from(settings.most.get()));
-        let mut limit = limit;
+        let mut limit = if deeper { limit / 2.0 } else { limit };
         // What is measured under half of the limit says nothing about the limit.
         if probe == Probe::No {
             let baseline = self.baseline.load(Relaxed) as f64;

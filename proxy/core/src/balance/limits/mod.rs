@@ -7,9 +7,13 @@ mod active;
 mod budget;
 mod counts;
 mod gradient;
+#[cfg(test)]
+mod gradient_tests;
 mod overflow;
 mod recent;
 mod room;
+#[cfg(test)]
+mod room_tests;
 #[cfg(test)]
 mod tests;
 

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::counts::UnderWay;
-use super::overflow::{Limit, Overflow};
+use super::overflow::{Limit, Overflow, Scope};
 use crate::balance::{Backend, Endpoint, EndpointId, Millis};
 
 /// Who waits for a connection to a backend, and which there are that could be closed for him.
@@ -60,6 +60,8 @@ pub struct Ticket {
     state: AtomicU64,
     /// It is closed.
     gone: AtomicBool,
+    /// Who has had it closed, by number.
+    wanted_by: AtomicU64,
     /// Of the task that closes it.
     closer: Mutex<Option<Waker>>,
 }
@@ -69,6 +71,8 @@ pub struct Ticket {
 pub struct Waiting {
     of: Pending,
     number: u64,
+    /// How many connections its endpoint may have.
+    most: Option<NonZeroU32>,
     /// The connection that it has had closed.
     wanted: Option<Arc<Ticket>>,
 }
@@ -156,7 +160,7 @@ impl Backend {
         fence(Ordering::SeqCst);
         let most = self.settings().limits.endpoint.connections;
         let number = of.under_way.room.doors().enter(endpoint, most);
-        Ok(Waiting { of, number, wanted: None })
+        Ok(Waiting { of, number, most, wanted: None })
     }
 }
 
@@ -190,6 +194,24 @@ impl Doors {
         number
     }
 
+    /// Has the one with this number try again, if he is still there.
+    fn call(&mut self, number: u64) -> Option<Option<Waker>> {
+        let entry = self.waiting.iter_mut().find(|entry| entry.number == number)?;
+        entry.called = true;
+        Some(entry.waker.take())
+    }
+
+    /// Has somebody try again who does not wait for this endpoint, and whose own has room.
+    fn call_other(&mut self, than: EndpointId) -> Option<Waker> {
+        let can = |entry: &&mut Entry| {
+            let room = || !entry.endpoint.connections().is_full(entry.most);
+            !entry.called && entry.endpoint.id != than && room()
+        };
+        let entry = self.waiting.iter_mut().find(can)?;
+        entry.called = true;
+        entry.waker.take()
+    }
+
     fn call_next(&mut self, endpoint: EndpointId) -> Option<Waker> {
         let can = |entry: &&mut Entry| {
             let room = || !entry.endpoint.connections().is_full(entry.most);
@@ -201,7 +223,7 @@ impl Doors {
     }
 
     /// Has the connection closed that has been idle for longest, of those to `endpoint` if one is given.
-    fn close_idle(&mut self, endpoint: Option<EndpointId>) -> Option<Arc<Ticket>> {
+    fn close_idle(&mut self, endpoint: Option<EndpointId>, number: u64) -> Option<Arc<Ticket>> {
         loop {
             let of = |ticket: &&Arc<Ticket>| endpoint.is_none_or(|id| ticket.endpoint == id);
             let idle = |ticket: &Arc<Ticket>| {
@@ -212,6 +234,7 @@ impl Doors {
             let (since, ticket) = found.min_by_key(|(since, _)| *since)?;
             // Else it has just been taken: there may be another.
             if ticket.close(since) {
+                ticket.wanted_by.store(number, Ordering::Relaxed);
                 return Some(Arc::clone(ticket));
             }
         }
@@ -243,7 +266,10 @@ impl Drop for Connected {
                     doors.open.swap_remove(place);
                 }
             }
-            doors.call_next(self.endpoint.id)
+            // Its place is for who has had it closed; he may need another besides, and says so then.
+            let wanted = self.ticket.as_ref().filter(|ticket| ticket.is_wanted());
+            let called = wanted.and_then(|t| doors.call(t.wanted_by.load(Ordering::Relaxed)));
+            called.unwrap_or_else(|| doors.call_next(self.endpoint.id))
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -256,7 +282,7 @@ impl Drop for Connected {
 impl Ticket {
     fn new(endpoint: EndpointId) -> Self {
         let (state, gone) = (AtomicU64::new(BUSY), AtomicBool::new(false));
-        Self { endpoint, state, gone, closer: Mutex::new(None) }
+        Self { endpoint, state, gone, wanted_by: AtomicU64::new(0), closer: Mutex::new(None) }
     }
 
     /// It is idle from now on. `backend`, for those who wait there.
@@ -276,10 +302,14 @@ impl Ticket {
         state.fetch_update(Ordering::Acquire, Ordering::Relaxed, take).is_ok()
     }
 
+    fn is_wanted(&self) -> bool {
+        self.state.load(Ordering::Acquire) == WANTED
+    }
+
     /// Ready when it is to be closed.
     pub fn poll_wanted(&self, cx: &Context<'_>) -> Poll<()> {
         let mut closer = self.closer.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.state.load(Ordering::Acquire) == WANTED {
+        if self.is_wanted() {
             return Poll::Ready(());
         }
         match &mut *closer {
@@ -326,12 +356,21 @@ impl Waiting {
 
     /// Has a connection closed that lies idle, for `full` says that there is no room; one at a time.
     pub fn make_room(&mut self, full: Overflow) {
-        if self.wanted.as_ref().is_some_and(|ticket| !ticket.gone.load(Ordering::Relaxed)) {
-            return;
+        let id = self.of.endpoint.id;
+        // With both limits reached one that leaves the endpoint makes room in both.
+        let of_endpoint =
+            full.of == Scope::Endpoint || self.of.endpoint.connections().is_full(self.most);
+        let waker = {
+            let mut doors = self.of.under_way.room.doors();
+            if self.wanted.as_ref().is_none_or(|ticket| ticket.gone.load(Ordering::Relaxed)) {
+                self.wanted = doors.close_idle(of_endpoint.then_some(id), self.number);
+            }
+            // The backend may have room that he cannot use.
+            if full.of == Scope::Endpoint { doors.call_other(id) } else { None }
+        };
+        if let Some(waker) = waker {
+            waker.wake();
         }
-        let of_endpoint = full.of == super::Scope::Endpoint;
-        let endpoint = of_endpoint.then_some(self.of.endpoint.id);
-        self.wanted = self.of.under_way.room.doors().close_idle(endpoint);
     }
 }
 

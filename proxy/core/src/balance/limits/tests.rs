@@ -12,7 +12,7 @@ use crate::balance::{
 };
 use crate::model::{Amounts, AppProtocol, BackendSettings, Limits, ObjectName, RetryBudget};
 
-const ANYONE: Caller = Caller { client: 0, family: None, hash: None };
+pub(super) const ANYONE: Caller = Caller { client: 0, family: None, hash: None };
 
 pub(super) fn some(n: u32) -> Option<NonZeroU32> {
     NonZeroU32::new(n)

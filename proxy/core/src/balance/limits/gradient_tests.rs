@@ -1,0 +1,196 @@
+//! The adaptive limit against a server that serves so many at once and has the rest wait.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::Duration;
+
+use super::tests::{ANYONE, backend, some};
+use crate::balance::{Active, Backend, Limit, Millis, Refused, Report};
+use crate::model::{AdaptiveConcurrency, BackendSettings, Limits};
+
+/// What a request takes without others, microseconds.
+const SERVICE: u64 = 10_000;
+
+/// A backend of one server, on a made clock.
+struct World {
+    backend: Backend,
+    random: fastrand::Rng,
+    /// Microseconds.
+    now: u64,
+    /// How many it serves at once.
+    knee: usize,
+    serving: BinaryHeap<Reverse<(u64, u64)>>,
+    queue: VecDeque<u64>,
+    /// Under way, by number: since when.
+    under_way: std::collections::HashMap<u64, (u64, Active)>,
+    next: u64,
+    seen: Seen,
+}
+
+/// What came of a time.
+#[derive(Default)]
+struct Seen {
+    latencies: Vec<u64>,
+    refused: usize,
+    limits: Vec<u32>,
+}
+
+impl World {
+    fn new(knee: usize, adaptive: AdaptiveConcurrency) -> Self {
+        let limits = Limits { adaptive: Some(adaptive), ..Limits::default() };
+        let settings = BackendSettings { limits, ..BackendSettings::default() };
+        Self {
+            backend: backend(1, settings),
+            random: fastrand::Rng::with_seed(7),
+            now: 0,
+            knee,
+            serving: BinaryHeap::new(),
+            queue: VecDeque::new(),
+            under_way: Default::default(),
+            next: 0,
+            seen: Seen::default(),
+        }
+    }
+
+    fn begin(&mut self, number: u64) {
+        // From half to one and a half times as long.
+        let service = SERVICE / 2 + self.random.u64(..SERVICE);
+        self.serving.push(Reverse((self.now + service, number)));
+    }
+
+    /// Requests come by chance, `rate` a second, for so many seconds.
+    fn run(&mut self, rate: f64, seconds: u64) -> Seen {
+        let end = self.now + seconds * 1_000_000;
+        let mut arrival = self.now;
+        loop {
+            let done = self.serving.peek().map_or(u64::MAX, |Reverse((at, _))| *at);
+            if arrival.min(done) >= end {
+                self.now = end;
+                return std::mem::take(&mut self.seen);
+            }
+            if done <= arrival {
+                self.now = done;
+                self.end();
+            } else {
+                self.now = arrival;
+                self.arrive();
+                let gap = -(1.0 - self.random.f64()).ln() / rate * 1e6;
+                arrival += (gap as u64).max(1);
+            }
+        }
+    }
+
+    fn arrive(&mut self) {
+        let now = Millis(self.now / 1_000);
+        match self.backend.admit(now, &mut self.random, ANYONE, None, None) {
+            Ok(active) => {
+                let number = self.next;
+                self.next += 1;
+                self.under_way.insert(number, (self.now, active));
+                if self.serving.len() < self.knee {
+                    self.begin(number);
+                } else {
+                    self.queue.push_back(number);
+                }
+            }
+            Err(Refused::Overflow(overflow)) => {
+                assert_eq!(overflow.limit, Limit::Adaptive);
+                self.seen.refused += 1;
+            }
+            Err(Refused::NoEndpoint) => panic!(),
+        }
+    }
+
+    fn end(&mut self) {
+        let Reverse((_, number)) = self.serving.pop().unwrap();
+        let (since, active) = self.under_way.remove(&number).unwrap();
+        let latency = self.now - since;
+        let report = Report::Answered { status: 200, latency: Duration::from_micros(latency) };
+        self.backend.report(active.endpoint(), Millis(self.now / 1_000), report);
+        self.seen.latencies.push(latency);
+        self.seen.limits.push(self.backend.lasting().under_way().adaptive_limit().unwrap());
+        if let Some(next) = self.queue.pop_front() {
+            self.begin(next);
+        }
+    }
+}
+
+impl Seen {
+    fn limit(&self) -> u32 {
+        let mut sorted = self.limits.clone();
+        sorted.sort_unstable();
+        sorted[sorted.len() / 2]
+    }
+
+    /// Its latency at this share of requests, as a multiple of what one takes without others.
+    fn latency(&self, share: f64) -> f64 {
+        let mut sorted = self.latencies.clone();
+        sorted.sort_unstable();
+        let place = ((sorted.len() - 1) as f64 * share) as usize;
+        sorted[place] as f64 / SERVICE as f64
+    }
+}
+
+fn adaptive(least: u32, most: u32) -> AdaptiveConcurrency {
+    AdaptiveConcurrency { least: some(least).unwrap(), most: some(most).unwrap(), tolerance: 50 }
+}
+
+#[test]
+fn under_overload_the_limit_comes_to_rest_near_the_knee_and_latency_is_bounded() {
+    for knee in [5, 20, 80] {
+        let mut world = World::new(knee, adaptive(1, 1_000));
+        let capacity = knee as f64 * 1e6 / SERVICE as f64;
+        // First as much as it can bear, so that it is known what it can do.
+        world.run(capacity * 0.5, 5);
+        world.run(capacity * 3.0, 20);
+        let seen = world.run(capacity * 3.0, 60);
+        let (limit, p99) = (seen.limit() as usize, seen.latency(0.99));
+        assert!(limit >= knee && limit <= 3 * knee, "{limit} for a knee at {knee}");
+        assert!(p99 <= 4.0, "p99 {p99} for a knee at {knee}, limit {limit}");
+        // It serves what it can.
+        let served = seen.latencies.len() as f64 / 60.0;
+        assert!(served >= 0.95 * capacity, "{served} of {capacity} a second");
+    }
+}
+
+#[test]
+fn it_finds_the_knee_also_of_a_backend_that_is_overloaded_from_the_start() {
+    let mut world = World::new(20, adaptive(5, 1_000));
+    world.run(6_000.0, 60);
+    let seen = world.run(6_000.0, 30);
+    assert!((20..=60).contains(&seen.limit()), "{}", seen.limit());
+    assert!(seen.latency(0.5) <= 3.0, "{}", seen.latency(0.5));
+}
+
+#[test]
+fn after_a_slump_it_comes_back() {
+    let mut world = World::new(40, adaptive(1, 1_000));
+    world.run(2_000.0, 10);
+    world.knee = 4;
+    world.run(2_000.0, 30);
+    let slump = world.run(2_000.0, 10).limit();
+    world.knee = 40;
+    world.run(2_000.0, 10);
+    let seen = world.run(2_000.0, 10);
+    assert!(slump <= 20, "{slump}");
+    assert!(seen.limit() >= 25, "{}", seen.limit());
+    let share = seen.refused as f64 / (seen.refused + seen.latencies.len()) as f64;
+    assert!(share < 0.02, "{share} of the requests are refused without need");
+}
+
+#[test]
+fn it_stays_within_its_bounds() {
+    let mut world = World::new(20, adaptive(10, 30));
+    for (rate, seconds) in [(100.0, 20), (10_000.0, 40), (1_000.0, 20)] {
+        let seen = world.run(rate, seconds);
+        assert!(seen.limits.iter().all(|limit| (10..=30).contains(limit)), "{rate}");
+    }
+}
+
+#[test]
+fn a_load_that_it_can_bear_is_not_refused() {
+    let mut world = World::new(50, adaptive(10, 1_000));
+    world.run(2_500.0, 10);
+    let seen = world.run(2_500.0, 100);
+    assert_eq!(seen.refused, 0, "limit {}", seen.limit());
+}
