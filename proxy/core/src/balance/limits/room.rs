@@ -16,6 +16,7 @@ use std::task::{Context, Poll, Waker};
 use super::counts::UnderWay;
 use super::overflow::{Limit, Overflow, Scope};
 use crate::balance::{Backend, Endpoint, EndpointId, Millis};
+use crate::model::Limits;
 
 /// Who waits for a connection to a backend, and which there are that could be closed for him.
 #[derive(Debug, Default)]
@@ -55,6 +56,8 @@ pub struct Connected {
 /// What a connection is doing, for those who could have its place. It is busy when it is made.
 #[derive(Debug)]
 pub struct Ticket {
+    /// Which knows it as long as the connection is open.
+    under_way: Arc<UnderWay>,
     endpoint: EndpointId,
     /// [`BUSY`], [`WANTED`], or since when it has been idle.
     state: AtomicU64,
@@ -96,70 +99,76 @@ impl Backend {
     /// # Errors
     /// There are as many as there may be.
     pub fn connect(&self, endpoint: &Arc<Endpoint>) -> Result<Connected, Overflow> {
-        let limits = &self.settings().limits;
+        self.lasting().under_way().connect(&self.settings().limits, endpoint)
+    }
+}
+
+// === impl UnderWay ===
+
+impl UnderWay {
+    /// Counts one connection more to `endpoint`.
+    ///
+    /// # Errors
+    /// There are as many as there may be.
+    pub fn connect(
+        self: &Arc<Self>,
+        limits: &Limits,
+        endpoint: &Arc<Endpoint>,
+    ) -> Result<Connected, Overflow> {
         let most = (limits.backend.connections, limits.endpoint.connections);
-        let under_way = self.lasting().under_way();
         let overflow = |most| Overflow::of_backend(Limit::Connections, most);
-        under_way.connections.take(most.0.map(NonZeroU32::get)).map_err(overflow)?;
+        self.connections.take(most.0.map(NonZeroU32::get)).map_err(overflow)?;
         if let Err(most) = endpoint.connections().take(most.1.map(NonZeroU32::get)) {
-            under_way.connections.sub();
+            self.connections.sub();
             return Err(Overflow::of_endpoint(Limit::Connections, most));
         }
         let ticket = (most != (None, None)).then(|| {
-            let ticket = Arc::new(Ticket::new(endpoint.id));
-            under_way.room.doors().open.push(Arc::clone(&ticket));
+            let ticket = Arc::new(Ticket::new(self, endpoint.id));
+            self.room.doors().open.push(Arc::clone(&ticket));
             ticket
         });
-        Ok(Connected { under_way: Arc::clone(under_way), endpoint: Arc::clone(endpoint), ticket })
-    }
-
-    /// Whether the number of its connections is limited.
-    #[inline]
-    pub fn limits_connections(&self) -> bool {
-        let limits = &self.settings().limits;
-        limits.backend.connections.is_some() || limits.endpoint.connections.is_some()
+        Ok(Connected { under_way: Arc::clone(self), endpoint: Arc::clone(endpoint), ticket })
     }
 
     /// Whether somebody waits for a connection to `endpoint`: who comes now comes after him.
     #[inline]
-    pub fn has_waiting(&self, endpoint: &Endpoint) -> bool {
-        self.limits_connections() && endpoint.pending().get() > 0
+    pub fn has_waiting(limits: &Limits, endpoint: &Endpoint) -> bool {
+        (limits.backend.connections.is_some() || limits.endpoint.connections.is_some())
+            && endpoint.pending().get() > 0
     }
 
-    /// Whether there are more connections than there may be, now that the policy is another.
-    pub fn has_too_many(&self, endpoint: &Endpoint) -> bool {
-        let limits = &self.settings().limits;
-        let over = |count: u32, most: Option<NonZeroU32>| most.is_some_and(|m| count > m.get());
-        over(self.lasting().under_way().connections(), limits.backend.connections)
-            || over(endpoint.connections().get(), limits.endpoint.connections)
-    }
-
-    /// Counts a request that waits for a connection to `endpoint`.
+    /// Counts a request that waits for a connection to `endpoint`, or for its turn on one.
     ///
     /// # Errors
     /// As many wait as may.
-    pub fn pend(&self, endpoint: &Arc<Endpoint>) -> Result<Pending, Overflow> {
-        let limits = &self.settings().limits;
-        let under_way = self.lasting().under_way();
+    pub fn pend(
+        self: &Arc<Self>,
+        limits: &Limits,
+        endpoint: &Arc<Endpoint>,
+    ) -> Result<Pending, Overflow> {
         let overflow = |most| Overflow::of_backend(Limit::Pending, most);
-        under_way.pending.take(limits.backend.pending).map_err(overflow)?;
+        self.pending.take(limits.backend.pending).map_err(overflow)?;
         if let Err(most) = endpoint.pending().take(limits.endpoint.pending) {
-            under_way.pending.sub();
+            self.pending.sub();
             return Err(Overflow::of_endpoint(Limit::Pending, most));
         }
-        Ok(Pending { under_way: Arc::clone(under_way), endpoint: Arc::clone(endpoint) })
+        Ok(Pending { under_way: Arc::clone(self), endpoint: Arc::clone(endpoint) })
     }
 
     /// Waits for a connection to `endpoint`, after all who came before.
     ///
     /// # Errors
     /// As many wait as may.
-    pub fn wait(&self, endpoint: &Arc<Endpoint>) -> Result<Waiting, Overflow> {
-        let of = self.pend(endpoint)?;
+    pub fn wait(
+        self: &Arc<Self>,
+        limits: &Limits,
+        endpoint: &Arc<Endpoint>,
+    ) -> Result<Waiting, Overflow> {
+        let of = self.pend(limits, endpoint)?;
         // Who makes room looks afterwards whether somebody waits; who waits looks afterwards for room.
         fence(Ordering::SeqCst);
-        let most = self.settings().limits.endpoint.connections;
-        let number = of.under_way.room.doors().enter(endpoint, most);
+        let most = limits.endpoint.connections;
+        let number = self.room.doors().enter(endpoint, most);
         Ok(Waiting { of, number, most, wanted: None })
     }
 }
@@ -280,18 +289,26 @@ impl Drop for Connected {
 // === impl Ticket ===
 
 impl Ticket {
-    fn new(endpoint: EndpointId) -> Self {
+    fn new(under_way: &Arc<UnderWay>, endpoint: EndpointId) -> Self {
         let (state, gone) = (AtomicU64::new(BUSY), AtomicBool::new(false));
-        Self { endpoint, state, gone, wanted_by: AtomicU64::new(0), closer: Mutex::new(None) }
+        let under_way = Arc::clone(under_way);
+        Self {
+            under_way,
+            endpoint,
+            state,
+            gone,
+            wanted_by: AtomicU64::new(0),
+            closer: Mutex::new(None),
+        }
     }
 
-    /// It is idle from now on. `backend`, for those who wait there.
-    pub fn rest(&self, backend: &UnderWay, now: Millis) {
+    /// It is idle from now on.
+    pub fn rest(&self, now: Millis) {
         let since = now.0.min(WANTED - 1);
         let rested = self.state.compare_exchange(BUSY, since, Ordering::Release, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        if rested.is_ok() && backend.pending() > 0 {
-            backend.room.call_next(self.endpoint);
+        if rested.is_ok() && self.under_way.pending() > 0 {
+            self.under_way.room.call_next(self.endpoint);
         }
     }
 
@@ -302,7 +319,13 @@ impl Ticket {
         state.fetch_update(Ordering::Acquire, Ordering::Relaxed, take).is_ok()
     }
 
-    fn is_wanted(&self) -> bool {
+    /// It is in use again although it was to be closed.
+    pub fn keep(&self) {
+        self.state.store(BUSY, Ordering::Release);
+    }
+
+    /// Whether it is to be closed.
+    pub fn is_wanted(&self) -> bool {
         self.state.load(Ordering::Acquire) == WANTED
     }
 
@@ -362,7 +385,8 @@ impl Waiting {
             full.of == Scope::Endpoint || self.of.endpoint.connections().is_full(self.most);
         let waker = {
             let mut doors = self.of.under_way.room.doors();
-            if self.wanted.as_ref().is_none_or(|ticket| ticket.gone.load(Ordering::Relaxed)) {
+            let closing = |t: &Arc<Ticket>| !t.gone.load(Ordering::Relaxed) && t.is_wanted();
+            if !self.wanted.as_ref().is_some_and(closing) {
                 self.wanted = doors.close_idle(of_endpoint.then_some(id), self.number);
             }
             // The backend may have room that he cannot use.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Wake, Waker};
 
 use super::tests::{backend, some};
-use crate::balance::{Backend, Connected, Limit, Millis, Scope, Waiting};
+use crate::balance::{Backend, Connected, Limit, Millis, Overflow, Scope, Waiting};
 use crate::model::{Amounts, BackendSettings, Limits};
 
 #[derive(Default)]
@@ -38,8 +38,13 @@ fn connect(backend: &Backend, endpoint: usize) -> Result<Connected, (Scope, u32)
     })
 }
 
+fn try_to_wait(backend: &Backend, endpoint: usize) -> Result<Waiting, Overflow> {
+    let under_way = backend.lasting().under_way();
+    under_way.wait(&backend.settings().limits, &backend.endpoints()[endpoint])
+}
+
 fn wait(backend: &Backend, endpoint: usize) -> Waiting {
-    backend.wait(&backend.endpoints()[endpoint]).unwrap()
+    try_to_wait(backend, endpoint).unwrap()
 }
 
 #[test]
@@ -59,7 +64,7 @@ fn connections_are_bounded_for_the_backend_and_for_each_endpoint() {
 fn no_more_wait_than_may() {
     let backend = limited(1, 1, 1, Some(2));
     let waiting = [wait(&backend, 0), wait(&backend, 0)];
-    let overflow = backend.wait(&backend.endpoints()[0]).unwrap_err();
+    let overflow = try_to_wait(&backend, 0).unwrap_err();
     assert_eq!((overflow.limit, overflow.of, overflow.most), (Limit::Pending, Scope::Backend, 2));
     drop(waiting);
     assert_eq!(backend.lasting().under_way().pending(), 0);
@@ -109,8 +114,8 @@ fn the_connection_that_has_been_idle_for_longest_makes_room() {
         let tickets =
             [0, 1, 2].map(|i| Arc::clone(connections[i].as_ref().unwrap().ticket().unwrap()));
         let under_way = backend.lasting().under_way();
-        tickets[0].rest(under_way, Millis(20));
-        tickets[2].rest(under_way, Millis(10));
+        tickets[0].rest(Millis(20));
+        tickets[2].rest(Millis(10));
         let calls = Arc::new(Calls::default());
         let waker = Waker::from(Arc::clone(&calls));
         for ticket in &tickets {
@@ -138,7 +143,7 @@ fn a_connection_that_is_taken_is_not_closed_for_another() {
     let backend = limited(1, 1, 1, None);
     let connection = connect(&backend, 0).unwrap();
     let ticket = connection.ticket().unwrap();
-    ticket.rest(backend.lasting().under_way(), Millis(1));
+    ticket.rest(Millis(1));
     assert!(ticket.take());
     let mut waiting = wait(&backend, 0);
     waiting.make_room(backend.connect(&backend.endpoints()[0]).unwrap_err());
@@ -164,8 +169,9 @@ fn of_many_threads_each_gets_its_connection_sometime() {
                 // As a pool does: what is not needed lies idle, until somebody wants its place.
                 let mut idle: Vec<Connected> = Vec::new();
                 for _ in 0..1_000 {
-                    let endpoint = &backend.endpoints()[random.usize(..3)];
-                    let mut waiting = backend.wait(endpoint).unwrap();
+                    let place = random.usize(..3);
+                    let endpoint = &backend.endpoints()[place];
+                    let mut waiting = wait(backend, place);
                     let connected = loop {
                         idle.retain(|c| c.ticket().unwrap().poll_wanted(&cx).is_pending());
                         if waiting.poll_turn(&cx).is_pending() {
@@ -183,7 +189,7 @@ fn of_many_threads_each_gets_its_connection_sometime() {
                     if random.bool() {
                         let ticket = Arc::clone(connected.ticket().unwrap());
                         idle.push(connected);
-                        ticket.rest(backend.lasting().under_way(), Millis(random.u64(..100)));
+                        ticket.rest(Millis(random.u64(..100)));
                     }
                 }
             });
