@@ -152,7 +152,7 @@ fn adopt(
     let (worker, client) = (Rc::clone(worker), Rc::clone(client));
     tokio::task::spawn_local(async move {
         let to = (&*frontend.backend, &opened.endpoint);
-        upstream::adopt(&worker, &client, to, version, opened.stream).await;
+        upstream::adopt(&worker, &client, to, version, (opened.stream, opened.connected)).await;
     });
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use nodeway_core::balance::Endpoint;
+use nodeway_core::balance::{Connected, Endpoint};
 use nodeway_core::detect::{Hello, Verdict, first_bytes, server_name};
 use nodeway_core::snapshot::{Backend, Caller};
 use tokio::net::TcpStream;
@@ -38,6 +38,8 @@ pub(super) struct Opened {
     pub endpoint: Arc<Endpoint>,
     /// The connection.
     pub stream: TcpStream,
+    /// Counts it.
+    pub connected: Connected,
 }
 
 // === impl First ===

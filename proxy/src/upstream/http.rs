@@ -10,16 +10,18 @@ use http::uri::Scheme;
 use http::{Request, Response};
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
-use nodeway_core::balance::{Backend, Endpoint, Millis};
+use nodeway_core::balance::{Backend, Connected, Endpoint, Millis, Overflow};
 use tokio::net::TcpStream;
 
 use super::http2::{Connection, OpenStream};
 use super::interim::Listener;
 use super::link::{Age, Http1, Link};
+use super::obtain::{NoConnection, Obtained, obtain, room, wanted};
 use super::pool::keep_swept;
 use super::prewarm::prewarm;
-use super::shared::NoHttp2;
+use super::shared::{NoHttp2, Shared};
 use super::tls::{Offer, secure};
+use super::transport::Counted;
 use super::{Client, RequestBody, Transport, connect};
 use crate::runtime::{SignalListener, Worker};
 use crate::streams::{BodyError, Inbound};
@@ -82,6 +84,13 @@ pub enum SendError {
     Lost {
         /// Why.
         error: BodyError,
+    },
+    /// As many connections are open, and as many requests wait for one, as may; nothing was sent.
+    Full {
+        /// The request, whole.
+        request: Box<Request<RequestBody>>,
+        /// What is full.
+        overflow: Overflow,
     },
     /// The request's body broke off on the client's side, or was wrong: the endpoint is not to blame.
     Abandoned,
@@ -168,23 +177,31 @@ async fn send_http1(
             listener.hear(interim.status(), interim.headers());
         });
     }
-    let mut pooled = link.take_http1(to.now);
+    let mut pooled = if link.has_waiting() { None } else { link.take_http1(to.now) };
     if to.once && pooled.is_some() {
         pooled = Box::pin(alive(&link, pooled, to.now)).await;
     }
     let mut connection = match pooled {
         Some(connection) => connection,
         // Apart: what a new connection needs would make every request's future larger, and that is copied.
-        None => match Box::pin(dial(worker, client, &link, to.version, to.choice)).await {
-            Ok((transport, Version::Http1)) => match handshake_http1(worker, transport).await {
-                Ok(connection) => connection,
-                Err(error) => return Err(SendError::Lost { error: BodyError::Http1(error) }),
-            },
-            Ok((transport, version)) => {
+        None => match Box::pin(obtain(worker, client, to, &link)).await {
+            Ok(Obtained::Idle(connection)) => connection,
+            Ok(Obtained::New(transport, Version::Http1)) => {
+                match handshake_http1(worker, transport).await {
+                    Ok(connection) => connection,
+                    Err(error) => return Err(SendError::Lost { error: BodyError::Http1(error) }),
+                }
+            }
+            Ok(Obtained::New(transport, version)) => {
                 Box::pin(keep(worker, client, &link, version, transport)).await;
                 return Err(SendError::OtherVersion { request: Box::new(request), version });
             }
-            Err(error) => return Err(SendError::Connect { request: Box::new(request), error }),
+            Err(NoConnection::Failed(error)) => {
+                return Err(SendError::Connect { request: Box::new(request), error });
+            }
+            Err(NoConnection::Full(overflow)) => {
+                return Err(SendError::Full { request: Box::new(request), overflow });
+            }
         },
     };
     let fresh = connection.is_fresh();
@@ -234,16 +251,22 @@ async fn send_http2(
     keep_swept(worker, client);
     let shared = link.http2();
     let open = async || {
-        let dialled = dial(worker, client, &link, to.version, to.choice).await;
+        let connected = if shared.len() == 0 {
+            Box::pin(room(&link)).await.map_err(NoHttp2::Full)?
+        } else {
+            // It can wait for one of those that there are.
+            link.connect().map_err(|full| NoHttp2::Failed(io::Error::other(full.to_string())))?
+        };
+        let dialled = dial(worker, client, &link, connected, to.version, to.choice).await;
         let (transport, version) = dialled.map_err(NoHttp2::Failed)?;
         if version != Version::Http2 {
             return Err(NoHttp2::Other(Some(transport), version));
         }
-        let opened = Connection::open(transport, shared, worker.clock, early(worker)).await;
+        let opened = open_http2(worker, shared, transport).await;
         opened.map_err(|error| NoHttp2::Failed(io::Error::other(error)))
     };
     let stream = loop {
-        match shared.stream(&open).await {
+        match shared.stream(|| link.pend(), &open).await {
             // The server was asked by somebody who left it the choice.
             Err(NoHttp2::Other(None, _)) if !to.choice => {}
             stream => break stream,
@@ -253,6 +276,9 @@ async fn send_http2(
         Ok(stream) => stream,
         Err(NoHttp2::Failed(error)) => {
             return Err(SendError::Connect { request: Box::new(request), error });
+        }
+        Err(NoHttp2::Full(overflow)) => {
+            return Err(SendError::Full { request: Box::new(request), overflow });
         }
         Err(NoHttp2::Other(transport, version)) => {
             if let Some(transport) = transport {
@@ -277,12 +303,15 @@ pub(super) async fn dial(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     link: &Link,
+    connected: Connected,
     version: Version,
     choice: bool,
-) -> io::Result<(Transport, Version)> {
+) -> io::Result<(Counted, Version)> {
     let life = link.life();
     let stream = connect(worker, client, link.endpoint().address, &life).await?;
-    let Some(tls) = link.tls() else { return Ok((Transport::Plain(stream), version)) };
+    let Some(tls) = link.tls() else {
+        return Ok((Counted::new(Transport::Plain(stream), connected), version));
+    };
     let offer = if choice { Offer::Either } else { Offer::Only(version) };
     let (stream, agreed) = secure(worker, tls, offer, stream, life.connect_timeout).await?;
     let version = agreed.unwrap_or(version);
@@ -290,7 +319,7 @@ pub(super) async fn dial(
         link.choose(version);
         keep_swept(worker, client);
     }
-    Ok((Transport::Tls(stream), version))
+    Ok((Counted::new(Transport::Tls(stream), connected), version))
 }
 
 /// How much earlier than others a new connection is too old.
@@ -316,13 +345,14 @@ pub async fn adopt(
     client: &Rc<Client>,
     (backend, endpoint): (&Backend, &Arc<Endpoint>),
     version: Version,
-    stream: TcpStream,
+    (stream, connected): (TcpStream, Connected),
 ) {
     let now = worker.clock.now();
     let to = To { endpoint, backend, version, choice: false, spared: false, once: false, now };
     let link = client.link(worker, &to);
     if link.tls().is_none() {
-        keep(worker, client, &link, version, Transport::Plain(stream)).await;
+        let transport = Counted::new(Transport::Plain(stream), connected);
+        keep(worker, client, &link, version, transport).await;
     }
 }
 
@@ -346,7 +376,7 @@ pub(super) async fn keep(
     client: &Rc<Client>,
     link: &Rc<Link>,
     version: Version,
-    transport: Transport,
+    transport: Counted,
 ) {
     keep_swept(worker, client);
     match version {
@@ -358,8 +388,7 @@ pub(super) async fn keep(
         Version::Http2 => {
             let shared = link.http2();
             if shared.is_empty()
-                && let Ok(connection) =
-                    Connection::open(transport, shared, worker.clock, early(worker)).await
+                && let Ok(connection) = open_http2(worker, shared, transport).await
             {
                 shared.adopt(connection);
             }
@@ -367,12 +396,34 @@ pub(super) async fn keep(
     }
 }
 
-async fn handshake_http1(worker: &Worker, transport: Transport) -> Result<Http1, hyper::Error> {
+async fn handshake_http1(worker: &Worker, transport: Counted) -> Result<Http1, hyper::Error> {
+    let ticket = transport.ticket().cloned();
     let (sender, connection) = http1::handshake(TokioIo::new(transport)).await?;
     // Ends when the sender is dropped or the endpoint closes; the errors that matter reach the
     // request that met them.
-    tokio::task::spawn_local(connection.with_upgrades());
-    Ok(Http1::new(sender, Age::new(worker.clock.now(), early(worker))))
+    let connection = connection.with_upgrades();
+    match ticket.clone() {
+        None => drop(tokio::task::spawn_local(connection)),
+        // Who takes it into use takes its ticket first: what is wanted is idle.
+        ticket => drop(tokio::task::spawn_local(async move {
+            tokio::select! {
+                biased;
+                // As above.
+                _ = connection => {}
+                () = wanted(ticket, || true) => {}
+            }
+        })),
+    }
+    Ok(Http1::new(sender, Age::new(worker.clock.now(), early(worker)), ticket))
+}
+
+async fn open_http2(
+    worker: &Worker,
+    shared: &Rc<Shared>,
+    transport: Counted,
+) -> Result<Rc<Connection>, h2::Error> {
+    let ticket = transport.ticket().cloned();
+    Connection::open(transport, shared, worker.clock, early(worker), ticket).await
 }
 
 fn lost(mut failed: TrySendError<Request<RequestBody>>, fresh: bool) -> SendError {

@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use h2::Reason;
 use h2::client::{self, ResponseFuture, SendRequest};
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use nodeway_core::balance::Millis;
+use nodeway_core::balance::{Millis, Ticket};
 use nodeway_core::model::ConnectionLife;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
@@ -22,6 +23,7 @@ use tokio::task::AbortHandle;
 use super::interim::Listener;
 use super::keepalive::{Heard, keep_alive};
 use super::link::Age;
+use super::obtain::wanted;
 use super::shared::Shared;
 use super::{RequestBody, SendError};
 use crate::runtime::Clock;
@@ -55,6 +57,8 @@ pub(super) struct Connection {
     shared: Weak<Shared>,
     /// Told when the peer's settings have come, or none will.
     settled: Rc<Notify>,
+    /// None where connections are not limited.
+    ticket: Option<Arc<Ticket>>,
 }
 
 /// The right to one stream of a connection; counted as open until it is dropped.
@@ -96,12 +100,13 @@ struct Kept<B = RequestBody> {
 
 impl Connection {
     /// Begins HTTP/2 on `io`; requests find the connection in `shared`, which is told when there is room.
-    /// `early` is by chance, and says when its age is over.
+    /// `early` is by chance, and says when its age is over; by `ticket` somebody else may ask for its place.
     pub(super) async fn open<T>(
         io: T,
         shared: &Rc<Shared>,
         clock: Clock,
         early: u8,
+        ticket: Option<Arc<Ticket>>,
     ) -> Result<Rc<Self>, h2::Error>
     where
         T: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -122,6 +127,7 @@ impl Connection {
         let streams = Rc::new(Cell::new(0));
         let keepalive =
             keep_alive(connection.ping_pong(), heard, Rc::clone(&streams), weak.clone());
+        let (on_it, wants) = (Rc::clone(&streams), ticket.clone());
         // Ends when nobody holds the connection any more and its streams have ended, or the endpoint closes
         // it; the errors that matter reach the requests that met them.
         tokio::task::spawn_local(async move {
@@ -138,6 +144,7 @@ impl Connection {
                 biased;
                 ended = ended => Some(ended),
                 () = keepalive => None,
+                () = wanted(wants, || on_it.get() == 0) => Some(Ok(())),
             };
             // What is under way ends with it.
             drop(connection);
@@ -172,12 +179,13 @@ impl Connection {
             clock,
             shared: Rc::downgrade(shared),
             settled,
+            ticket,
         }))
     }
 
     /// Whether it takes another stream, if connections live like this.
     pub(super) fn room(&self, life: &ConnectionLife) -> Room {
-        if self.is_over(life) {
+        if self.is_over(life) || self.is_wanted() {
             return Room::Gone;
         }
         let mut sender = self.sender.borrow_mut();
@@ -198,6 +206,11 @@ impl Connection {
     /// Whether it is so old that it takes no more streams.
     pub(super) fn is_over(&self, life: &ConnectionLife) -> bool {
         self.age.is_over(life, || self.clock.now())
+    }
+
+    /// Whether it is being closed to make room for another.
+    fn is_wanted(&self) -> bool {
+        self.streams.get() == 0 && self.ticket.as_ref().is_some_and(|ticket| ticket.is_wanted())
     }
 
     /// Whether its peer says nothing any more.
@@ -234,6 +247,10 @@ impl Connection {
     /// Takes one stream more.
     pub(super) fn begin(self: &Rc<Self>) -> Stream {
         self.streams.set(self.streams.get() + 1);
+        if let Some(ticket) = &self.ticket {
+            // Wanted a moment ago, it is kept now that it is in use.
+            ticket.take();
+        }
         self.age.begin();
         Stream { connection: Rc::clone(self) }
     }
@@ -348,6 +365,9 @@ impl Drop for Stream {
         if connection.streams.get() == 0 {
             connection.refused_beyond.set(usize::MAX);
             connection.idle_since.set(connection.clock.now());
+            if let Some(ticket) = &connection.ticket {
+                ticket.rest(connection.clock.now());
+            }
         }
         if let Some(shared) = connection.shared.upgrade() {
             shared.stream_ended(connection);
@@ -489,7 +509,7 @@ mod tests {
                     asked.send(respond).unwrap();
                 }
             });
-            let connection = Connection::open(ours, &shared, clock, 0).await.unwrap();
+            let connection = Connection::open(ours, &shared, clock, 0, None).await.unwrap();
             let send = || {
                 let request = Request::get("http://web/").body(RequestBody::empty()).unwrap();
                 tokio::task::spawn_local(connection.begin().send(request, false))

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::client::conn::http1;
-use nodeway_core::balance::{BackendTls, Endpoint, Millis};
+use nodeway_core::balance::{
+    BackendTls, Connected, Endpoint, Millis, Overflow, Pending, Ticket, UnderWay, Waiting,
+};
 use nodeway_core::model::{BackendSettings, ConnectionLife};
 
 use super::shared::Shared;
@@ -27,6 +29,7 @@ pub(super) struct Link {
     endpoint: Arc<Endpoint>,
     tls: Option<Arc<BackendTls>>,
     settings: RefCell<Arc<BackendSettings>>,
+    under_way: Arc<UnderWay>,
     life: Cell<ConnectionLife>,
     client: Weak<Client>,
     clock: Clock,
@@ -47,6 +50,8 @@ pub(super) struct Link {
 pub(super) struct Http1 {
     pub(super) sender: http1::SendRequest<RequestBody>,
     age: Age,
+    /// None where connections are not limited.
+    ticket: Option<Arc<Ticket>>,
 }
 
 #[derive(Debug)]
@@ -74,6 +79,7 @@ impl Link {
             endpoint: Arc::clone(to.endpoint),
             tls: to.backend.tls().cloned(),
             settings: RefCell::new(settings),
+            under_way: Arc::clone(to.backend.lasting().under_way()),
             life,
             client: Rc::downgrade(client),
             clock: worker.clock,
@@ -137,10 +143,49 @@ impl Link {
                 idle.swap_remove(at);
             } else if idle[at].connection.sender.is_ready() {
                 // Behind the last one may lie one that is still busy with its last body's end.
-                return Some(idle.remove(at).connection);
+                let connection = idle.remove(at).connection;
+                if connection.take() {
+                    return Some(connection);
+                }
             }
         }
         None
+    }
+
+    /// The same, also of one that will be ready when its last body's end has been dealt with.
+    pub(super) async fn take_soon(&self) -> Option<Http1> {
+        loop {
+            let now = self.clock.now();
+            let ready = self.take_http1(now);
+            if ready.is_some() {
+                return ready;
+            }
+            let mut last = self.http1.borrow_mut().pop()?.connection;
+            if last.take() && last.sender.ready().await.is_ok() {
+                return Some(last);
+            }
+        }
+    }
+
+    /// The right to one connection more.
+    pub(super) fn connect(&self) -> Result<Connected, Overflow> {
+        self.under_way.connect(&self.settings.borrow().limits, &self.endpoint)
+    }
+
+    /// Whether somebody waits for a connection: who comes now comes after him.
+    #[inline]
+    pub(super) fn has_waiting(&self) -> bool {
+        UnderWay::has_waiting(&self.settings.borrow().limits, &self.endpoint)
+    }
+
+    /// Waits for the right to a connection.
+    pub(super) fn wait(&self) -> Result<Waiting, Overflow> {
+        self.under_way.wait(&self.settings.borrow().limits, &self.endpoint)
+    }
+
+    /// Counts a request that waits for its turn on a connection.
+    pub(super) fn pend(&self) -> Result<Pending, Overflow> {
+        self.under_way.pend(&self.settings.borrow().limits, &self.endpoint)
     }
 
     /// Keeps a connection whose response has ended; `false` if it is to be closed.
@@ -153,7 +198,11 @@ impl Link {
         let mut idle = self.http1.borrow_mut();
         let room = idle.len() < MAX_IDLE;
         if room {
+            let ticket = connection.ticket.clone();
             idle.push(Idle { connection, since });
+            if let Some(ticket) = ticket {
+                ticket.rest(since);
+            }
         }
         room
     }
@@ -240,8 +289,18 @@ impl Drop for Link {
 // === impl Http1 ===
 
 impl Http1 {
-    pub(super) fn new(sender: http1::SendRequest<RequestBody>, age: Age) -> Self {
-        Self { sender, age }
+    pub(super) fn new(
+        sender: http1::SendRequest<RequestBody>,
+        age: Age,
+        ticket: Option<Arc<Ticket>>,
+    ) -> Self {
+        Self { sender, age, ticket }
+    }
+
+    /// Takes it into use; `false` if it is being closed to make room for another.
+    #[inline]
+    fn take(&self) -> bool {
+        self.ticket.as_ref().is_none_or(|ticket| ticket.take())
     }
 
     /// It is given one more request.

@@ -11,6 +11,7 @@ mod http2;
 mod interim;
 mod keepalive;
 mod link;
+mod obtain;
 mod pool;
 mod prewarm;
 mod replay;

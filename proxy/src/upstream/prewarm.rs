@@ -33,7 +33,9 @@ pub(super) fn prewarm(worker: &Rc<Worker>, client: &Rc<Client>, link: &Rc<Link>,
 async fn fill(worker: &Rc<Worker>, client: &Rc<Client>, link: &Rc<Link>, choice: bool) -> bool {
     while link.wants_more() {
         let had = link.idle_http1();
-        match dial(worker, client, link, Version::Http1, choice).await {
+        // Not at the cost of those who need one now.
+        let Ok(connected) = link.connect() else { return false };
+        match dial(worker, client, link, connected, Version::Http1, choice).await {
             Ok((transport, Version::Http1)) => {
                 keep(worker, client, link, Version::Http1, transport).await;
             }

@@ -10,13 +10,14 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nodeway_core::balance::Millis;
+use nodeway_core::balance::{Millis, Overflow, Pending};
 use nodeway_core::model::ConnectionLife;
 use tokio::sync::oneshot;
 
 use super::http2::{Connection, Room, Stream};
 use super::link::has_passed;
-use super::{Transport, Version, distrusted};
+use super::transport::Counted;
+use super::{Version, distrusted};
 use crate::runtime::Clock;
 
 /// Connections to one endpoint. An endpoint that takes a hundred streams a connection, as most do, can
@@ -52,7 +53,9 @@ pub(super) enum NoHttp2 {
     Failed(io::Error),
     /// The endpoint speaks something else; with the connection over which it has said so, for the one
     /// who has made it.
-    Other(Option<Transport>, Version),
+    Other(Option<Counted>, Version),
+    /// There may be no more connections, and nobody else may wait.
+    Full(Overflow),
 }
 
 /// What a request that waits is given.
@@ -89,12 +92,13 @@ impl Shared {
     }
 
     /// A stream for a request: at once if a connection has room, else on a new one that `open` makes, else
-    /// when it is its turn.
+    /// when it is its turn; as long as it waits it holds what `pend` gives.
     ///
     /// # Errors
     /// Why there is none.
     pub(super) async fn stream(
         self: &Rc<Self>,
+        pend: impl Fn() -> Result<Pending, Overflow>,
         open: impl AsyncFn() -> Result<Rc<Connection>, NoHttp2>,
     ) -> Result<Stream, NoHttp2> {
         let nobody_before = self.waiting.borrow().is_empty();
@@ -106,6 +110,7 @@ impl Shared {
                 Some(Turn::Other(version)) => return Err(NoHttp2::Other(None, version)),
                 Some(Turn::Failed(kind)) => return Err(NoHttp2::Failed(kind.into())),
                 None => {
+                    let _pending = pend().map_err(NoHttp2::Full)?;
                     let (sender, receiver) = oneshot::channel();
                     self.waiting.borrow_mut().push_back(sender);
                     if !nobody_before {
@@ -128,6 +133,8 @@ impl Shared {
                     self.tell_waiting(|| Turn::Other(version));
                     return Err(NoHttp2::Other(transport, version));
                 }
+                // Those who wait have their own right to.
+                Err(NoHttp2::Full(overflow)) => return Err(NoHttp2::Full(overflow)),
                 Err(NoHttp2::Failed(error)) => {
                     let alone = self.forget_gone() == 0;
                     if alone {
@@ -141,6 +148,7 @@ impl Shared {
                     drop(opening);
                     turn = self.next();
                     if turn.is_none() {
+                        let _pending = pend().map_err(NoHttp2::Full)?;
                         let (sender, receiver) = oneshot::channel();
                         self.waiting.borrow_mut().push_front(sender);
                         turn = Some(receiver.await.unwrap_or(Turn::Failed(GIVEN_UP)));
@@ -333,6 +341,12 @@ impl Drop for Opening {
 mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
+    use std::sync::Arc;
+
+    use nodeway_core::balance::{Endpoint, EndpointId, UnderWay};
+    use nodeway_core::model::Limits;
+
+    use super::super::Transport;
     use super::*;
 
     #[test]
@@ -343,15 +357,21 @@ mod tests {
             let at = listener.local_addr().unwrap();
             let (shared, opened) =
                 (Shared::new(Clock::start(), ConnectionLife::default()), Rc::new(Cell::new(0)));
+            let endpoint = Arc::new(Endpoint::new(EndpointId(1), at, None));
+            let (under_way, limits) = (Arc::new(UnderWay::default()), Limits::default());
             let ask = || {
                 let (shared, opened) = (Rc::clone(&shared), Rc::clone(&opened));
+                let (under_way, endpoint) = (Arc::clone(&under_way), Arc::clone(&endpoint));
+                let limits = limits.clone();
                 tokio::task::spawn_local(async move {
                     let open = async || {
                         opened.set(opened.get() + 1);
                         let stream = TcpStream::connect(at).await.unwrap();
-                        Err(NoHttp2::Other(Some(Transport::Plain(stream)), Version::Http1))
+                        let connected = under_way.connect(&limits, &endpoint).unwrap();
+                        let stream = Counted::new(Transport::Plain(stream), connected);
+                        Err(NoHttp2::Other(Some(stream), Version::Http1))
                     };
-                    shared.stream(open).await
+                    shared.stream(|| under_way.pend(&limits, &endpoint), open).await
                 })
             };
             let mut with_connection = 0;

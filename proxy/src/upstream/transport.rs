@@ -2,8 +2,10 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use nodeway_core::balance::{Connected, Ticket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -16,6 +18,75 @@ pub enum Transport {
     /// Under a policy. Boxed: it is some hundred times as big, and plain connections must not pay for it.
     Tls(Box<TlsStream<TcpStream>>),
 }
+
+/// A connection that is counted as long as it is open.
+#[derive(Debug)]
+pub(super) struct Counted {
+    transport: Transport,
+    /// Dropped after the socket is closed: only then there is room for another.
+    connected: Connected,
+}
+
+// === impl Counted ===
+
+impl Counted {
+    /// Counts `transport` as `connected`.
+    pub(super) fn new(transport: Transport, connected: Connected) -> Self {
+        Self { transport, connected }
+    }
+
+    /// What it is doing, for those who could have its place; none where there is no limit.
+    pub(super) fn ticket(&self) -> Option<&Arc<Ticket>> {
+        self.connected.ticket()
+    }
+}
+
+impl AsyncRead for Counted {
+    #[inline]
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Counted {
+    #[inline]
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.transport).poll_write(cx, octets)
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        octets: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.transport).poll_write_vectored(cx, octets)
+    }
+
+    #[inline]
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+
+    #[inline]
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_shutdown(cx)
+    }
+}
+
+// === impl Transport ===
 
 impl AsyncRead for Transport {
     #[inline]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
-use nodeway_core::balance::{Active, Endpoint, Report, Retrying};
+use nodeway_core::balance::{Active, Endpoint, Refused, Report, Retrying, Scope};
 use nodeway_core::model::Timeouts;
 use nodeway_core::snapshot::{Again, Backend, Caller, Outcome, Retries, Rule};
 
@@ -23,6 +23,8 @@ use crate::upstream::{self, Lease, RequestBody, SendError, To, Version, blameles
 /// Connections found closed at the moment of sending: not the endpoint's fault, tried again at once,
 /// but not for ever.
 const MAX_STALE: usize = 4;
+/// How often another endpoint is tried because one has no connection to spare.
+const MAX_FULL: usize = 2;
 /// How often a server may choose another version than the one before, for one request.
 const MAX_OTHER: usize = 4;
 /// Of an answer that nobody wants, so much is read that its connection may be used again.
@@ -89,7 +91,7 @@ pub(super) async fn send(
     (request, spare) = Spare::of(request, version, policy, idempotent);
     let mut avoided: Option<Arc<Endpoint>> = None;
     let mut retrying: Option<Retrying> = None;
-    let (mut stale, mut other) = (0, 0);
+    let (mut stale, mut other, mut full) = (0, 0, 0);
     loop {
         let now = worker.clock.now();
         let admit =
@@ -133,6 +135,18 @@ pub(super) async fn send(
                 secured::say_in(&mut request, version, spoken);
                 version = spoken;
                 continue;
+            }
+            // Another endpoint may have room.
+            Ok(Err(SendError::Full { request: whole, overflow }))
+                if overflow.of == Scope::Endpoint && endpoint.is_none() && full < MAX_FULL =>
+            {
+                full += 1;
+                request = *whole;
+                avoided = Some(Arc::clone(picked));
+                continue;
+            }
+            Ok(Err(SendError::Full { overflow, .. })) => {
+                return Err(overflow::refused(worker, backend, Refused::Overflow(overflow)));
             }
             // The client's body broke off or broke the protocol: the endpoint is not to blame.
             Ok(Err(SendError::Abandoned)) => return Err(Flag::DownstreamProtocol),
@@ -268,6 +282,9 @@ impl Ended {
             Err(SendError::Lost { error }) => {
                 failed(Report::Lost, &error);
                 Self::without_answer(Outcome::Lost, Flag::UpstreamReset, None)
+            }
+            Err(SendError::Full { request, .. }) => {
+                Self::without_answer(Outcome::Unsent, Flag::Overflow, Some(*request))
             }
             Err(SendError::Cut) => Self::without_answer(Outcome::Lost, Flag::EndpointGone, None),
             Err(SendError::Abandoned) => {

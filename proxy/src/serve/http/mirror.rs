@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use http::header::EXPECT;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
-use nodeway_core::balance::Report;
+use nodeway_core::balance::{Refused, Report};
 use nodeway_core::snapshot::{Backend, Caller, MirrorTo};
 
 use super::headers::translate;
@@ -163,6 +163,10 @@ impl Delivery {
                     return false;
                 }
                 // It may be the copy that broke off: the endpoint is not held to account.
+                Err(SendError::Full { overflow, .. }) => {
+                    refused(worker, backend, Refused::Overflow(overflow));
+                    return false;
+                }
                 Err(SendError::Lost { .. } | SendError::Abandoned | SendError::Cut) => {
                     return false;
                 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use nodeway_core::balance::{Active, Endpoint, Report};
+use nodeway_core::balance::{Active, Endpoint, Refused, Report, Scope};
 use nodeway_core::model::ObjectName;
 use nodeway_core::snapshot::{Backend, Caller, Choice, Frontend, Rule};
 use tokio::net::TcpStream;
@@ -169,13 +169,21 @@ pub(super) async fn open(
     for _ in 0..ATTEMPTS {
         let active = admit(worker, backend, caller, avoided.as_deref())?;
         let endpoint = Arc::clone(active.endpoint());
+        let connected = match backend.connect(&endpoint) {
+            Ok(connected) => connected,
+            Err(full) if full.of == Scope::Endpoint && avoided.is_none() => {
+                avoided = Some(endpoint);
+                continue;
+            }
+            Err(full) => return Err(refused(worker, backend, Refused::Overflow(full))),
+        };
         let start = Instant::now();
         let life = &backend.settings().connections;
         match upstream::connect(worker, client, endpoint.address, life).await {
             Ok(stream) => {
                 let latency = start.elapsed();
                 report(worker, backend, &endpoint, Report::Connected { latency });
-                return Ok((Opened { endpoint, stream }, active));
+                return Ok((Opened { endpoint, stream, connected }, active));
             }
             Err(error) => {
                 failed(worker, backend, &endpoint, Report::NotConnected, &error);

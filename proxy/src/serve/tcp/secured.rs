@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use nodeway_core::balance::{BackendTls, Endpoint, Report};
+use nodeway_core::balance::{BackendTls, Endpoint, Refused, Report, Scope};
 use nodeway_core::detect::{Verdict, first_bytes};
 use nodeway_core::snapshot::{Backend, Caller};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -18,6 +18,7 @@ use super::relay::{Broken, Ended, reset_on_close};
 use super::{admit, tell};
 use crate::runtime::Worker;
 use crate::serve::outcome::{failed, report};
+use crate::serve::overflow::refused;
 use crate::telemetry::Flag;
 use crate::upstream::{Client, Offer, UnderWay, under_way};
 use crate::upstream::{blameless, connect, distrusted, secure};
@@ -57,6 +58,17 @@ pub(super) async fn relay(
         let admitted = admit(worker, backend, caller, avoided.as_deref());
         let active = admitted.inspect_err(|_| reset_on_close(&stream))?;
         let endpoint = active.endpoint();
+        let _connected = match backend.connect(endpoint) {
+            Ok(connected) => connected,
+            Err(full) if full.of == Scope::Endpoint && avoided.is_none() => {
+                avoided = Some(Arc::clone(endpoint));
+                continue;
+            }
+            Err(full) => {
+                reset_on_close(&stream);
+                return Err(refused(worker, backend, Refused::Overflow(full)));
+            }
+        };
         let start = Instant::now();
         let life = &backend.settings().connections;
         let secured = match connect(worker, client, endpoint.address, life).await {

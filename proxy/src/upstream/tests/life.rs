@@ -265,7 +265,15 @@ fn an_endpoint_that_does_not_answer_a_ping_has_lost_its_requests_and_idle_ones_a
         // One that has nothing under way.
         let stream = connect(&world.worker, &world.client, at, &life).await.unwrap();
         let (backend, endpoint) = (&world.backend, world.endpoint());
-        adopt(&world.worker, &world.client, (backend, endpoint), Version::Http2, stream).await;
+        let connected = backend.connect(endpoint).unwrap();
+        adopt(
+            &world.worker,
+            &world.client,
+            (backend, endpoint),
+            Version::Http2,
+            (stream, connected),
+        )
+        .await;
         tokio::time::sleep(150 * MS).await;
         assert_eq!(pings.get(), 1);
     });

@@ -1,0 +1,91 @@
+//! Which connection a request of HTTP/1 takes, where the number of connections is limited.
+//!
+//! Not who comes first: that is `nodeway_core::balance`'s to say.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use nodeway_core::balance::{Connected, Overflow, Ticket};
+
+use super::http::{To, dial};
+use super::link::{Http1, Link};
+use super::transport::Counted;
+use super::{Client, Version};
+use crate::runtime::Worker;
+
+/// What a request goes over.
+#[derive(Debug)]
+pub(super) enum Obtained {
+    /// A connection that has become idle.
+    Idle(Http1),
+    /// A new one, and what is spoken over it.
+    New(Counted, Version),
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(super) enum NoConnection {
+    /// None could be made.
+    Failed(io::Error),
+    /// None may be made, and nobody else may wait.
+    Full(Overflow),
+}
+
+/// A new connection, or, where there may be no more, one that becomes idle, whichever comes first.
+pub(super) async fn obtain(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    to: To<'_>,
+    link: &Link,
+) -> Result<Obtained, NoConnection> {
+    let connected = match link.connect() {
+        Ok(connected) if !link.has_waiting() => connected,
+        _ => {
+            let mut waiting = link.wait().map_err(NoConnection::Full)?;
+            loop {
+                poll_fn(|cx| waiting.poll_turn(cx)).await;
+                if let Some(idle) = link.take_soon().await {
+                    return Ok(Obtained::Idle(idle));
+                }
+                match link.connect() {
+                    Ok(connected) => break connected,
+                    Err(full) => waiting.make_room(full),
+                }
+            }
+        }
+    };
+    let (transport, version) = dial(worker, client, link, connected, to.version, to.choice)
+        .await
+        .map_err(NoConnection::Failed)?;
+    Ok(Obtained::New(transport, version))
+}
+
+/// The right to a new connection, sometime; for whoever has none at all.
+pub(super) async fn room(link: &Link) -> Result<Connected, Overflow> {
+    if let Ok(connected) = link.connect() {
+        return Ok(connected);
+    }
+    let mut waiting = link.wait()?;
+    loop {
+        poll_fn(|cx| waiting.poll_turn(cx)).await;
+        match link.connect() {
+            Ok(connected) => return Ok(connected),
+            Err(full) => waiting.make_room(full),
+        }
+    }
+}
+
+/// Ends when a connection is to be closed so that another can be made; never where there is no limit.
+/// `is_idle`: whether it still is.
+pub(super) async fn wanted(ticket: Option<Arc<Ticket>>, is_idle: impl Fn() -> bool) {
+    let Some(ticket) = ticket else { return std::future::pending().await };
+    loop {
+        poll_fn(|cx| ticket.poll_wanted(cx)).await;
+        if is_idle() {
+            return;
+        }
+        ticket.keep();
+    }
+}
