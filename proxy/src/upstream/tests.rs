@@ -17,6 +17,7 @@ use crate::streams::Inbound;
 use crate::telemetry::Metrics;
 
 mod life;
+mod limits;
 mod race;
 
 const SOON: Duration = Duration::from_secs(10);

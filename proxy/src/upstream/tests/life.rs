@@ -11,7 +11,7 @@ use super::*;
 
 /// A server of HTTP/1.1 as a task of this thread.
 #[derive(Default)]
-struct Server {
+pub(super) struct Server {
     /// Requests on each connection so far.
     requests: RefCell<Vec<usize>>,
     open: Cell<usize>,
@@ -20,7 +20,7 @@ struct Server {
 }
 
 impl Server {
-    async fn start() -> (Rc<Self>, SocketAddr) {
+    pub(super) async fn start() -> (Rc<Self>, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (this, at) = (Rc::new(Self::default()), listener.local_addr().unwrap());
         let server = Rc::clone(&this);
@@ -52,7 +52,7 @@ impl Server {
         self.open.set(self.open.get() - 1);
     }
 
-    fn connections(&self) -> usize {
+    pub(super) fn connections(&self) -> usize {
         self.requests.borrow().len()
     }
 }

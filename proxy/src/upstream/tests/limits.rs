@@ -1,0 +1,168 @@
+//! No more connections than may be, and nobody who waits for one is forgotten.
+
+use std::future::poll_fn;
+use std::num::NonZeroU32;
+use std::pin::pin;
+use std::task::Poll;
+
+use nodeway_core::balance::{Limit, UnderWay};
+use nodeway_core::model::{Amounts, Limits};
+use tokio::net::TcpListener;
+
+use super::life::Server;
+use super::*;
+
+/// A client of `world`'s backend, under these limits.
+fn client(at: &World, connections: u32, pending: Option<u32>) -> World {
+    let backend = Amounts { connections: NonZeroU32::new(connections), pending, active: None };
+    let limits = Limits { backend, ..Limits::default() };
+    let settings = BackendSettings { limits, ..BackendSettings::default() };
+    let (service, protocol) = (ObjectName::new("default", "web"), AppProtocol::Http);
+    let (lasting, endpoints) = (Arc::clone(at.backend.lasting()), at.backend.endpoints());
+    let backend = Backend::new(lasting, (service, 80), protocol, None, endpoints);
+    World {
+        worker: Rc::clone(&at.worker),
+        client: Client::new(None, "test".into(), None, Signal::default()),
+        backend: backend.with_settings(settings.into()),
+        version: at.version,
+    }
+}
+
+fn under_way(world: &World) -> &UnderWay {
+    world.backend.lasting().under_way()
+}
+
+/// A server of HTTP/2 as a task of this thread.
+async fn http2() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::task::spawn_local(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::task::spawn_local(async move {
+                let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    // Who has gone does not listen.
+                    if let Ok(mut body) = respond.send_response(Response::new(()), false) {
+                        let _ = body.send_data("ok".into(), true);
+                    }
+                }
+            });
+        }
+    });
+    at
+}
+
+#[test]
+fn the_idle_connections_of_one_client_do_not_starve_another() {
+    for version in [Version::Http1, Version::Http2] {
+        run(async move {
+            let at = match version {
+                Version::Http1 => Server::start().await.1,
+                Version::Http2 => http2().await,
+            };
+            let world = World { version, ..World::new(at, ConnectionLife::default()) };
+            let clients = [(); 3].map(|()| client(&world, 1, None));
+            for round in 0..9 {
+                let asked = tokio::time::timeout(SOON, clients[round % 3].ask()).await;
+                assert_eq!(asked.unwrap().unwrap(), "ok", "{round}");
+                assert!(under_way(&world).connections() <= 1);
+            }
+        });
+    }
+}
+
+#[test]
+fn who_finds_no_connection_waits_until_one_comes_back() {
+    run(async {
+        let (server, at) = Server::start().await;
+        let world = World::new(at, ConnectionLife::default());
+        let client = Rc::new(client(&world, 2, None));
+        let asks = [(); 20].map(|()| {
+            let client = Rc::clone(&client);
+            tokio::task::spawn_local(async move { client.ask().await.unwrap() })
+        });
+        for ask in asks {
+            assert_eq!(tokio::time::timeout(SOON, ask).await.unwrap().unwrap(), "ok");
+        }
+        assert_eq!(server.connections(), 2);
+        assert_eq!(under_way(&world).pending(), 0);
+    });
+}
+
+#[test]
+fn no_more_wait_than_may_and_the_others_have_their_requests_back() {
+    run(async {
+        let (_, at) = Server::start().await;
+        let world = World::new(at, ConnectionLife::default());
+        let client = client(&world, 1, Some(0));
+        let held = client.send(Method::GET, false).await.unwrap();
+        match client.ask().await {
+            Err(SendError::Full { request, overflow }) => {
+                assert_eq!((overflow.limit, overflow.most), (Limit::Pending, 0));
+                assert_eq!(request.uri(), "http://web/");
+            }
+            other => panic!("{other:?}"),
+        }
+        drop(held);
+        assert_eq!(under_way(&world).pending(), 0);
+    });
+}
+
+/// Polls `future` so many times and drops it; whether it had ended by then.
+async fn poll_times<T>(
+    future: impl Future<Output = T>,
+    times: usize,
+    mut at: impl FnMut(usize),
+) -> bool {
+    let mut future = pin!(future);
+    for time in 0..times {
+        at(time);
+        if poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await.is_ready() {
+            return true;
+        }
+        // Others run meanwhile, sockets too.
+        tokio::task::yield_now().await;
+    }
+    false
+}
+
+#[test]
+fn nothing_is_left_counted_wherever_a_request_is_dropped() {
+    for version in [Version::Http1, Version::Http2] {
+        run(async move {
+            let at = match version {
+                Version::Http1 => Server::start().await.1,
+                Version::Http2 => http2().await,
+            };
+            let (mut ended, mut waited) = (0, false);
+            for times in 0.. {
+                let world = World { version, ..World::new(at, ConnectionLife::default()) };
+                let (first, second) = (client(&world, 1, None), client(&world, 1, None));
+                let (response, lease) = first.send(Method::GET, false).await.unwrap();
+                let mut held = Some((response, lease));
+                let done = poll_times(second.ask(), times, |time| {
+                    waited |= under_way(&world).pending() > 0;
+                    if time == 3 {
+                        let (response, lease) = held.take().unwrap();
+                        drop(response);
+                        drop(lease);
+                    }
+                });
+                ended += usize::from(done.await);
+                drop((held, first, second));
+                let none = || {
+                    let counts = under_way(&world);
+                    let endpoint = world.endpoint().active();
+                    (counts.connections(), counts.pending(), endpoint) == (0, 0, 0)
+                };
+                eventually(&format!("{version:?}, dropped after {times} polls"), none).await;
+                if ended == 3 {
+                    break;
+                }
+                assert!(times < 10_000, "it never ends");
+            }
+            assert!(waited, "{version:?}: nobody had to wait");
+        });
+    }
+}
