@@ -108,6 +108,39 @@ fn a_cookie_leads_back_to_its_endpoint() {
 }
 
 #[test]
+fn a_services_policy_gives_sessions_where_no_rule_does() {
+    let mut plain = Plain::new();
+    let servers = Servers::start(&plain, &["v1", "v2", "v3"]);
+    for service in ["web", "front"] {
+        serve(&plain, service, &servers, |_| true);
+    }
+    plain.manifests.put(
+        "sessions.yaml",
+        "apiVersion: gateway.networking.x-k8s.io/v1alpha1\nkind: XBackendTrafficPolicy\n\
+         metadata: {name: sessions, namespace: default}\nspec:\n  \
+         targetRefs: [{group: '', kind: Service, name: web}]\n  \
+         sessionPersistence: {type: Cookie}\n",
+    );
+    let rules = "- backendRefs: [{name: web, port: 80}, {name: front, port: 80}]";
+    plain.manifests.route("front", "front", rules);
+    let (web, front) = (plain.listen("web"), plain.listen("front"));
+    plain.start();
+    let mut names = Vec::new();
+    for at in [web, front] {
+        let given = get(at, "").header("set-cookie").expect("a cookie").to_owned();
+        assert!(!given.contains("Path"), "{given}");
+        names.push(given.split('=').next().unwrap().to_owned());
+        for _ in 0..5 {
+            let (cookie, first) = begin(at);
+            for _ in 0..10 {
+                assert_eq!(version(&get(at, &cookie)), first);
+            }
+        }
+    }
+    assert_ne!(names[0], names[1], "a rule has sessions of its own");
+}
+
+#[test]
 fn a_header_leads_back_to_its_endpoint() {
     let (_plain, web, _servers) = three("{type: Header, sessionName: x-session}");
     let response = get(web, "");

@@ -80,7 +80,7 @@ fn header(fields: &mut Fields<'_>) -> Option<(HeaderName, HeaderValue)> {
         }
         if framing.contains(&name) { Err("has a meaning of its own in HTTP") } else { Ok(name) }
     });
-    let value = fields.parsed("value", 4096, |value| HeaderValue::from_str(value));
+    let value = fields.parsed("value", 4096, HeaderValue::from_str);
     Some((name?, value?))
 }
 
