@@ -83,15 +83,9 @@ fn case(of: Of, plain: &mut Plain, servers: &[Server]) -> Case {
     let to = |all: nodeway_tests::Service, server: &Server| all.to(server.at);
     let made = servers.iter().fold(Plain::service(&service, "http"), to);
     plain.manifests.service(&made);
-    plain.manifests.put(
-        &format!("{service}-policy.yaml"),
-        &format!(
-            "apiVersion: nodeway.dev/v1alpha1\nkind: BackendPolicy\n\
-             metadata: {{name: {service}, namespace: default}}\nspec:\n  \
-             targetRefs: [{{group: \"\", kind: Service, name: {service}}}]\n  \
-             loadBalancing: {{algorithm: {algorithm:?}}}\n"
-        ),
-    );
+    plain
+        .manifests
+        .backend_policy(&service, &format!("loadBalancing: {{algorithm: {algorithm:?}}}"));
     Case { of, at: plain.listen(&service), answers: Answers::default(), slow: 0 }
 }
 

@@ -9,6 +9,7 @@
 mod attacks;
 mod backend_tls;
 mod bad_input;
+mod balancing;
 mod bodies;
 mod capabilities;
 mod cleanup;

@@ -14,7 +14,7 @@ mod simulation;
 
 use std::time::Duration;
 
-use nodeway_core::model::BalancingAlgorithm::{self, LeastRequest, PeakEwma, RoundRobin};
+use nodeway_core::model::BalancingAlgorithm::{self, LeastRequest, Maglev, PeakEwma, RoundRobin};
 use simulation::fleet::SECOND;
 use simulation::scenarios::{ALGORITHMS, Scenario};
 use simulation::spread;
@@ -118,4 +118,10 @@ fn two_hundred_nodes_do_not_all_run_to_the_one_that_is_new() {
 fn requests_that_take_their_time_are_spread_within_three_per_cent_of_even() {
     let spread = spread::least_request();
     assert!(spread.off <= 0.03, "{}", spread.off);
+}
+
+#[test]
+fn keys_are_spread_within_one_per_cent_and_only_those_of_one_that_goes_move() {
+    let spread = spread::hashing(Maglev);
+    assert!(spread.off <= 0.01 && spread.moved.unwrap() <= 0.03, "{spread:?}");
 }
