@@ -126,3 +126,31 @@ impl fmt::Display for Failure {
 }
 
 impl Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_says_in_the_head_how_a_call_went_that_has_no_more() {
+        let status = |version, grpc: Option<&str>| {
+            let mut response = Response::new(());
+            *response.version_mut() = version;
+            if let Some(grpc) = grpc {
+                response.headers_mut().insert("grpc-status", grpc.parse().unwrap());
+            }
+            match answered(&response, Duration::ZERO) {
+                Report::Answered { status, .. } => status,
+                other => panic!("{other:?}"),
+            }
+        };
+        for (grpc, expected) in [("0", 200), ("5", 404), ("14", 503), ("4", 504), ("13", 500)] {
+            assert_eq!(status(Version::HTTP_2, Some(grpc)), expected, "{grpc}");
+        }
+        for odd in ["", "x", "-1", "99", "99999999999"] {
+            assert_eq!(status(Version::HTTP_2, Some(odd)), 500, "{odd:?}");
+        }
+        assert_eq!(status(Version::HTTP_2, None), 200);
+        assert_eq!(status(Version::HTTP_11, Some("14")), 200, "gRPC is HTTP/2's alone");
+    }
+}

@@ -1,5 +1,6 @@
 //! What endpoints that fail cost their clients, and how they come back.
 
+mod blame;
 mod keys;
 mod modes;
 mod panic;
@@ -21,6 +22,8 @@ struct World {
     plain: Plain,
     web: SocketAddr,
     endpoints: Vec<Moody>,
+    /// Where these are.
+    at: Vec<SocketAddr>,
     conn: Option<Conn>,
 }
 
@@ -31,16 +34,17 @@ impl World {
     fn new(moods: &[Mood], policy: &str) -> Self {
         let mut plain = Plain::new();
         let mut service = Self::service();
-        let mut endpoints = Vec::new();
+        let (mut endpoints, mut all) = (Vec::new(), Vec::new());
         for mood in moods {
             let at = Plain::backend();
             endpoints.push(Moody::start(at, *mood));
+            all.push(at);
             service = service.to(at);
         }
         plain.manifests.service(&service);
         plain.manifests.backend_policy("web", policy);
         let web = plain.listen("web");
-        Self { plain, web, endpoints, conn: None }
+        Self { plain, web, endpoints, at: all, conn: None }
     }
 
     fn service() -> Service {

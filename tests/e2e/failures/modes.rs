@@ -127,7 +127,7 @@ fn an_endpoint_that_speaks_no_tls_where_it_should_costs_no_request() {
     plain.manifests.put("tls.yaml", &policy("tls", "web", validation));
     plain.manifests.backend_policy("web", POLICY);
     let web = plain.listen("web");
-    let mut world = World { plain, web, endpoints: vec![shouting], conn: None }.start();
+    let mut world = World { plain, web, endpoints: vec![shouting], at: vec![], conn: None }.start();
     assert_eq!(world.until_ejected(), 0, "nothing was sent, so another one answers");
     let labels = [("cause", "connect_failure")];
     assert!(world.metric("nodeway_endpoint_ejections_total", &labels) >= 1.0);
