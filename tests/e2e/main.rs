@@ -31,6 +31,7 @@ mod http_streams;
 mod idle;
 mod interim;
 mod l4_routes;
+mod limits;
 mod mirrors;
 mod observability;
 mod only_way;
