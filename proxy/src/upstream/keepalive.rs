@@ -26,6 +26,7 @@ pub(super) struct Heard<T> {
 }
 
 /// Sends a PING after each span of silence that policy names, and ends when one is not answered in time.
+/// Spans are looked at one after the other, so that a silence may last for almost two before it is one.
 ///
 /// Only while there are streams: an idle connection that has died costs nobody anything, and servers take
 /// PINGs on one for an attack (gRPC's allow one in five minutes).
