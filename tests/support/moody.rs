@@ -136,6 +136,7 @@ pub fn play(stream: TcpStream, mood: impl Fn() -> Mood, requests: &AtomicUsize) 
 fn reset(stream: &TcpStream) -> io::Result<()> {
     use std::os::fd::AsRawFd as _;
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let size = libc::socklen_t::try_from(size_of::<libc::linger>()).unwrap_or_default();
     // SAFETY: a valid pointer to a struct of the right type and its size.
     let set = unsafe {
         libc::setsockopt(
@@ -143,7 +144,7 @@ fn reset(stream: &TcpStream) -> io::Result<()> {
             libc::SOL_SOCKET,
             libc::SO_LINGER,
             (&raw const linger).cast(),
-            size_of::<libc::linger>() as libc::socklen_t,
+            size,
         )
     };
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

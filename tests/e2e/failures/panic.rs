@@ -48,7 +48,7 @@ fn if_all_fail_all_are_used_and_the_log_says_so_in_a_few_lines() {
     });
     stop.store(true, Ordering::SeqCst);
     let asked: usize = hammers.into_iter().map(|hammer| hammer.join().unwrap()).sum();
-    let seconds = start.elapsed().as_secs() as usize;
+    let seconds = usize::try_from(start.elapsed().as_secs()).unwrap();
     let log = world.plain.node().log();
     let lines = log.lines().filter(|line| line.contains("default/web port=80 ")).count();
     assert!(log.contains("all are used"), "{log}");
