@@ -155,6 +155,7 @@ impl Gradient {
     }
 
     /// A window is over, in which answers took `mean` and `most` were under way.
+    #[expect(clippy::cast_possible_truncation, reason = "a limit is between two of its kind")]
     fn turn(&self, now: Millis, mean: u64, most: u32, settings: &AdaptiveConcurrency) {
         let limit = f64::from_bits(self.limit.load(Relaxed));
         let before = self.baseline.load(Relaxed);

@@ -1,4 +1,5 @@
 //! The adaptive limit against a server that serves so many at once and has the rest wait.
+#![expect(clippy::cast_possible_truncation, reason = "numbers are small")]
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};

@@ -59,6 +59,7 @@ fn pack(slot: Slot, count: u32) -> u64 {
     u64::from(slot.0) << 32 | u64::from(count)
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
 fn unpack(word: u64) -> (Slot, u32) {
     (Slot((word >> 32) as u32), word as u32)
 }
@@ -66,6 +67,7 @@ fn unpack(word: u64) -> (Slot, u32) {
 // === impl Slot ===
 
 impl Slot {
+    #[expect(clippy::cast_possible_truncation, reason = "numbers of slots come round")]
     fn at(now: Millis, span_ms: u64) -> Self {
         let each = (span_ms / SLOTS as u64).max(1);
         Self((now.0 / each) as u32)

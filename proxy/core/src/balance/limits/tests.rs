@@ -1,4 +1,5 @@
 //! The promises of limits, also when many threads ask at the same time.
+#![expect(clippy::cast_possible_truncation, reason = "numbers are small")]
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
