@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use nodeway_core::balance::{Backend, Connected, Endpoint, Millis, Overflow};
 use tokio::net::TcpStream;
 
+use super::hearing::Heard;
 use super::http2::{Connection, OpenStream};
 use super::interim::Listener;
 use super::link::{Age, Http1, Link};
@@ -169,14 +170,8 @@ async fn send_http1(
     client: &Rc<Client>,
     to: To<'_>,
     link: Rc<Link>,
-    mut request: Request<RequestBody>,
+    request: Request<RequestBody>,
 ) -> Result<(Response<Inbound>, Lease), SendError> {
-    let listener = Listener::of(&request).map(Arc::new);
-    if let Some(listener) = listener.clone() {
-        hyper::ext::on_informational(&mut request, move |interim| {
-            listener.hear(interim.status(), interim.headers());
-        });
-    }
     let mut pooled = if link.has_waiting() { None } else { link.take_http1(to.now) };
     if to.once && pooled.is_some() {
         pooled = Box::pin(alive(&link, pooled, to.now)).await;
@@ -207,22 +202,13 @@ async fn send_http1(
     let fresh = connection.is_fresh();
     connection.begin();
     prewarm(worker, client, &link, to.choice);
-    let flooded = async {
-        match &listener {
-            Some(listener) => listener.flooded().await,
-            None => std::future::pending().await,
-        }
-    };
-    let sent = tokio::select! {
-        biased;
-        sent = connection.sender.try_send_request(request) => sent,
-        () = flooded => return Err(SendError::Lost { error: BodyError::Endless }),
-    };
-    match sent {
+    connection.ear.begin(Listener::of(&request));
+    match connection.sender.try_send_request(request).await {
         Ok(response) => {
             let lease = Lease { carrier: Carrier::Http1(connection), link };
             Ok((response.map(Inbound::Http1), lease))
         }
+        Err(_) if connection.ear.is_flooded() => Err(SendError::Lost { error: BodyError::Endless }),
         Err(error) => Err(lost(error, fresh)),
     }
 }
@@ -398,6 +384,7 @@ pub(super) async fn keep(
 
 async fn handshake_http1(worker: &Worker, transport: Counted) -> Result<Http1, hyper::Error> {
     let ticket = transport.ticket().cloned();
+    let (transport, ear) = Heard::new(transport);
     let (sender, connection) = http1::handshake(TokioIo::new(transport)).await?;
     // Ends when the sender is dropped or the endpoint closes; the errors that matter reach the
     // request that met them.
@@ -414,7 +401,8 @@ async fn handshake_http1(worker: &Worker, transport: Counted) -> Result<Http1, h
             }
         })),
     }
-    Ok(Http1::new(sender, Age::new(worker.clock.now(), early(worker)), ticket))
+    let age = Age::new(worker.clock.now(), early(worker));
+    Ok(Http1::new(sender, ear, age, ticket))
 }
 
 async fn open_http2(

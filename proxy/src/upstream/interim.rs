@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{HeaderMap, Request, StatusCode};
 
-use tokio::sync::Notify;
-
 use super::{ContinueGate, RequestBody};
 
 /// Interim responses to one request; an endpoint that has more to say is not going to answer.
@@ -25,11 +23,11 @@ pub trait Inform: Send + Sync {
 }
 
 /// All that waits for a request's interim responses.
+#[derive(Debug)]
 pub(super) struct Listener {
     informer: Option<Informer>,
     gate: Option<ContinueGate>,
     heard: AtomicUsize,
-    flooded: Notify,
 }
 
 // === impl Informer ===
@@ -58,18 +56,16 @@ impl Listener {
     pub(super) fn of(request: &Request<RequestBody>) -> Option<Self> {
         let informer = request.body().informer().cloned();
         let gate = request.body().gate();
-        (informer.is_some() || gate.is_some()).then(|| Self {
-            informer,
-            gate,
-            heard: AtomicUsize::new(0),
-            flooded: Notify::new(),
-        })
+        (informer.is_some() || gate.is_some()).then(|| Self::new(informer, gate))
+    }
+
+    pub(super) fn new(informer: Option<Informer>, gate: Option<ContinueGate>) -> Self {
+        Self { informer, gate, heard: AtomicUsize::new(0) }
     }
 
     /// Tells all.
     pub(super) fn hear(&self, status: StatusCode, headers: &HeaderMap) {
         if self.heard.fetch_add(1, Ordering::Relaxed) >= MOST_HEARD {
-            self.flooded.notify_one();
             return;
         }
         if status == StatusCode::CONTINUE {
@@ -85,10 +81,5 @@ impl Listener {
     /// Whether there have been too many.
     pub(super) fn is_flooded(&self) -> bool {
         self.heard.load(Ordering::Relaxed) > MOST_HEARD
-    }
-
-    /// Ends when there have been too many.
-    pub(super) async fn flooded(&self) {
-        self.flooded.notified().await;
     }
 }

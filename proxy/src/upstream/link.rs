@@ -14,6 +14,7 @@ use nodeway_core::balance::{
 };
 use nodeway_core::model::{BackendSettings, ConnectionLife};
 
+use super::hearing::Ear;
 use super::shared::Shared;
 use super::{Client, RequestBody, To, Version, pool};
 use crate::runtime::{Clock, Signal, SignalListener, Worker};
@@ -49,6 +50,8 @@ pub(super) struct Link {
 #[derive(Debug)]
 pub(super) struct Http1 {
     pub(super) sender: http1::SendRequest<RequestBody>,
+    /// Hears what comes before its responses.
+    pub(super) ear: Arc<Ear>,
     age: Age,
     /// None where connections are not limited.
     ticket: Option<Arc<Ticket>>,
@@ -291,10 +294,11 @@ impl Drop for Link {
 impl Http1 {
     pub(super) fn new(
         sender: http1::SendRequest<RequestBody>,
+        ear: Arc<Ear>,
         age: Age,
         ticket: Option<Arc<Ticket>>,
     ) -> Self {
-        Self { sender, age, ticket }
+        Self { sender, ear, age, ticket }
     }
 
     /// Takes it into use; `false` if it is being closed to make room for another.

@@ -6,6 +6,7 @@ mod body;
 mod certificate;
 mod client;
 mod connect;
+mod hearing;
 mod http;
 mod http2;
 mod interim;
