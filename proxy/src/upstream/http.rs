@@ -237,11 +237,12 @@ async fn send_http2(
     keep_swept(worker, client);
     let shared = link.http2();
     let open = async || {
-        let connected = if shared.len() == 0 {
-            Box::pin(room(&link)).await.map_err(NoHttp2::Full)?
-        } else {
+        let connected = match shared.len() {
+            0 => Box::pin(room(&link)).await.map_err(NoHttp2::Full)?,
             // It can wait for one of those that there are.
-            link.connect().map_err(|full| NoHttp2::Failed(io::Error::other(full.to_string())))?
+            _ => link
+                .connect()
+                .map_err(|full| NoHttp2::Failed(io::Error::other(full.to_string())))?,
         };
         let dialled = dial(worker, client, &link, connected, to.version, to.choice).await;
         let (transport, version) = dialled.map_err(NoHttp2::Failed)?;
