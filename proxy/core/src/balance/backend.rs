@@ -318,11 +318,6 @@ impl Backend {
         self.roster.refresh();
     }
 
-    /// Whether so few endpoints were usable at the last picks that all were used.
-    pub fn panicking(&self) -> bool {
-        self.roster.last().as_ref().and_then(|roster| roster.all()).is_some_and(|all| all.panic)
-    }
-
     /// How many of the endpoints are usable now.
     pub fn usable(&self, now: Millis) -> usize {
         self.endpoints.iter().filter(|endpoint| endpoint.usable(now)).count()

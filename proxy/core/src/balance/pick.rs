@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::roster::{Group, Pool, Side};
 use super::{
-    Backend, Caller, Endpoint, Millis, hashed, least_request, peak_ewma, round_robin, weighted,
+    Backend, Caller, Endpoint, Family, Millis, hashed, least_request, peak_ewma, round_robin,
+    weighted,
 };
 use crate::model::{BalancingAlgorithm, Limits};
 
@@ -45,7 +46,7 @@ impl Backend {
     ) -> Option<&Arc<Endpoint>> {
         match self.endpoints() {
             [] => return None,
-            [only] => return (self.panics() || only.usable(now)).then_some(only),
+            [only] if only.usable(now) => return Some(only),
             _ => {}
         }
         let roster = self.roster(now);
@@ -62,6 +63,25 @@ impl Backend {
             |endpoint| draw.is_well(endpoint),
             || draw.choose(group, random, caller),
         )
+    }
+
+    /// Whether a request of somebody who dialled this family may stay with `endpoint`, one of its own that
+    /// it has been with before: it is usable, or too few are and everybody is used.
+    #[inline]
+    pub fn keeps(&self, endpoint: &Endpoint, now: Millis, family: Option<Family>) -> bool {
+        endpoint.usable(now) || self.panics_for(family, now)
+    }
+
+    /// Whether so few of the endpoints that callers who dial this family get are usable now that all of them
+    /// are used, also if nobody asks for one. Not for the common path.
+    pub fn panics_for(&self, family: Option<Family>, now: Millis) -> bool {
+        match self.endpoints() {
+            // Picks need no roster as long as it is well.
+            [only] => self.panics() && !only.usable(now),
+            _ => {
+                self.roster(now).as_ref().and_then(|all| all.group(family)).is_some_and(|g| g.panic)
+            }
+        }
     }
 
     /// Whether everybody is used if too few are usable.

@@ -91,11 +91,6 @@ impl Kept {
         self.make(backend, now)
     }
 
-    /// What there is, good or not; none before the first pick.
-    pub(super) fn last(&self) -> Guard<Option<Arc<Roster>>> {
-        self.roster.load()
-    }
-
     /// It is stale: some endpoint's health is another.
     pub(super) fn refresh(&self) {
         if let Some(roster) = &*self.roster.load() {
@@ -150,11 +145,6 @@ impl Roster {
                 .map(|(index, places)| Group::new(backend, index, *places, now))
                 .collect(),
         }
-    }
-
-    /// All endpoints.
-    pub(super) fn all(&self) -> Option<&Group> {
-        self.groups.first()
     }
 
     /// Those of a family; all, if there are none of it. A caller whose family is all out does not get the

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use super::{Backend, Millis, Pace};
+use super::{Backend, Family, Millis, Pace};
 
 /// Goes with a backend as long as it lasts.
 #[derive(Debug, Default)]
@@ -26,16 +26,18 @@ impl Backend {
         &self.lasting().telling
     }
 
-    /// Whether so few of its endpoints are usable now that all are used, also if nobody asks for one. Not for
-    /// the request path.
+    /// Whether so few of its endpoints are usable now that all are used, also if nobody asks for one: for
+    /// callers of one family at least. Not for the common path.
     pub fn panicking_at(&self, now: Millis) -> bool {
-        self.roster(now).as_ref().and_then(|roster| roster.all()).is_some_and(|all| all.panic)
+        [None, Some(Family::V4), Some(Family::V6)]
+            .into_iter()
+            .any(|family| self.panics_for(family, now))
     }
 
     /// Whether all of its endpoints are used, whatever their health, if that has changed: this call
     /// alone says so. What changes too often is told later, if it is still so then.
     pub fn panic_turned(&self, now: Millis) -> Option<bool> {
-        let panics = self.panicking();
+        let panics = self.panicking_at(now);
         let told = &self.telling();
         if told.panics.load(Relaxed) == panics || told.panic.turn(now).is_none() {
             return None;

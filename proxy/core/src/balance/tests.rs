@@ -106,12 +106,12 @@ fn a_retry_gets_the_same_one_only_if_no_other_is_well() {
         let backend = backend(algorithm, &all);
         assert_eq!(shares(&backend, 10, Some(&all[0])), [0, 10]);
         eject(&all[1]);
-        assert!(!backend.panicking());
+        assert!(!backend.panicking_at(NOW));
         assert_eq!(shares(&backend, 10, Some(&all[0])), [10, 0], "the other is ejected");
         eject(&all[0]);
         backend.refresh();
         assert_eq!(shares(&backend, 10, Some(&all[0])), [0, 10], "both are");
-        assert!(backend.panicking());
+        assert!(backend.panicking_at(NOW));
     }
 }
 
@@ -131,14 +131,66 @@ fn with_too_few_usable_ones_all_are_used() {
         let backend = backend(algorithm, &all);
         all[..5].iter().for_each(|e| eject(e));
         assert_eq!(shares(&backend, 1_000, None)[..5], [0; 5], "half of them are enough");
-        assert!(!backend.panicking());
+        assert!(!backend.panicking_at(NOW));
         eject(&all[5]);
         backend.refresh();
         let shares = shares(&backend, 5_000, None);
         assert!(shares.iter().all(|s| (400..=600).contains(s)), "{algorithm:?} {shares:?}");
-        assert!(backend.panicking());
+        assert!(backend.panicking_at(NOW));
         assert_eq!(backend.usable(NOW), 4);
     }
+}
+
+#[test]
+fn panic_is_told_whichever_family_it_is_in() {
+    let mut all = endpoints(2);
+    all.extend((1..=2_u16).map(|i| {
+        let address = ([0xfd00, 0, 0, 0, 0, 0, 0, i], 80).into();
+        Arc::new(Endpoint::new(EndpointId(u64::from(i) + 10), address, None))
+    }));
+    let backend = backend(Algorithm::RoundRobin, &all);
+    assert_eq!((backend.panicking_at(NOW), backend.panic_turned(NOW)), (false, None));
+    backend.endpoints()[..2].iter().for_each(|e| eject(e));
+    backend.refresh();
+    let later = Millis(NOW.0 + 1);
+    backend.endpoints()[..2].iter().for_each(|e| e.leave_out(Millis(later.0 + 5_000)));
+    let panics = |family| backend.panics_for(family, later);
+    assert!(panics(Some(Family::V4)), "nobody of it is well");
+    assert!(!panics(Some(Family::V6)) && !panics(None), "half of all are well");
+    assert!(backend.panicking_at(later));
+    assert_eq!(backend.panic_turned(later), Some(true));
+}
+
+#[test]
+fn one_that_is_alone_panics_as_long_as_it_is_not_well() {
+    let one = endpoints(1);
+    let backend = backend(Algorithm::RoundRobin, &one);
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut pick = |now| backend.pick(now, &mut random, ANYONE, None).is_some();
+    assert!(pick(NOW));
+    assert_eq!((backend.panicking_at(NOW), backend.panic_turned(NOW)), (false, None));
+    one[0].leave_out(Millis(NOW.0 + 100));
+    assert!(pick(NOW));
+    assert_eq!((backend.panicking_at(NOW), backend.panic_turned(NOW)), (true, Some(true)));
+    let back = Millis(NOW.0 + 100);
+    assert!(pick(back));
+    assert!(!backend.panicking_at(back), "also if nothing has told that it is back");
+    let later = Millis(NOW.0 + 20_000);
+    assert_eq!(backend.panic_turned(later), Some(false));
+}
+
+#[test]
+fn one_that_is_alone_is_out_no_longer_than_its_settings_say() {
+    let one = endpoints(1);
+    one[0].leave_out(Millis(NOW.0 + 300_000));
+    let key = (ObjectName::new("ns", "web"), 80);
+    let mut settings = BackendSettings::default();
+    settings.balancing.panic_threshold = 0;
+    settings.outliers.max_ejected = 0;
+    let backend = Backend::new(Lasting::new(1), key, AppProtocol::Http, None, &*one)
+        .with_settings(Arc::new(settings));
+    let picked = backend.pick(NOW, &mut fastrand::Rng::with_seed(1), ANYONE, None);
+    assert!(picked.is_some(), "nobody is to be left out any more");
 }
 
 #[test]
@@ -308,7 +360,7 @@ proptest! {
                 prop_assert_eq!(picked.is_some(), any_in || threshold > 0);
                 let Some(picked) = picked else { continue };
                 prop_assert!(all.iter().any(|e| Arc::ptr_eq(e, picked)));
-                if !backend.panicking() {
+                if !backend.panicking_at(NOW) {
                     prop_assert!(!any_in || picked.usable(NOW));
                 }
                 prop_assert!(!any_other_in || !avoided(picked));

@@ -153,7 +153,7 @@ mod tests {
                 backend.refresh();
                 let far = far(&backend, 10_000);
                 assert!((far - wanted).abs() < 0.03, "{algorithm:?} {out} {far}");
-                assert!(!backend.panicking());
+                assert!(!backend.panicking_at(NOW));
             }
         }
     }
@@ -163,7 +163,7 @@ mod tests {
         let backend = backend(Algorithm::LeastRequest, 4, 16, true);
         backend.endpoints()[4..].iter().for_each(|e| e.leave_out(Millis(100)));
         assert_eq!(far(&backend, 1_000), 0.0);
-        assert!(!backend.panicking(), "16 of 20 are out, and none of them is needed");
+        assert!(!backend.panicking_at(NOW), "16 of 20 are out, and none of them is needed");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use super::plan::Plan;
 use super::{Brought, Session};
-use crate::balance::{Backend, Millis};
+use crate::balance::{Backend, Family, Millis};
 use crate::model::{HttpRule, Kind, ObjectName, Retry, SessionPersistence, Timeouts};
 
 /// One rule of a route.
@@ -156,15 +156,21 @@ impl Rule {
         self.session.as_deref()
     }
 
-    /// The session that a request with these headers belongs to: it comes before the split, "even if the
-    /// weight is set to 0" (GEP-1619). `wall`: milliseconds since the epoch.
-    pub fn brought(&self, headers: &HeaderMap, wall: u64, now: Millis) -> Option<Brought<'_>> {
+    /// The session that a request with these headers, of somebody who has dialled this family, belongs to: it
+    /// comes before the split, "even if the weight is set to 0" (GEP-1619). `time`: of day, milliseconds since
+    /// the epoch, and the clock's.
+    pub fn brought(
+        &self,
+        headers: &HeaderMap,
+        family: Option<Family>,
+        time: (u64, Millis),
+    ) -> Option<Brought<'_>> {
         let session = self.session.as_ref()?;
         let sharing = self.split.shares.iter().filter_map(|(_, share)| match share {
             Share::Backend(backend) => Some(backend),
             Share::Invalid(_) => None,
         });
-        session.brought(headers, sharing.chain(&self.resting), wall, now)
+        session.brought(headers, sharing.chain(&self.resting), family, time)
     }
 
     /// Why every request is answered with 500, if one of its filters is not understood.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use http::HeaderMap;
 
-use crate::balance::{Backend, Millis};
+use crate::balance::{Backend, Family, Millis};
 use crate::model::{AppProtocol, ObjectName};
 use crate::route::{
     Brought, Matched, RequestHead, Router, RouterBuilder, Rule, ServerNames, Session,
@@ -98,11 +98,16 @@ impl Frontend {
         self.own.as_deref().map(|own| &own.session)
     }
 
-    /// The session with the Service itself that a request with these headers belongs to. `wall`:
-    /// milliseconds since the epoch.
-    pub fn brought(&self, headers: &HeaderMap, wall: u64, now: Millis) -> Option<Brought<'_>> {
+    /// The session with the Service itself that a request with these headers, of somebody who has dialled
+    /// this family, belongs to. `time`: of day, milliseconds since the epoch, and the clock's.
+    pub fn brought(
+        &self,
+        headers: &HeaderMap,
+        family: Option<Family>,
+        time: (u64, Millis),
+    ) -> Option<Brought<'_>> {
         let own = self.own.as_deref()?;
-        own.session.brought(headers, std::iter::once(&own.backend), wall, now)
+        own.session.brought(headers, std::iter::once(&own.backend), family, time)
     }
 
     /// Where this request goes.

@@ -31,7 +31,11 @@ impl<'a> Stay<'a> {
         headers: &HeaderMap,
     ) -> Option<Self> {
         let session = rule.session()?;
-        let brought = rule.brought(headers, wall_millis(), conn.worker.clock.now());
+        let brought = rule.brought(
+            headers,
+            conn.target.caller.family,
+            (wall_millis(), conn.worker.clock.now()),
+        );
         Some(Self { session, matched, brought })
     }
 
@@ -43,7 +47,11 @@ impl<'a> Stay<'a> {
         headers: &HeaderMap,
     ) -> Option<Self> {
         let session = frontend.session()?;
-        let brought = frontend.brought(headers, wall_millis(), conn.worker.clock.now());
+        let brought = frontend.brought(
+            headers,
+            conn.target.caller.family,
+            (wall_millis(), conn.worker.clock.now()),
+        );
         Some(Self { session, matched: 0, brought })
     }
 

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 pub(super) use self::cookie::values as cookies;
 use self::token::{Claims, Fingerprint, Key};
 use super::WeightedBackend;
-use crate::balance::{Backend, Endpoint, Millis};
+use crate::balance::{Backend, Endpoint, Family, Millis};
 use crate::model::{HttpRule, Kind, ObjectName, PathMatch, SessionCarrier, SessionPersistence};
 
 /// Cookies of one name that are looked at: each costs a decryption.
@@ -106,14 +106,15 @@ impl Session {
         })
     }
 
-    /// The session that these headers belong to, if it is not over and its endpoint may serve. `wall` is
-    /// the time of day, milliseconds since the epoch: nodes differ a little in what it is.
+    /// The session that these headers belong to, if it is not over and its endpoint may serve who has dialled
+    /// this family. `wall` is the time of day, milliseconds since the epoch: nodes differ a little in what it
+    /// is.
     pub(crate) fn brought<'a>(
         &self,
         headers: &HeaderMap,
         backends: impl Iterator<Item = &'a WeightedBackend> + Clone,
-        wall: u64,
-        now: Millis,
+        family: Option<Family>,
+        (wall, now): (u64, Millis),
     ) -> Option<Brought<'a>> {
         let brought = |token: &[u8]| {
             let claims = self.key.open(token).filter(|claims| self.lasts(claims, wall))?;
@@ -121,7 +122,8 @@ impl Session {
             backends.find_map(|weighted| {
                 let endpoint = weighted.backend.at(claims.address)?;
                 let same = fingerprint(&weighted.backend, endpoint) == claims.fingerprint;
-                (same && endpoint.usable(now)).then_some(Brought {
+                let kept = same && weighted.backend.keeps(endpoint, now, family);
+                kept.then_some(Brought {
                     backend: weighted,
                     endpoint,
                     began: claims.began,

@@ -82,7 +82,7 @@ fn begin(rule: &Rule, backend: &Arc<Backend>, place: u8, wall: u64) -> (HeaderNa
 }
 
 fn found(rule: &Rule, headers: &HeaderMap, wall: u64) -> Option<SocketAddr> {
-    rule.brought(headers, wall, NOW).map(|brought| brought.endpoint.address)
+    rule.brought(headers, None, (wall, NOW)).map(|brought| brought.endpoint.address)
 }
 
 #[test]
@@ -116,6 +116,27 @@ fn an_endpoint_that_is_gone_replaced_or_left_out_ends_the_session() {
 }
 
 #[test]
+fn if_too_few_are_well_sessions_stay_where_they_are() {
+    let spec = spec(persistence(SessionCarrier::SessionCookie));
+    let web = service("web", 0, 1..=3);
+    let rule = compiled(&spec, 0, &[(1, &web)]);
+    let headers = back(begin(&rule, &web, 2, DAY));
+    let out = |place| {
+        web.at(address(place)).unwrap().leave_out(Millis(NOW.0 + 1_000));
+        web.refresh();
+    };
+    out(2);
+    assert_eq!(found(&rule, &headers, DAY), None, "the two others are well");
+    (1..=3).for_each(out);
+    let later = |ms| {
+        let brought = rule.brought(&headers, None, (DAY, Millis(ms)))?;
+        Some(brought.endpoint.address)
+    };
+    assert_eq!(later(500), Some(address(2)), "nobody is well: all are used");
+    assert_eq!(later(1_000), Some(address(2)));
+}
+
+#[test]
 fn rules_and_routes_do_not_share_sessions() {
     let mut spec = spec(persistence(SessionCarrier::Header));
     spec.persistence.as_mut().unwrap().name = Some("x-session".into());
@@ -143,7 +164,7 @@ fn a_session_keeps_its_backend_whatever_the_weights() {
     let before = compiled(&spec, 0, &[(1, &old), (1, &new)]);
     let headers = back(begin(&before, &old, 2, DAY));
     let after = compiled(&spec, 0, &[(0, &old), (9, &new)]);
-    let brought = after.brought(&headers, DAY, NOW).unwrap();
+    let brought = after.brought(&headers, None, (DAY, NOW)).unwrap();
     assert_eq!(
         (&*brought.backend.backend.service.name, brought.endpoint.address),
         ("old", address(2))
@@ -172,7 +193,7 @@ fn a_session_ends_by_its_age_and_by_idleness() {
     let mut headers = first;
     for minute in 1..10 {
         let wall = DAY + minute * MINUTE;
-        let brought = rule.brought(&headers, wall, NOW);
+        let brought = rule.brought(&headers, None, (wall, NOW));
         assert!(brought.is_some(), "after {minute} min");
         headers = back(rule.session().unwrap().field(brought, 0, &web, endpoint, wall).unwrap());
     }
@@ -188,7 +209,7 @@ fn a_client_is_told_when_there_is_something_new() {
         let rule = compiled(&spec(persistence(carrier)), 0, &[(1, &web)]);
         let field = begin(&rule, &web, 1, DAY);
         let headers = back(field.clone());
-        let brought = rule.brought(&headers, DAY + MINUTE, NOW);
+        let brought = rule.brought(&headers, None, (DAY + MINUTE, NOW));
         let field_for = |place| {
             let endpoint = web.at(address(place)).unwrap();
             rule.session().unwrap().field(brought, 0, &web, endpoint, DAY + MINUTE)

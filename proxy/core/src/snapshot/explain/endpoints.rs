@@ -3,10 +3,9 @@
 //! Who may serve is decided in `serving`, and who is ejected in `balance`.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use super::EndpointReport;
-use crate::balance::{Backend, Endpoint, Millis};
+use crate::balance::{Backend, Endpoint, Family, Millis};
 use crate::snapshot::Store;
 use crate::snapshot::serving::{Candidates, Place};
 
@@ -26,13 +25,12 @@ pub(super) fn reports(
         let place = backend.endpoints().iter().position(|e| e.address == address)?;
         Some((place, &backend.endpoints()[place]))
     };
-    let panics = backend.panicking_at(now);
     let candidates = Candidates::collect(store, &service.name, port, |address, _| address);
     let local = service.internal_local && !external;
     let report = |(address, spec, standing): (SocketAddr, &crate::model::EndpointAddress, _)| {
         let live = known(address);
         let (usable, why) = match (live, standing) {
-            (Some((_, endpoint)), standing) => serving(endpoint, standing, panics, now),
+            (Some((_, endpoint)), standing) => serving(backend, endpoint, standing, now),
             (None, Err(why)) => (false, why),
             (None, Ok(_)) => (false, "not in force yet".to_owned()),
         };
@@ -57,9 +55,9 @@ pub(super) fn reports(
 }
 
 fn serving(
-    endpoint: &Arc<Endpoint>,
+    backend: &Backend,
+    endpoint: &Endpoint,
     standing: Result<String, String>,
-    panics: bool,
     now: Millis,
 ) -> (bool, String) {
     let ejected = endpoint.ejected_for(now).map(|left| {
@@ -70,7 +68,8 @@ fn serving(
     let Some(why) = ill.or(ejected) else {
         return (true, standing.unwrap_or_else(|why| why));
     };
-    if panics {
+    // Pods get what is of the family that they have dialled.
+    if backend.panics_for(Some(Family::of(endpoint.address.ip())), now) {
         (true, format!("{why}; used all the same, for too few are well"))
     } else {
         (false, why)

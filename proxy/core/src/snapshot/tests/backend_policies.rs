@@ -250,7 +250,7 @@ fn sessions_of_a_traffic_policy_are_its_services_and_those_of_rules_without_thei
     assert!(cookie.starts_with("nodeway-session-") && !cookie.contains("Path"), "{cookie}");
     let mut headers = HeaderMap::new();
     headers.insert("cookie", cookie.split(';').next().unwrap().parse().unwrap());
-    let brought = web.brought(&headers, 2_000, Millis(1)).expect("the session");
+    let brought = web.brought(&headers, None, (2_000, Millis(1))).expect("the session");
     assert_eq!(brought.endpoint.id, endpoint.id);
 
     let Change::Apply(Object::Service(mut sticky)) = self::web() else { unreachable!() };
