@@ -7,9 +7,12 @@ use super::hashed::{Owner, mixed};
 
 /// Points of an endpoint of weight 1, if there are not too many: shares are within some per cent of even.
 const POINTS: u64 = 256;
-/// Points of all endpoints together, if that leaves each one: what a core's cache holds. Four times as many
-/// are found in as few steps, and take ten times as long.
+/// Points of all endpoints together, if that leaves each one [`LEAST`]: what a core's cache holds. Four times
+/// as many are found in as few steps, and take ten times as long.
 const MOST: u64 = 1 << 16;
+/// Points of each endpoint on average, however many there are: shares differ by an eighth (one divided by the
+/// root of it). A point takes 20 octets, so a ring of 1 000 endpoints takes 1.3 MB and one of 10 000 takes 13.
+const LEAST: u64 = 64;
 
 /// The points, in order.
 #[derive(Debug)]
@@ -26,14 +29,10 @@ pub(super) struct Ring {
 impl Ring {
     pub(super) fn new(all: &[Owner]) -> Self {
         let weight: u64 = all.iter().map(|owner| u64::from(owner.weight)).sum();
-        // Halved, not divided: an endpoint more or less is no reason to have other points.
-        let mut each = POINTS;
-        while each > 1 && each * weight > MOST {
-            each /= 2;
-        }
+        let most = MOST.max(LEAST * all.len() as u64);
         let points = |owner: &Owner| {
             let owner = *owner;
-            (0..each * u64::from(owner.weight))
+            (0..points_of(&owner, weight, most))
                 .map(move |i| (mixed(owner.hash ^ mixed(i)), owner.place))
         };
         let mut points: Box<[(u64, u32)]> = all.iter().flat_map(points).collect();
@@ -68,5 +67,89 @@ impl Ring {
     #[inline]
     pub(super) fn owner(&self, entry: usize) -> Option<u32> {
         self.points.get(entry).map(|(_, place)| *place)
+    }
+}
+
+/// How many points an endpoint has, always the first so many of its own: of all together, whose `weight` this
+/// is, there may be `most`. So one endpoint more costs the others as small a part of their points as its part
+/// of the weight is. At which sum each of them loses its next point is drawn by hash: not all do at once.
+fn points_of(owner: &Owner, weight: u64, most: u64) -> u64 {
+    let own = u64::from(owner.weight);
+    if POINTS * weight <= most {
+        return POINTS * own;
+    }
+    let drawn = u128::from(mixed(owner.hash ^ 0x7261_7265)) * u128::from(weight);
+    let points = ((u128::from(own * most) << 64) + drawn) / (u128::from(weight) << 64);
+    u64::try_from(points).unwrap_or(1).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owners(n: u32, weight: u16) -> Vec<Owner> {
+        (0..n).map(|place| Owner { place, hash: mixed(!u64::from(place)), weight }).collect()
+    }
+
+    /// The part of the ring that each owns.
+    fn shares(ring: &Ring, n: usize) -> Vec<f64> {
+        let mut shares = vec![0.0; n];
+        let mut last = ring.points.last().unwrap().0;
+        for (hash, place) in &ring.points {
+            shares[*place as usize] += hash.wrapping_sub(last) as f64 / u64::MAX as f64;
+            last = *hash;
+        }
+        shares
+    }
+
+    /// The part of the keys that go from one endpoint that stays to another when one more comes.
+    fn moved(all: &[Owner]) -> f64 {
+        const KEYS: u64 = 50_000;
+        let (fewer, more) = (Ring::new(&all[1..]), Ring::new(all));
+        let owner = |ring: &Ring, key| ring.owner(ring.entry(mixed(key)));
+        let moved = |key: &u64| {
+            let after = owner(&more, *key);
+            after != Some(0) && after != owner(&fewer, *key)
+        };
+        (0..KEYS).filter(moved).count() as f64 / KEYS as f64
+    }
+
+    #[test]
+    fn one_more_of_many_takes_only_its_part_of_the_keys_whatever_their_number() {
+        let some = [128, 256, 257, 258, 300, 512, 513, 1_000, 1_024, 1_025, 2_049];
+        let heavy = [(3, 128), (4, 100), (5, 128), (17, 16), (33, 16)];
+        for (n, weight) in some.map(|n| (n, 1)).into_iter().chain(heavy) {
+            let moved = moved(&owners(n, weight));
+            // A part 1/n of the points goes, and before the next of its own comes another's.
+            let most = f64::from(n - 2) / f64::from(n * n);
+            assert!(moved < 1.2 * most + 0.003, "{n} of weight {weight}: {moved}");
+        }
+    }
+
+    #[test]
+    fn shares_are_no_less_even_with_many_endpoints() {
+        for n in [256, 1_000, 1_025, 4_000] {
+            let ring = Ring::new(&owners(n, 1));
+            assert!(ring.len() <= 66_000.max(66 * n as usize), "{n}: {}", ring.len());
+            let off: f64 = shares(&ring, n as usize)
+                .iter()
+                .map(|share| (share * f64::from(n) - 1.0).powi(2))
+                .sum::<f64>();
+            let off = (off / f64::from(n)).sqrt();
+            assert!(off < 0.15, "{n}: {off}");
+        }
+    }
+
+    #[test]
+    fn shares_go_by_weight_where_points_are_few() {
+        let mut all = owners(2_000, 1);
+        all.iter_mut().take(1_000).for_each(|owner| owner.weight = 3);
+        let shares = shares(&Ring::new(&all), 2_000);
+        let heavy: f64 = shares[..1_000].iter().sum();
+        assert!((0.73..0.77).contains(&heavy), "{heavy}");
+        assert!(shares.iter().all(|share| *share > 0.0), "each has its point");
+        let mut all = owners(2_000, 128);
+        all[7].weight = 1;
+        assert!(Ring::new(&all).points.iter().any(|(_, place)| *place == 7));
     }
 }
