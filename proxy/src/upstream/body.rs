@@ -35,10 +35,22 @@ pub struct RequestBody {
     holdup: Option<Holdup>,
 }
 
-/// Who holds a request's body up.
+/// Who holds a request up.
 #[derive(Debug, Clone, Default)]
 pub struct Holdup {
-    client: Rc<Cell<bool>>,
+    by: Rc<Cell<HeldUpBy>>,
+}
+
+/// For whom a request waits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum HeldUpBy {
+    /// For its endpoint.
+    #[default]
+    Endpoint,
+    /// For more of its body.
+    Client,
+    /// For its turn: there are no more connections, or streams on them, to be had.
+    Others,
 }
 
 #[derive(Debug)]
@@ -85,9 +97,16 @@ impl RequestBody {
         self.informer.as_ref()
     }
 
-    /// Who holds this body up, from now on.
+    /// Who holds the request with this body up, from now on.
     pub fn holdup(&mut self) -> Holdup {
         self.holdup.insert(Holdup::default()).clone()
+    }
+
+    /// It is held up by this one now, if anybody wants to know.
+    pub(super) fn held_up(&self, by: HeldUpBy) {
+        if let Some(holdup) = &self.holdup {
+            holdup.by.set(by);
+        }
     }
 
     /// What holds it back, if it is held back.
@@ -174,7 +193,8 @@ impl Body for RequestBody {
             Source::Replayed(body) => Pin::new(body).poll_frame(cx),
         };
         if let Some(holdup) = &self.holdup {
-            holdup.client.set(frame.is_pending());
+            let pending = frame.is_pending();
+            holdup.by.set(if pending { HeldUpBy::Client } else { HeldUpBy::Endpoint });
         }
         frame
     }
@@ -208,9 +228,10 @@ impl Default for Source {
 // === impl Holdup ===
 
 impl Holdup {
-    /// Whether it is the client: it has been asked for more, and has not said it.
-    pub fn is_clients(&self) -> bool {
-        self.client.get()
+    /// Whether it is the endpoint. Else it is the client, who has been asked for more and has not said it; or
+    /// it is those before this request, who leave it neither connection nor stream.
+    pub fn is_endpoints(&self) -> bool {
+        self.by.get() == HeldUpBy::Endpoint
     }
 }
 

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use nodeway_core::balance::{Backend, Connected, Endpoint, Millis, Overflow};
 use tokio::net::TcpStream;
 
+use super::body::HeldUpBy;
 use super::hearing::Heard;
 use super::http2::{Connection, OpenStream};
 use super::interim::Listener;
@@ -179,7 +180,7 @@ async fn send_http1(
     let mut connection = match pooled {
         Some(connection) => connection,
         // Apart: what a new connection needs would make every request's future larger, and that is copied.
-        None => match Box::pin(obtain(worker, client, to, &link)).await {
+        None => match Box::pin(obtain(worker, client, to, &link, request.body())).await {
             Ok(Obtained::Idle(connection)) => connection,
             Ok(Obtained::New(transport, Version::Http1)) => {
                 match handshake_http1(worker, transport).await {
@@ -199,6 +200,7 @@ async fn send_http1(
             }
         },
     };
+    request.body().held_up(HeldUpBy::Endpoint);
     let fresh = connection.is_fresh();
     connection.begin();
     prewarm(worker, client, &link, to.choice);
@@ -236,14 +238,29 @@ async fn send_http2(
 ) -> Result<(Response<Inbound>, Lease), SendError> {
     keep_swept(worker, client);
     let shared = link.http2();
+    let body = request.body();
+    let pend = || {
+        // With the first connection still being made it is the endpoint that all wait for.
+        if shared.has_line() {
+            body.held_up(HeldUpBy::Others);
+        }
+        link.pend()
+    };
     let open = async || {
         let connected = match shared.len() {
-            0 => Box::pin(room(&link)).await.map_err(NoHttp2::Full)?,
+            0 => {
+                body.held_up(HeldUpBy::Others);
+                shared.in_line(true);
+                let connected = Box::pin(room(&link)).await.map_err(NoHttp2::Full)?;
+                shared.in_line(false);
+                connected
+            }
             // It can wait for one of those that there are.
             _ => link
                 .connect()
                 .map_err(|full| NoHttp2::Failed(io::Error::other(full.to_string())))?,
         };
+        body.held_up(HeldUpBy::Endpoint);
         let dialled = dial(worker, client, &link, connected, to.version, to.choice).await;
         let (transport, version) = dialled.map_err(NoHttp2::Failed)?;
         if version != Version::Http2 {
@@ -253,7 +270,7 @@ async fn send_http2(
         opened.map_err(|error| NoHttp2::Failed(io::Error::other(error)))
     };
     let stream = loop {
-        match shared.stream(|| link.pend(), &open).await {
+        match shared.stream(pend, &open).await {
             // The server was asked by somebody who left it the choice.
             Err(NoHttp2::Other(None, _)) if !to.choice => {}
             stream => break stream,
@@ -274,6 +291,7 @@ async fn send_http2(
             return Err(SendError::OtherVersion { request: Box::new(request), version });
         }
     };
+    request.body().held_up(HeldUpBy::Endpoint);
     if request.extensions().get::<Protocol>().is_some() && !stream.takes_extended_connect().await {
         let version = Version::Http1;
         return Err(SendError::OtherVersion { request: Box::new(request), version });

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use nodeway_core::balance::{Connected, Overflow, Ticket};
 
+use super::body::HeldUpBy;
 use super::http::{To, dial};
 use super::link::{Http1, Link};
 use super::transport::Counted;
-use super::{Client, Version};
+use super::{Client, RequestBody, Version};
 use crate::runtime::Worker;
 
 /// What a request goes over.
@@ -33,17 +34,20 @@ pub(super) enum NoConnection {
     Full(Overflow),
 }
 
-/// A new connection, or, where there may be no more, one that becomes idle, whichever comes first.
+/// A new connection for the request with `body`, or, where there may be no more, one that becomes idle,
+/// whichever comes first.
 pub(super) async fn obtain(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     to: To<'_>,
     link: &Link,
+    body: &RequestBody,
 ) -> Result<Obtained, NoConnection> {
     let connected = match link.connect() {
         Ok(connected) if !link.has_waiting() => connected,
         _ => {
             let mut waiting = link.wait().map_err(NoConnection::Full)?;
+            body.held_up(HeldUpBy::Others);
             loop {
                 poll_fn(|cx| waiting.poll_turn(cx)).await;
                 if let Some(idle) = link.take_soon().await {
@@ -56,6 +60,7 @@ pub(super) async fn obtain(
             }
         }
     };
+    body.held_up(HeldUpBy::Endpoint);
     let (transport, version) = dial(worker, client, link, connected, to.version, to.choice)
         .await
         .map_err(NoConnection::Failed)?;

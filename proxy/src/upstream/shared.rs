@@ -42,6 +42,8 @@ pub(super) struct Shared {
     seldom: Cell<u32>,
     waiting: RefCell<VecDeque<oneshot::Sender<Turn>>>,
     opening: Cell<bool>,
+    /// Whether the one who makes a connection waits for the right to.
+    in_line: Cell<bool>,
     reluctant_until: Cell<Millis>,
     clock: Clock,
 }
@@ -86,6 +88,7 @@ impl Shared {
             seldom: Cell::new(1),
             waiting: RefCell::default(),
             opening: Cell::new(false),
+            in_line: Cell::new(false),
             reluctant_until: Cell::new(Millis(0)),
             clock,
         })
@@ -272,6 +275,16 @@ impl Shared {
             || self.opening.get()
     }
 
+    /// Whether who waits waits for others to end, not for the endpoint's first connection.
+    pub(super) fn has_line(&self) -> bool {
+        self.in_line.get() || !self.connections.borrow().is_empty()
+    }
+
+    /// The one who makes a connection waits until there may be one, or does no longer.
+    pub(super) fn in_line(&self, waits: bool) {
+        self.in_line.set(waits);
+    }
+
     /// How many connections there are.
     pub(super) fn len(&self) -> usize {
         self.connections.borrow().len()
@@ -333,6 +346,7 @@ impl Drop for Opening {
     fn drop(&mut self) {
         // Done, failed or given up: whoever comes next may try.
         self.0.opening.set(false);
+        self.0.in_line.set(false);
         self.0.serve_waiting();
     }
 }

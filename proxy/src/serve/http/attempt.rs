@@ -152,8 +152,8 @@ pub(super) async fn send(
             Ok(Err(SendError::Abandoned)) => return Err(Flag::DownstreamProtocol),
             Ok(sent) => Ended::of(sent, conn, backend, picked, sent_at),
             Err(expired) => {
-                // Who waits for the rest of a request cannot answer it.
-                if !holdup.is_some_and(|holdup| holdup.is_clients()) {
+                // Who waits for the rest of a request, or has not been sent it, cannot answer it.
+                if holdup.is_none_or(|holdup| holdup.is_endpoints()) {
                     let error = outcome::Failure::TimedOut;
                     outcome::failed(worker, backend, picked, Report::Lost, &error);
                 }

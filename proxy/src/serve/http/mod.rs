@@ -21,6 +21,8 @@ mod secured;
 mod session;
 mod spare;
 mod spelling;
+#[cfg(test)]
+mod tests;
 mod upgrade;
 mod websocket;
 mod wellformed;
