@@ -2,6 +2,7 @@
 //!
 //! What a policy of our own asks for besides is `backend_policy`.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +46,8 @@ pub(super) fn traffic_policy(identity: &Identity, document: Document) -> Transla
     let mut targets = of_services(identity, &document.spec.target_refs, &mut faults);
     // They have no sections: it is for all ports.
     targets.iter_mut().for_each(|target| target.section = None);
-    targets.dedup();
+    let mut known = HashSet::new();
+    targets.retain(|target| known.insert(target.clone()));
     if targets.is_empty() {
         return Translated { faults: faults.list, ..Translated::default() };
     }

@@ -48,6 +48,15 @@ fn what_is_left_out_of_a_retry_constraint_has_the_default_of_the_schema() {
 }
 
 #[test]
+fn a_service_that_is_named_by_several_of_its_sections_is_one_target() {
+    let target = |name: &str, section: &str| json!({"group": "", "kind": "Service", "name": name, "sectionName": section});
+    let spec = json!({"targetRefs": [target("a", "x"), target("b", ""), target("a", "y")]});
+    let targets = policy_of(policy(&spec)).targets;
+    let names: Vec<_> = targets.iter().map(|target| &*target.service.name).collect();
+    assert_eq!(names, ["a", "b"]);
+}
+
+#[test]
 fn a_session_is_sealed_by_the_policys_uid() {
     let spec = json!({"sessionPersistence": {"type": "Cookie", "absoluteTimeout": "1h",
         "cookieConfig": {"lifetimeType": "Permanent"}}});
