@@ -128,6 +128,14 @@ impl Lasting {
         Arc::new(Self { id, turn, affinity, means, outliers, under_way, telling })
     }
 
+    /// Of another backend of the same Service's port, with this number: what is under way, limits and budgets
+    /// are of both together. Whom it leaves out it decides by its own endpoints.
+    pub fn beside(&self, id: u64) -> Arc<Self> {
+        let under_way = Arc::clone(&self.under_way);
+        let (turn, affinity, means, outliers, telling) = <_>::default();
+        Arc::new(Self { id, turn, affinity, means, outliers, under_way, telling })
+    }
+
     /// What is under way with it.
     #[inline]
     pub fn under_way(&self) -> &Arc<UnderWay> {

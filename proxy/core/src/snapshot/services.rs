@@ -118,23 +118,25 @@ impl CompiledPort {
         let settings = store.backends.settings(&service.name, &port.name, known);
         let terms =
             Terms { protocol, affinity: service.affinity, tls: tls.as_ref(), settings: &settings };
-        let mut backend = |chosen: Box<[Chosen<'_, _>]>, before: Option<&Arc<Backend>>| {
+        let mut backend = |chosen: Box<[Chosen<'_, _>]>, before, beside| {
             let member = |chosen: Chosen<'_, _>| Member {
                 endpoint: chosen.endpoint,
                 near: chosen.near,
                 weight: settings.balancing.weight(chosen.spec),
             };
-            backend(registry, &key, &terms, chosen.into_iter().map(member).collect(), before)
+            let members = chosen.into_iter().map(member).collect();
+            backend(registry, &key, &terms, members, before, beside)
         };
         let cluster = candidates.cluster(place);
         let before_external = before.and_then(|before| before.external.as_ref());
         let before_internal = before.map(|before| &before.backend);
         let (internal, external) = if service.internal_local {
-            let external =
-                (!service.external_ips.is_empty()).then(|| backend(cluster, before_external));
-            (backend(candidates.local(place), before_internal), external)
+            let internal = backend(candidates.local(place), before_internal, None);
+            let external = (!service.external_ips.is_empty())
+                .then(|| backend(cluster, before_external, Some(&internal)));
+            (internal, external)
         } else {
-            (backend(cluster, before_internal), None)
+            (backend(cluster, before_internal, None), None)
         };
         Self {
             port: port.port,
@@ -156,13 +158,14 @@ struct Terms<'a> {
     settings: &'a Arc<BackendSettings>,
 }
 
-/// A backend; the one from before if it is no other.
+/// A backend; the one from before if it is no other. `beside`: the other one of the same port.
 fn backend(
     registry: &mut Registry,
     key: &(ObjectName, u16),
     terms: &Terms<'_>,
     members: Box<[Member]>,
     before: Option<&Arc<Backend>>,
+    beside: Option<&Arc<Backend>>,
 ) -> Arc<Backend> {
     let lasting = match before {
         Some(before) if terms.are_of(before) && before.has(&members) => {
@@ -172,7 +175,10 @@ fn backend(
             join(&members, before);
             Arc::clone(before.lasting())
         }
-        None => Lasting::new(registry.next_id()),
+        None => match beside {
+            Some(beside) => beside.lasting().beside(registry.next_id()),
+            None => Lasting::new(registry.next_id()),
+        },
     };
     let made = Backend::new(lasting, key.clone(), terms.protocol, terms.affinity, members);
     Arc::new(made.with_settings(Arc::clone(terms.settings)).with_tls(terms.tls.cloned()))

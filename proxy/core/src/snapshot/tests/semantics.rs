@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;
+use crate::balance::Caller;
 
 fn port(name: &str, port: u16) -> ServicePort {
     ServicePort { name: name.into(), port, protocol: AppProtocol::Http }
@@ -98,6 +99,26 @@ fn external_addresses_lead_to_all_endpoints_and_cluster_ips_of_policy_local_to_t
     let local = with(|s| s.internal_local = true);
     let draining = whole(store([local, slice_of([leaving, endpoint("10.0.0.2", on("there"))])]));
     assert_eq!(at(&draining, "10.96.0.1:80"), ["10.0.0.1:8080"], "each policy by itself");
+}
+
+#[test]
+fn limits_are_of_a_port_whichever_of_its_addresses_is_dialled() {
+    let local = with(|s| {
+        s.external_ips = vec!["192.0.2.1".parse().unwrap()];
+        s.internal_local = true;
+    });
+    let endpoints = [endpoint("10.0.0.1", on("here")), endpoint("10.0.0.2", on("there"))];
+    let snapshot = whole(store([local, slice_of(endpoints)]));
+    let backend = |address: &str| {
+        let frontend = snapshot.frontend(address.parse().unwrap()).unwrap();
+        Arc::clone(&frontend.backend)
+    };
+    let (internal, external) = (backend("10.96.0.1:80"), backend("192.0.2.1:80"));
+    assert_ne!(internal.id, external.id);
+    let anyone = Caller { client: 0, family: None, hash: None };
+    let mut random = fastrand::Rng::with_seed(1);
+    let _held = internal.admit(Millis(1), &mut random, anyone, None, None).unwrap();
+    assert_eq!(external.lasting().under_way().active(), 1);
 }
 
 #[test]
