@@ -37,9 +37,13 @@ pub(super) enum Refusal {
 // === impl Claims ===
 
 impl Claims {
-    /// What has been claimed no longer holds: only who is out at this moment does.
-    pub(super) fn forget(&self) {
-        self.0.store(None);
+    /// What has been claimed for these no longer holds: they are out for a shorter time, if at all. What
+    /// others have claimed does, also if they are not out yet.
+    pub(super) fn forget(&self, endpoints: &[EndpointId]) {
+        self.0.rcu(|known| {
+            let out = known.as_deref()?.out.iter().filter(|(id, _)| !endpoints.contains(id));
+            Some(Arc::new(Claimed { out: out.copied().collect(), full_until: 0 }))
+        });
     }
 
     /// Whether `endpoint`, one of `endpoints`, may be left out until then: not more than `most` are.

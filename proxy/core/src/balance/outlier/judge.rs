@@ -55,8 +55,9 @@ impl Backend {
         let (outliers, checked) =
             (&self.settings().outliers, self.settings().health_check.is_some());
         let settle = |e: &&Arc<Endpoint>| e.health().settle(now, outliers, checked);
-        if self.endpoints().iter().filter(settle).count() > 0 {
-            self.outliers().claims.forget();
+        let cut: Vec<_> = self.endpoints().iter().filter(settle).map(|e| e.id).collect();
+        if !cut.is_empty() {
+            self.outliers().claims.forget(&cut);
         }
         self.endpoints().iter().filter(|e| e.health().is_back(now)).for_each(|e| e.forgive());
     }
@@ -78,11 +79,12 @@ impl Backend {
                 let change = Change::Returned { repeat: health.repeat(), since_ms };
                 events.push(HealthEvent { endpoint: endpoint.address, change });
             }
-            if let Some(cause) = health.runs.take(report).cause(settings, report) {
+            let cause = health.runs.take(report).cause(settings, report);
+            if let Some(cause) = cause.filter(|_| !settings.is_off()) {
                 events.extend(self.eject(endpoint, now, cause));
             }
         }
-        if compared {
+        if compared && !settings.is_off() {
             let found = self.outliers().windows.outliers(self.endpoints(), settings, now);
             events.extend(found.into_iter().filter_map(|(e, cause)| self.eject(e, now, cause)));
         }

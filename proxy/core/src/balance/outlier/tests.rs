@@ -244,6 +244,17 @@ fn no_more_than_the_share_are_out_but_one_always_may() {
 }
 
 #[test]
+fn where_nobody_may_be_left_out_nobody_is_said_to_be_kept() {
+    let backend = backend_of(&endpoints(5), |s| {
+        by_success_rate(s);
+        s.outliers.consecutive_5xx = Some(count(2));
+        s.outliers.max_ejected = 0;
+    });
+    let good = (200, 200, 10);
+    assert_eq!(after(&backend, &[good, good, (200, 0, 10), good, good]), []);
+}
+
+#[test]
 fn room_is_taken_by_the_next_who_fails_and_who_is_kept_is_told_once_a_second() {
     let backend = backend_of(&endpoints(3), |s| {
         s.outliers.consecutive_5xx = Some(count(2));
@@ -301,6 +312,39 @@ fn another_policy_holds_for_who_is_out_already() {
     assert!(until_out(&before, 1, NOW, [Report::Lost]).is_some(), "and takes nobody's room");
 }
 
+#[test]
+fn what_a_worker_has_claimed_holds_while_another_cuts_ejections_short() {
+    let (lasting, all) = (Lasting::new(1), endpoints(4));
+    let ejecting = |s: &mut BackendSettings| {
+        s.outliers.consecutive_5xx = Some(count(1));
+        s.outliers.max_ejected = 50;
+    };
+    let before = on(&lasting, &all, ejecting);
+    assert!(until_out(&before, 0, NOW, [Report::Lost]).is_some());
+    let shorter = on(&lasting, &all, |s| {
+        ejecting(s);
+        s.outliers.max_ejection = Duration::from_secs(2);
+        s.outliers.base_ejection = Duration::from_secs(2);
+    });
+    let claims = &shorter.outliers().claims;
+    let claim = |place: usize| claims.claim(&all, 2, all[place].id, NOW, NOW.0 + 2_000);
+    assert_eq!(claim(1), Ok(()), "it is about to be left out");
+    shorter.settle(NOW);
+    assert_eq!(all[0].ejected_for(NOW), Some(2_000));
+    assert_eq!(claim(2), Err(claims::Refusal::Full { out: 2, told: false }));
+}
+
+#[test]
+fn an_ejection_that_a_worker_with_a_faster_clock_began_is_not_cut() {
+    let backend = backend_of(&endpoints(2), |s| {
+        s.outliers.consecutive_5xx = Some(count(1));
+        s.outliers.max_ejection = Duration::from_secs(10);
+    });
+    let (_, found) = until_out(&backend, 0, Millis(NOW.0 + 5), [Report::Lost]).unwrap();
+    backend.settle(NOW);
+    assert_eq!(backend.endpoints()[0].ejected_for(NOW), Some(found.until.0 - NOW.0));
+}
+
 // === compared ===
 
 /// So many attempts at each, of which so many succeed, each in so many milliseconds.
@@ -349,6 +393,22 @@ fn who_succeeds_far_less_often_than_the_others_is_out_after_the_interval() {
     };
     assert_eq!((rate, requests, endpoints), (0.25, 200, 5));
     assert!((mean - 0.85).abs() < 1e-9 && (stdev - 0.3).abs() < 1e-9, "{mean} {stdev}");
+}
+
+#[test]
+fn a_response_that_breaks_off_is_one_attempt_and_no_success() {
+    let backend = backend_of(&endpoints(5), by_success_rate);
+    let good = (200, 200, 10);
+    assert_eq!(traffic(&backend, NOW, &[(1, 1, 10)]), [], "an interval begins");
+    let broken = &backend.endpoints()[2];
+    for _ in 0..200 {
+        assert_eq!(backend.report(broken, NOW, answered(200)), []);
+        assert_eq!(backend.report(broken, NOW, Report::Cut), []);
+    }
+    assert_eq!(traffic(&backend, NOW, &[good, good, (0, 0, 0), good, good]), []);
+    let found = ejection(&traffic(&backend, Millis(NOW.0 + 10_000), &[(1, 1, 10)])).unwrap();
+    let Cause::SuccessRate { rate, requests, .. } = found.cause else { panic!("{found:?}") };
+    assert_eq!((rate, requests), (0.0, 200));
 }
 
 #[test]

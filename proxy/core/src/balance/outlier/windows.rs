@@ -23,7 +23,9 @@ const SUCCESSES: u32 = 32;
 pub(in crate::balance) struct Window {
     /// Attempts (upper half) and successes among them, in one word so that their ratio is never off.
     counts: AtomicU64,
-    /// How long the successes took together, microseconds.
+    /// Those of the successes that broke off when they had been counted.
+    cuts: AtomicU64,
+    /// How long the successes took together, also those that broke off, microseconds.
     latency_us: AtomicU64,
 }
 
@@ -39,7 +41,10 @@ pub(in crate::balance) struct Windows {
 struct Sample<'a> {
     endpoint: &'a Arc<Endpoint>,
     requests: u64,
+    /// Attempts that were answered without an error.
     successes: u64,
+    /// Those of them that broke off then.
+    cuts: u64,
     latency_us: u64,
 }
 
@@ -50,6 +55,10 @@ impl Window {
     #[inline]
     pub(in crate::balance) fn take(&self, report: Report) {
         let attempt = 1 << SUCCESSES;
+        if report == Report::Cut {
+            self.cuts.fetch_add(1, Relaxed);
+            return;
+        }
         if report.is_failure() {
             self.counts.fetch_add(attempt, Relaxed);
             return;
@@ -74,6 +83,7 @@ impl Window {
             endpoint,
             requests: counts >> SUCCESSES,
             successes: counts & ((1 << SUCCESSES) - 1),
+            cuts: self.cuts.swap(0, Relaxed),
             latency_us: self.latency_us.swap(0, Relaxed),
         }
     }
@@ -143,7 +153,7 @@ fn by_success_rate<'a>(
     let mut rates: Vec<_> = samples
         .iter()
         .filter(enough)
-        .map(|s| (s.successes as f64 / s.requests as f64, s))
+        .map(|s| (s.successes.saturating_sub(s.cuts) as f64 / s.requests as f64, s))
         .collect();
     let endpoints = rates.len();
     if endpoints < at_least(settings.endpoints.get()) {
