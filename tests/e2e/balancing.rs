@@ -1,14 +1,14 @@
 //! Requests go where the Service's BackendPolicy says: how even, how faithful, and how quick they are.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nodeway_tests::backend::{read_head, serve};
 use nodeway_tests::http::Conn;
-use nodeway_tests::{Plain, eventually};
+use nodeway_tests::{Plain, Service, eventually};
 
 const TEN: usize = 10;
 const SOON: Duration = Duration::from_secs(10);
@@ -51,7 +51,7 @@ impl Ten {
 
     /// The Service leads to the first so many.
     fn lead_to(&self, servers: usize) {
-        let to = |service: nodeway_tests::Service, at: &SocketAddr| service.to(*at);
+        let to = |service: Service, at: &SocketAddr| service.to(*at);
         let all = self.servers[..servers].iter();
         self.plain.manifests.service(&all.fold(Plain::service("web", "http"), to));
     }
@@ -132,4 +132,25 @@ fn a_key_stays_with_its_endpoint_and_only_those_of_one_that_goes_move() {
         let moved = stayed.filter(|(before, after)| before != after).count();
         assert!(moved <= more, "{algorithm}: {moved} of 400 moved though theirs is there");
     }
+}
+
+#[test]
+fn connections_of_an_undeclared_protocol_go_in_turn() {
+    let mut plain = Plain::new();
+    let servers = [0, 1, 2].map(|number: u8| {
+        let at = Plain::backend();
+        serve(at, move |mut stream| drop(stream.write_all(&[number])));
+        at
+    });
+    let service = Service::new("db").port(80, servers[0].port(), None);
+    plain.manifests.service(&servers.iter().fold(service, |service, at| service.to(*at)));
+    let db = plain.listen("db");
+    plain.start();
+    let mut counts = [0; 3];
+    for _ in 0..60 {
+        let mut heard = Vec::new();
+        TcpStream::connect(db).unwrap().read_to_end(&mut heard).unwrap();
+        counts[usize::from(heard[0])] += 1;
+    }
+    assert_eq!(counts, [20; 3]);
 }

@@ -19,7 +19,7 @@ use nodeway_core::snapshot::{
     CompileOptions, Compiler, Frontend, RequestHead, Routed, Snapshot, Store,
 };
 
-const ANYONE: Caller = Caller { client: 0, family: None, hash: None };
+const ANYONE: Caller = Caller { client: 0, family: None, hash: None, relayed: false };
 
 fn name(of: impl Into<Arc<str>>) -> ObjectName {
     ObjectName::new("shop", of)

@@ -167,7 +167,7 @@ impl Target {
     /// What the pod with this namespace cookie, and this hash of its address, dialled.
     pub fn dialled(address: SocketAddr, cookie: u64, source: Option<u64>) -> Self {
         let family = Some(Family::of(address.ip()));
-        let caller = Caller { client: cookie, family, hash: source };
+        let caller = Caller { client: cookie, family, hash: source, relayed: false };
         Self { destination: Destination::Dialled(address), caller }
     }
 
@@ -176,7 +176,8 @@ impl Target {
     pub fn service_port(service: ObjectName, port: u16, peer: IpAddr) -> Self {
         // The same in all workers; clients of one number share an endpoint, no more.
         let client = foldhash::fast::FixedState::default().hash_one(peer.to_canonical());
-        let caller = Caller { client, family: None, hash: Some(hash_of_source(peer)) };
+        let caller =
+            Caller { client, family: None, hash: Some(hash_of_source(peer)), relayed: false };
         Self { destination: Destination::ServicePort(service, port), caller }
     }
 

@@ -53,7 +53,8 @@ impl Fleet {
 
     /// A request comes, and ends at once.
     pub(crate) fn pick(&mut self) -> u64 {
-        let caller = Caller { client: 1, family: None, hash: Some(self.random.u64(..)) };
+        let caller =
+            Caller { client: 1, family: None, hash: Some(self.random.u64(..)), relayed: false };
         let picked = self.backend.pick(NOW, &mut self.random, caller, None).unwrap();
         picked.begin();
         picked.end();

@@ -27,6 +27,8 @@ pub struct Caller {
     /// What its request goes by where the algorithm hashes: the hash of what the policy names, or of its
     /// address.
     pub hash: Option<u64>,
+    /// Whether its connection is relayed as it is, whatever the port is declared to speak.
+    pub relayed: bool,
 }
 
 /// An address family.
@@ -218,6 +220,10 @@ impl Backend {
     /// Takes in how quick an endpoint is, where that matters.
     #[inline]
     pub(super) fn hear(&self, endpoint: &Endpoint, now: Millis, report: Report) {
+        // How long a connection takes to make says how far away a server is, and nothing of its requests.
+        if matches!(report, Report::Connected { .. }) && may_be_http(self.protocol) {
+            return;
+        }
         if self.algorithm == BalancingAlgorithm::PeakEwma {
             endpoint.heard(now, report);
         }
@@ -248,10 +254,19 @@ impl Backend {
         self.endpoints.get(place)
     }
 
-    /// How an endpoint is chosen.
+    /// How an endpoint is chosen; for what is relayed as it is see [`Self::algorithm_for`].
     #[inline]
     pub fn algorithm(&self) -> BalancingAlgorithm {
         self.algorithm
+    }
+
+    /// How an endpoint is chosen for this caller.
+    #[inline]
+    pub(super) fn algorithm_for(&self, caller: Caller) -> BalancingAlgorithm {
+        match self.settings.balancing.algorithm {
+            None if caller.relayed => BalancingAlgorithm::RoundRobin,
+            _ => self.algorithm,
+        }
     }
 
     /// How long a client stays with its endpoint, if it does.
@@ -332,13 +347,18 @@ impl Backend {
     }
 }
 
-/// What the policy wants; else HTTP, declared or not, by latency and load, and connections that are relayed
-/// as they are, in turn.
+/// What the policy wants; else HTTP, declared or not, by latency and load, and the rest in turn.
 fn algorithm(settings: &BackendSettings, protocol: AppProtocol) -> BalancingAlgorithm {
-    settings.balancing.algorithm.unwrap_or(match protocol {
-        AppProtocol::Detect | AppProtocol::Http | AppProtocol::Http1 | AppProtocol::Http2 => {
-            BalancingAlgorithm::PeakEwma
-        }
-        AppProtocol::Tls | AppProtocol::Tcp => BalancingAlgorithm::RoundRobin,
+    settings.balancing.algorithm.unwrap_or(match may_be_http(protocol) {
+        true => BalancingAlgorithm::PeakEwma,
+        false => BalancingAlgorithm::RoundRobin,
     })
+}
+
+/// Whether requests may be seen at a port that is declared to speak this.
+fn may_be_http(protocol: AppProtocol) -> bool {
+    match protocol {
+        AppProtocol::Detect | AppProtocol::Http | AppProtocol::Http1 | AppProtocol::Http2 => true,
+        AppProtocol::Tls | AppProtocol::Tcp => false,
+    }
 }

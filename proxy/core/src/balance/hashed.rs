@@ -217,7 +217,7 @@ mod tests {
     fn owners(backend: &Backend) -> Vec<usize> {
         let mut random = fastrand::Rng::with_seed(1);
         let mut owner = |hash| {
-            let caller = Caller { client: 7, family: None, hash: Some(hash) };
+            let caller = Caller { client: 7, family: None, hash: Some(hash), relayed: false };
             let id = backend.pick(NOW, &mut random, caller, None).unwrap().id.0;
             usize::try_from(id).unwrap()
         };
@@ -315,7 +315,7 @@ mod tests {
             let backend = backend(algorithm, endpoints(10));
             let mut random = fastrand::Rng::with_seed(1);
             let mut of = |client| {
-                let caller = Caller { client, family: None, hash: None };
+                let caller = Caller { client, family: None, hash: None, relayed: false };
                 backend.pick(NOW, &mut random, caller, None).unwrap().id.0
             };
             let owners: std::collections::BTreeSet<u64> = (0..100).map(&mut of).collect();
@@ -338,7 +338,12 @@ mod tests {
                 for (family, v4) in
                     [(super::super::Family::V4, true), (super::super::Family::V6, false)]
                 {
-                    let caller = Caller { client: 0, family: Some(family), hash: Some(hash) };
+                    let caller = Caller {
+                        client: 0,
+                        family: Some(family),
+                        hash: Some(hash),
+                        relayed: false,
+                    };
                     let picked = backend.pick(NOW, &mut random, caller, None).unwrap();
                     assert_eq!(picked.address.is_ipv4(), v4);
                 }

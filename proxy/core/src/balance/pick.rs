@@ -26,6 +26,7 @@ pub(super) struct Draw<'a, 'v> {
     panic: bool,
     /// If endpoints may be full.
     limits: Option<&'a Limits>,
+    algorithm: BalancingAlgorithm,
 }
 
 // === impl Backend ===
@@ -53,7 +54,8 @@ impl Backend {
         let group = roster.as_ref()?.group(caller.family)?;
         let limits =
             Some(&self.settings().limits).filter(|limits| limits.endpoint.active.is_some());
-        let draw = Draw { backend: self, now, avoid, panic: group.panic, limits };
+        let algorithm = self.algorithm_for(caller);
+        let draw = Draw { backend: self, now, avoid, panic: group.panic, limits, algorithm };
         let Some(timeout) = self.affinity() else { return draw.choose(group, random, caller) };
         self.lasting().affinity.pick(
             caller.client,
@@ -138,7 +140,7 @@ impl<'a> Draw<'a, '_> {
     /// One that fits, unless chance, or turns, will have it otherwise.
     #[inline]
     fn draw(&self, pool: &Pool, random: &mut fastrand::Rng) -> Option<&'a Arc<Endpoint>> {
-        match self.backend.algorithm() {
+        match self.algorithm {
             BalancingAlgorithm::PeakEwma => peak_ewma::draw(self, pool, random),
             BalancingAlgorithm::LeastRequest => least_request::draw(self, pool, random),
             BalancingAlgorithm::RoundRobin => {

@@ -10,7 +10,7 @@ use crate::model::{
 };
 
 const NOW: Millis = Millis(1);
-const ANYONE: Caller = Caller { client: 0, family: None, hash: None };
+const ANYONE: Caller = Caller { client: 0, family: None, hash: None, relayed: false };
 
 fn endpoints(n: u8) -> Vec<Arc<Endpoint>> {
     (0..n)
@@ -289,6 +289,41 @@ fn peak_ewma_shuns_a_slow_one_and_one_that_fails_fast() {
             backend.report(picked, Millis(now), Report::Answered { status, latency });
         }
         assert!((1..20).contains(&bad), "asked at times, not more: {bad}");
+    }
+}
+
+#[test]
+fn what_is_relayed_goes_in_turn_whatever_its_port_speaks_and_says_nothing_of_requests() {
+    use std::time::Duration;
+    for (protocol, algorithm, even) in [
+        (AppProtocol::Detect, None, true),
+        (AppProtocol::Http, None, true),
+        (AppProtocol::Tcp, None, true),
+        (AppProtocol::Detect, Some(Algorithm::PeakEwma), false),
+    ] {
+        let key = (ObjectName::new("ns", "web"), 80);
+        let balancing = Balancing { algorithm, ..Balancing::default() };
+        let settings = BackendSettings { balancing, ..BackendSettings::default() };
+        let backend = Backend::new(Lasting::new(1), key, protocol, None, endpoints(3))
+            .with_settings(Arc::new(settings));
+        // One is on this node: connections to it are made in a tenth of the time.
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut shares = [0; 3];
+        for now in 0..3_000 {
+            let caller = Caller { relayed: true, ..ANYONE };
+            let picked = backend.pick(Millis(now), &mut random, caller, None).unwrap();
+            let place = usize::try_from(picked.id.0).unwrap();
+            shares[place] += 1;
+            let latency = Duration::from_micros(if place == 0 { 50 } else { 500 });
+            backend.report(picked, Millis(now), Report::Connected { latency });
+        }
+        let least = if even { 1_000 } else { 700 };
+        assert!(
+            shares.iter().all(|share| *share >= least),
+            "{protocol:?} {algorithm:?} {shares:?}"
+        );
+        let known = backend.endpoints().iter().filter(|e| e.latency_us(Millis(3_000)).is_some());
+        assert_eq!(known.count(), 0, "no request has been answered");
     }
 }
 

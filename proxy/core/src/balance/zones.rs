@@ -93,7 +93,7 @@ mod tests {
     };
 
     const NOW: Millis = Millis(1);
-    const CALLER: Caller = Caller { client: 1, family: None, hash: Some(7) };
+    const CALLER: Caller = Caller { client: 1, family: None, hash: Some(7), relayed: false };
     const ALGORITHMS: [Algorithm; 4] =
         [Algorithm::PeakEwma, Algorithm::LeastRequest, Algorithm::RoundRobin, Algorithm::Random];
 

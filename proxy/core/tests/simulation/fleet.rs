@@ -199,7 +199,7 @@ impl World {
         }
         let node = self.random.usize(..self.nodes.len());
         let cost = (normal(&mut self.random) * 1e6) as i64;
-        let caller = Caller { client: node as u64, family: None, hash: None };
+        let caller = Caller { client: node as u64, family: None, hash: None, relayed: false };
         let backend = &self.nodes[node].backend;
         let endpoint = backend.pick(millis(now), &mut self.chance, caller, None).unwrap();
         endpoint.begin();

@@ -94,7 +94,7 @@ fn backend(algorithm: BalancingAlgorithm, endpoints: usize) -> Backend {
 }
 
 fn pick(backend: &Backend, hash: Option<u64>) -> usize {
-    let caller = Caller { client: 1, family: None, hash };
+    let caller = Caller { client: 1, family: None, hash, relayed: false };
     let mut random = fastrand::Rng::with_seed(1);
     let picked = backend.pick(NOW, &mut random, caller, None).unwrap();
     usize::try_from(picked.id.0).unwrap() - 1

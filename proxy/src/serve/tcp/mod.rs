@@ -202,6 +202,7 @@ fn admit(
     avoided: Option<&Endpoint>,
 ) -> Result<Active, Flag> {
     let now = worker.clock.now();
+    let caller = Caller { relayed: true, ..caller };
     let admitted = worker.with_random(|random| backend.admit(now, random, caller, avoided, None));
     admitted.map_err(|why| refused(worker, backend, why))
 }

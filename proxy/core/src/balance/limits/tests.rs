@@ -13,7 +13,7 @@ use crate::balance::{
 };
 use crate::model::{Amounts, AppProtocol, BackendSettings, Limits, ObjectName, RetryBudget};
 
-pub(super) const ANYONE: Caller = Caller { client: 0, family: None, hash: None };
+pub(super) const ANYONE: Caller = Caller { client: 0, family: None, hash: None, relayed: false };
 
 pub(super) fn some(n: u32) -> Option<NonZeroU32> {
     NonZeroU32::new(n)

@@ -329,7 +329,7 @@ fn failures(algorithm: BalancingAlgorithm, at_once: usize, in_a_row: u32) -> usi
     let backend = backend.with_settings(Arc::new(settings));
     let broken = backend.endpoints()[3].id;
     let mut random = fastrand::Rng::with_seed(5);
-    let caller = Caller { client: 1, family: None, hash: None };
+    let caller = Caller { client: 1, family: None, hash: None, relayed: false };
     let (mut failed, mut under_way) = (0, std::collections::VecDeque::new());
     for request in 0..10_000 {
         // It is out for longer than this takes.

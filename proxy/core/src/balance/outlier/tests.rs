@@ -213,7 +213,7 @@ fn one_that_comes_back_is_asked_at_once_whatever_it_failed_at_before() {
     let [good, back] = backend.endpoints() else { panic!("two") };
     let mut random = fastrand::Rng::with_seed(3);
     let mut asks = |now| {
-        let caller = Caller { client: 1, family: None, hash: None };
+        let caller = Caller { client: 1, family: None, hash: None, relayed: false };
         let mut picks = (0..10).map(|_| backend.pick(now, &mut random, caller, None).unwrap().id);
         picks.any(|id| id == back.id)
     };

@@ -116,7 +116,7 @@ fn routed<'a>(frontend: &'a Frontend, path: &str) -> Routed<'a> {
     })
 }
 
-const ANYONE: Caller = Caller { client: 0, family: None, hash: None };
+const ANYONE: Caller = Caller { client: 0, family: None, hash: None, relayed: false };
 const READY: [bool; 3] = [true, true, false];
 const LEAVING: [bool; 3] = [false, true, true];
 const GONE: [bool; 3] = [false, false, true];

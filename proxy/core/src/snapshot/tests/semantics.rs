@@ -199,7 +199,8 @@ fn a_client_gets_an_endpoint_of_the_family_that_it_dialled() {
     {
         let place: SocketAddr = place.parse().unwrap();
         let backend = &snapshot.frontend(place).unwrap().backend;
-        let caller = Caller { client: 1, family: Some(Family::of(place.ip())), hash: None };
+        let caller =
+            Caller { client: 1, family: Some(Family::of(place.ip())), hash: None, relayed: false };
         let picked: BTreeSet<_> = (0..100)
             .map(|_| backend.pick(Millis(1), &mut random, caller, None).unwrap().address)
             .collect();
@@ -207,7 +208,7 @@ fn a_client_gets_an_endpoint_of_the_family_that_it_dialled() {
     }
     let only_v6 = whole(store([with(|_| {}), slice_of([endpoint("fd00::a", |_| {})])]));
     let backend = &only_v6.frontend("10.96.0.1:80".parse().unwrap()).unwrap().backend;
-    let caller = Caller { client: 1, family: Some(Family::V4), hash: None };
+    let caller = Caller { client: 1, family: Some(Family::V4), hash: None, relayed: false };
     assert!(backend.pick(Millis(1), &mut random, caller, None).is_some(), "better than nobody");
 }
 
@@ -221,7 +222,7 @@ fn a_client_stays_with_its_endpoint_until_its_time_is_over() {
     let mut random = fastrand::Rng::with_seed(1);
     let mut pick = |snapshot: &Snapshot, client, now| {
         let backend = &snapshot.service_port(&name("web"), 80).unwrap().backend;
-        let caller = Caller { client, family: None, hash: None };
+        let caller = Caller { client, family: None, hash: None, relayed: false };
         Arc::clone(backend.pick(Millis(now), &mut random, caller, None).unwrap())
     };
     let first: Vec<_> = (1..=20).map(|client| pick(&snapshot, client, 1_000).id).collect();
