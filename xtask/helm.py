@@ -2,16 +2,19 @@
 
 usage: helm.py LIBRARY lint CHART
        helm.py LIBRARY template CHART VALUES KUBERNETES-VERSION    (VALUES: JSON)
+       helm.py LIBRARY install CHART VALUES KUBERNETES-VERSION
        helm.py LIBRARY package CHART FOLDER
 
-`template` prints JSON, {"manifest", "notes"}; it is a real install into a server that has every kind the chart may use,
+`install` prints JSON, {"manifest", "notes"}; it is a real install into a server that has every kind the chart may use,
 knows no object, and says yes to all it is given. Not a cluster: nothing here checks objects against a Kubernetes schema.
+`template` leaves out the chart's CRDs, which are not rendered: Helm waits for two seconds until their kinds are served.
 """
 
 import ctypes
 import http.server
 import json
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -28,6 +31,7 @@ RESOURCES = {
     ],
     "networking.k8s.io/v1": [("networkpolicies", "NetworkPolicy", True)],
     "monitoring.coreos.com/v1": [("podmonitors", "PodMonitor", True)],
+    "apiextensions.k8s.io/v1": [("customresourcedefinitions", "CustomResourceDefinition", False)],
 }
 
 
@@ -49,6 +53,7 @@ class Server(http.server.BaseHTTPRequestHandler):
     # One write an answer: two would wait for each other's acknowledgement (Nagle), 40 ms every time.
     wbufsize = -1
     kubernetes = "v1.32.0"
+    definitions = {}
 
     def log_message(self, *_):
         pass
@@ -75,6 +80,8 @@ class Server(http.server.BaseHTTPRequestHandler):
             said = {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
         elif group_version in RESOURCES:
             said = resources(group_version)
+        elif path.rsplit("/", 1)[-1] in self.definitions:
+            said = json.loads(self.definitions[path.rsplit("/", 1)[-1]])
         else:
             code = 404
             said = {"kind": "Status", "apiVersion": "v1", "status": "Failure"}
@@ -83,6 +90,13 @@ class Server(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
+        if self.path.split("?")[0].endswith("/customresourcedefinitions"):
+            said = json.loads(body)
+            # Helm goes on when the new kind is served.
+            served = [{"type": kind, "status": "True"} for kind in ("NamesAccepted", "Established")]
+            said["status"] = {"conditions": served}
+            body = json.dumps(said).encode()
+            Server.definitions[said["metadata"]["name"]] = body
         self.answer(201, self.headers["content-type"], body)
 
 
@@ -105,7 +119,7 @@ class Helm:
         return said.value.decode()
 
 
-def template(helm, chart, values):
+def install(helm, chart, values):
     options = json.dumps({"wait": False, "timeout_seconds": 20, "disable_openapi_validation": True})
     said = json.loads(helm.call("helm_sdkpy_install", "nodeway", chart, values, "", options))
     print(json.dumps({"manifest": said["manifest"], "notes": said["info"].get("notes", "")}))
@@ -129,8 +143,11 @@ def main():
         os.environ["HELM_DRIVER"] = "memory"
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        if command == "template":
+        if command in ("template", "install"):
             Server.kubernetes = rest.pop()
+        if command == "template":
+            without = os.path.join(scratch, "chart")
+            chart = shutil.copytree(chart, without, ignore=shutil.ignore_patterns("crds"))
         cluster = {"server": f"http://127.0.0.1:{server.server_address[1]}"}
         kubeconfig = os.path.join(scratch, "kubeconfig")
         with open(kubeconfig, "w", encoding="utf-8") as file:
@@ -146,8 +163,8 @@ def main():
                 file,
             )
         helm = Helm(library, kubeconfig)
-        if command == "template":
-            template(helm, chart, *rest)
+        if command in ("template", "install"):
+            install(helm, chart, *rest)
         elif command == "lint":
             lint(helm, chart)
         elif command == "package":

@@ -17,6 +17,17 @@ fn helm_finds_nothing_to_mend() {
 }
 
 #[test]
+fn helm_installs_the_crd_and_then_the_rest() {
+    let Some(said) = run_helm("install", &["{}", TODAY]) else { return };
+    let said: Value = serde_json::from_str(&said.unwrap()).unwrap();
+    assert_eq!(
+        parse(said["manifest"].as_str().unwrap()),
+        objects(&json!({})).unwrap(),
+        "as without it: CRDs are no part of what an upgrade changes or an uninstall takes away"
+    );
+}
+
+#[test]
 fn chart_image_and_binary_are_of_one_version() {
     let version = env!("CARGO_PKG_VERSION");
     let chart = &parse(&read("chart/Chart.yaml"))[0];
