@@ -115,7 +115,7 @@ fn limits_are_of_a_port_whichever_of_its_addresses_is_dialled() {
     };
     let (internal, external) = (backend("10.96.0.1:80"), backend("192.0.2.1:80"));
     assert_ne!(internal.id, external.id);
-    let anyone = Caller { client: 0, family: None, hash: None };
+    let anyone = Caller { client: 0, family: None, hash: None, relayed: false };
     let mut random = fastrand::Rng::with_seed(1);
     let _held = internal.admit(Millis(1), &mut random, anyone, None, None).unwrap();
     assert_eq!(external.lasting().under_way().active(), 1);
