@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::budget::Retrying;
 use super::counts::UnderWay;
 use super::overflow::{Limit, Overflow};
-use crate::balance::{Backend, Caller, Endpoint, Family, Millis};
+use crate::balance::{Backend, Caller, Endpoint, Millis};
 
 /// How often another endpoint is picked where one is full, before they are looked at one by one.
 const MOST_PICKS: usize = 3;
@@ -126,15 +126,17 @@ impl Backend {
         if u64::from(of.0.active()) > all {
             return Err(overflow);
         }
-        let family =
-            |e: &Endpoint| caller.family.is_none_or(|family| Family::of(e.address.ip()) == family);
-        let any_of_family = endpoints.iter().any(|e| family(e));
-        let start = random.usize(..endpoints.len().max(1));
+        let roster = self.roster(now);
+        let group = roster.as_ref().and_then(|roster| roster.group(caller.family));
+        let group = group.ok_or(overflow)?;
+        let endpoints = endpoints.get(group.places.0..group.places.1).ok_or(overflow)?;
+        let start = random.usize(..endpoints.len().max(1)).min(endpoints.len());
         let (before, after) = endpoints.split_at(start);
+        // In a panic all are used, as a pick has it.
         let found = after
             .iter()
             .chain(before)
-            .find(|e| e.usable(now) && (!any_of_family || family(e)) && e.take(limit).is_ok());
+            .find(|e| (group.panic || e.usable(now)) && e.take(limit).is_ok());
         let endpoint = Arc::clone(found.ok_or(overflow)?);
         Ok(Active { endpoint, _of: of, retrying: None })
     }

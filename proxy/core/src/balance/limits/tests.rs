@@ -85,6 +85,34 @@ fn endpoints_that_are_full_are_passed_over_until_all_are() {
 }
 
 #[test]
+fn in_a_panic_those_that_are_left_out_have_room_too() {
+    let endpoints = 500;
+    let backend = backend(endpoints, limited(Amounts::default(), active(2)));
+    // Before anybody has picked.
+    for endpoint in backend.endpoints() {
+        endpoint.leave_out(Millis(1_000_000));
+    }
+    let mut random = fastrand::Rng::with_seed(1);
+    let all = 2 * endpoints;
+    let under_way: Vec<_> = (0..all).map(|_| admit(&backend, &mut random).unwrap()).collect();
+    overflows(admit(&backend, &mut random), Scope::Endpoint, 2);
+    drop(under_way);
+}
+
+#[test]
+fn without_panic_those_that_are_left_out_have_none() {
+    let mut settings = limited(Amounts::default(), active(2));
+    settings.balancing.panic_threshold = 0;
+    let backend = backend(20, settings);
+    for endpoint in &backend.endpoints()[1..] {
+        endpoint.leave_out(Millis(1_000_000));
+    }
+    let mut random = fastrand::Rng::with_seed(1);
+    let _under_way = [(); 2].map(|()| admit(&backend, &mut random).unwrap());
+    overflows(admit(&backend, &mut random), Scope::Endpoint, 2);
+}
+
+#[test]
 fn a_session_is_not_moved_because_its_endpoint_is_full() {
     let backend = backend(3, limited(Amounts::default(), active(1)));
     let mut random = fastrand::Rng::with_seed(1);
