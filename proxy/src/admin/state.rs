@@ -83,6 +83,7 @@ impl Admin {
                     let refused = tls.terms.as_ref().err();
                     json!({ "policy": tls.policy.to_string(), "refused": refused })
                 });
+                let under_way = frontend.backend.lasting().under_way();
                 json!({
                     "address": address,
                     "service": frontend.service.to_string(),
@@ -91,6 +92,13 @@ impl Admin {
                     "routed": frontend.has_routes(),
                     "tls": tls,
                     "algorithm": format!("{:?}", frontend.backend.algorithm()),
+                    "under_way": {
+                        "active": under_way.active(),
+                        "retries": under_way.retries(),
+                        "pending": under_way.pending(),
+                        "connections": under_way.connections(),
+                        "adaptive_limit": under_way.adaptive_limit(),
+                    },
                     "panic": frontend.backend.panicking_at(now),
                     "endpoints": endpoints,
                 })

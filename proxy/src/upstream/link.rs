@@ -175,6 +175,11 @@ impl Link {
         self.under_way.connect(&self.settings.borrow().limits, &self.endpoint)
     }
 
+    #[inline]
+    fn is_limited(&self) -> bool {
+        self.settings.borrow().limits.has_connections()
+    }
+
     /// Whether somebody waits for a connection: who comes now comes after him.
     #[inline]
     pub(super) fn has_waiting(&self) -> bool {
@@ -195,7 +200,9 @@ impl Link {
     pub(super) fn put_http1(&self, connection: Http1) -> bool {
         let life = self.life.get();
         let since = self.clock.now();
-        if self.is_left() || connection.is_over(&life, since) {
+        // One that was made before there was a limit could not be closed for who waits.
+        let uncounted = connection.ticket.is_none() && self.is_limited();
+        if uncounted || self.is_left() || connection.is_over(&life, since) {
             return false;
         }
         let mut idle = self.http1.borrow_mut();

@@ -376,6 +376,16 @@ impl Balancing {
     }
 }
 
+// === impl Limits ===
+
+impl Limits {
+    /// Whether there is a limit on connections.
+    #[inline]
+    pub fn has_connections(&self) -> bool {
+        self.backend.connections.is_some() || self.endpoint.connections.is_some()
+    }
+}
+
 // === impl WeightOf ===
 
 impl WeightOf {

@@ -69,8 +69,8 @@ pub struct Compiled {
     pub pods: bool,
     /// Whether its problems are others.
     pub problems: bool,
-    /// Connections to these endpoints are not to be kept: they serve no longer, or are spoken to in another
-    /// way.
+    /// Connections to these endpoints are not to be kept: they serve no longer, are spoken to in another
+    /// way, or have got a limit on connections.
     pub left: Vec<EndpointId>,
 }
 

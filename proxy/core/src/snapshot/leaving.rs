@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::services::{CompiledPort, CompiledService};
 use crate::balance::{Backend, Endpoint, EndpointId};
 
-/// Marks the endpoints that serve no longer, and those that do now, and adds to `left` whoever is gone or is
-/// to be spoken to in another way. This looks at the ports that have changed, not at all that there is.
+/// Marks the endpoints that serve no longer, and those that do now, and adds to `left` whoever is gone, is to
+/// be spoken to in another way, or may now have only so many connections. This looks at the ports that have changed, not at all that there is.
 pub(super) fn note(
     before: Option<&CompiledService>,
     now: Option<&CompiledService>,
@@ -30,7 +30,9 @@ pub(super) fn note(
         }
         let (had, has) = (serving(before), serving(now));
         let manner = |port: Option<&CompiledPort>| port.map(|port| manner(&port.backend));
-        let otherwise = manner(before) != manner(now);
+        // Those that were made without a limit could not be closed for who waits under one.
+        let limited = is_limited(now) && !is_limited(before);
+        let otherwise = limited || manner(before) != manner(now);
         for (id, endpoint) in &had {
             if !has.contains_key(id) {
                 endpoint.retire();
@@ -49,6 +51,10 @@ pub(super) fn note(
 fn serving(port: Option<&CompiledPort>) -> BTreeMap<EndpointId, &Arc<Endpoint>> {
     let backends = port.into_iter().flat_map(|port| [Some(&port.backend), port.external.as_ref()]);
     backends.flatten().flat_map(|backend| backend.endpoints()).map(|e| (e.id, e)).collect()
+}
+
+fn is_limited(port: Option<&CompiledPort>) -> bool {
+    port.is_some_and(|port| port.backend.settings().limits.has_connections())
 }
 
 /// How endpoints are spoken to: under which policy, and in what.

@@ -166,3 +166,23 @@ fn nothing_is_left_counted_wherever_a_request_is_dropped() {
         });
     }
 }
+
+#[test]
+fn a_connection_that_was_made_before_there_was_a_limit_is_not_kept_under_one() {
+    run(async {
+        let (server, at) = Server::start().await;
+        let world = World::new(at, ConnectionLife::default());
+        let (response, lease) = world.send(Method::GET, false).await.unwrap();
+        let limited = World { client: Rc::clone(&world.client), ..client(&world, 1, None) };
+        let counts = Arc::clone(world.backend.lasting().under_way());
+        let asked = tokio::task::spawn_local(async move { limited.ask().await.unwrap() });
+        eventually("it waits", || counts.pending() == 1).await;
+        response.into_body().collect().await.unwrap();
+        lease.give_back(&world.worker, &world.client);
+        assert_eq!(
+            tokio::time::timeout(SOON, asked).await.expect("it has its turn").unwrap(),
+            "ok"
+        );
+        assert_eq!(server.connections(), 2);
+    });
+}

@@ -122,7 +122,7 @@ impl UnderWay {
             self.connections.sub();
             return Err(Overflow::of_endpoint(Limit::Connections, most));
         }
-        let ticket = (most != (None, None)).then(|| {
+        let ticket = limits.has_connections().then(|| {
             let ticket = Arc::new(Ticket::new(self, endpoint.id));
             self.room.doors().open.push(Arc::clone(&ticket));
             ticket
@@ -133,8 +133,7 @@ impl UnderWay {
     /// Whether somebody waits for a connection to `endpoint`: who comes now comes after him.
     #[inline]
     pub fn has_waiting(limits: &Limits, endpoint: &Endpoint) -> bool {
-        (limits.backend.connections.is_some() || limits.endpoint.connections.is_some())
-            && endpoint.pending().get() > 0
+        limits.has_connections() && endpoint.pending().get() > 0
     }
 
     /// Counts a request that waits for a connection to `endpoint`, or for its turn on one.

@@ -67,6 +67,29 @@ fn who_terminates_and_serves_because_nobody_else_does_is_not_left() {
 }
 
 #[test]
+fn who_gets_a_limit_on_connections_is_left_once() {
+    let (mut web, endpoints) = Served::new();
+    let policy = |connections: Option<u32>| {
+        let connections = connections.and_then(std::num::NonZeroU32::new);
+        let limits =
+            Limits { endpoint: Amounts { connections, ..Amounts::default() }, ..Limits::default() };
+        let settings = BackendSettings { limits, ..BackendSettings::default() };
+        Change::Apply(Object::BackendPolicy(BackendPolicy {
+            name: name("policy"),
+            generation: 1,
+            created: None,
+            targets: vec![PolicyTarget { service: name("web"), section: None }],
+            settings: Ok(settings.into()),
+        }))
+    };
+    assert!(web.left(policy(None)).is_empty());
+    assert_eq!(web.left(policy(Some(9))), ["10.0.0.1", "10.0.0.2"]);
+    assert!(web.left(policy(Some(1))).is_empty(), "who waits has idle ones closed by himself");
+    assert!(web.left(policy(None)).is_empty());
+    assert!(!endpoints.iter().any(|endpoint| endpoint.is_retired()));
+}
+
+#[test]
 fn who_is_to_be_spoken_to_in_another_way_is_left_but_not_gone() {
     let (mut web, endpoints) = Served::new();
     let port = ServicePort { name: "http".into(), port: 80, protocol: AppProtocol::Http2 };
