@@ -17,6 +17,7 @@ const SOON_MILLIS: u64 = 1_000;
 const CHECKS_OF_NODE: u64 = 250;
 /// So many at once after a quiet time.
 const BURST: u64 = 64;
+const MOST_LEFT: i64 = BURST.cast_signed() * 1000;
 
 /// How often the endpoints of one backend are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +40,8 @@ pub(super) struct Rate {
 /// How many checks this node may begin now.
 #[derive(Debug)]
 pub(super) struct Bucket {
-    /// Thousandths of a check.
-    left: u64,
+    /// Thousandths of a check; less than nothing is owed.
+    left: i64,
     at: Millis,
 }
 
@@ -93,22 +94,31 @@ impl Rate {
 
 impl Bucket {
     pub(super) fn new(now: Millis) -> Self {
-        Self { left: BURST * 1000, at: now }
+        Self { left: MOST_LEFT, at: now }
     }
 
     /// Takes one check, or says when there is one.
     pub(super) fn take(&mut self, now: Millis) -> Result<(), Millis> {
-        let passed = now.0.saturating_sub(self.at.0);
-        self.left =
-            self.left.saturating_add(passed.saturating_mul(CHECKS_OF_NODE)).min(BURST * 1000);
-        self.at = now.max(self.at);
-        match self.left.checked_sub(1000) {
-            Some(left) => {
-                self.left = left;
-                Ok(())
-            }
-            None => Err(Millis(now.0 + (1000 - self.left).div_ceil(CHECKS_OF_NODE))),
+        self.fill(now);
+        if self.left < 1000 {
+            let short = (1000 - self.left).unsigned_abs();
+            return Err(Millis(now.0 + short.div_ceil(CHECKS_OF_NODE)));
         }
+        self.left -= 1000;
+        Ok(())
+    }
+
+    /// Takes one that cannot wait: those after it do.
+    pub(super) fn owe(&mut self, now: Millis) {
+        self.fill(now);
+        self.left = self.left.saturating_sub(1000);
+    }
+
+    fn fill(&mut self, now: Millis) {
+        let passed = now.0.saturating_sub(self.at.0).saturating_mul(CHECKS_OF_NODE);
+        let passed = i64::try_from(passed).unwrap_or(i64::MAX);
+        self.left = self.left.saturating_add(passed).min(MOST_LEFT);
+        self.at = now.max(self.at);
     }
 }
 
@@ -168,12 +178,17 @@ mod tests {
             let (mut bucket, mut now, mut begun) = (Bucket::new(Millis(0)), 0, 0);
             for step in steps {
                 now += step;
+                // Every third has a second one at once.
                 while bucket.take(Millis(now)).is_ok() {
                     begun += 1;
+                    if begun % 3 == 0 {
+                        bucket.owe(Millis(now));
+                        begun += 1;
+                    }
                 }
-                prop_assert!(begun <= BURST + now * CHECKS_OF_NODE / 1000);
+                prop_assert!(begun <= BURST + now * CHECKS_OF_NODE / 1000 + 1);
                 let when = bucket.take(Millis(now)).unwrap_err();
-                prop_assert!(when.0 > now && when.0 <= now + 4);
+                prop_assert!(when.0 > now && when.0 <= now + 8);
             }
         }
     }

@@ -84,6 +84,11 @@ impl<P: Spot> Places<P> {
         self.in_turn(|client| client.place.key() != than && !client.is_cut_off(now))
     }
 
+    /// This one, if it is there.
+    pub(super) fn at(&mut self, key: u64) -> Option<P> {
+        self.find(key).filter(|client| client.place.is_there()).map(|client| client.place.clone())
+    }
+
     /// It has reached an endpoint.
     pub(super) fn reached(&mut self, from: u64) {
         if let Some(client) = self.find(from) {

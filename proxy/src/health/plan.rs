@@ -5,6 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use nodeway_core::balance::{Change, Endpoint, EndpointId, HealthEvent, Millis};
@@ -19,6 +20,12 @@ use super::places::{Places, Spot};
 const MOST_AT_ONCE: usize = 256;
 /// and of one: silent endpoints keep a check for all of its timeout, and must not use up the others' share.
 const MOST_OF_BACKEND: usize = 64;
+/// Of one among however many.
+const LEAST_OF_BACKEND: usize = 4;
+/// Checks that may take longer than this
+const LONG: Duration = Duration::from_secs(10);
+/// are so many at most: all others end soon, whoever is silent.
+const MOST_LONG: usize = MOST_AT_ONCE / 2;
 /// A check that begins so much later than it should is counted as late.
 const LATE_MILLIS: u64 = 1_000;
 
@@ -36,7 +43,13 @@ pub(super) struct Plan<P> {
     /// Before this nothing begins.
     rests: Millis,
     running: usize,
+    /// Of these, how many may take long.
+    long: usize,
+    /// Due, and too many that take long are running.
+    waiting: VecDeque<EndpointId>,
     nodes: usize,
+    /// How many endpoints have come to be checked so far.
+    came: u64,
 }
 
 /// A backend whose endpoints are checked.
@@ -54,6 +67,8 @@ struct Watched<P> {
 /// An endpoint that is checked.
 #[derive(Debug)]
 struct Checked {
+    /// No other's: checks that began before it came, or as the policy was then, are none of its.
+    number: u64,
     endpoint: Arc<Endpoint>,
     port: Arc<Port>,
     /// When its turn is; none while it is running or waiting.
@@ -62,6 +77,8 @@ struct Checked {
     wanted: Millis,
     /// Whether it has been found well or ill since it has been here.
     known: bool,
+    /// From where it was reached last, unless it was not any more.
+    reached: Option<u64>,
 }
 
 /// A check to be made now.
@@ -74,6 +91,7 @@ pub(super) struct Task<P> {
     pub(super) place: P,
     /// Whether it begins much later than it should.
     pub(super) late: bool,
+    number: u64,
     begun: Millis,
     /// From where it could not be reached just before.
     doubt: Option<u64>,
@@ -102,7 +120,10 @@ impl<P: Spot> Plan<P> {
             bucket: Bucket::new(now),
             rests: now,
             running: 0,
+            long: 0,
+            waiting: VecDeque::new(),
             nodes: 1,
+            came: 0,
         }
     }
 
@@ -175,6 +196,7 @@ impl<P: Spot> Plan<P> {
         if self.running >= MOST_AT_ONCE || now < self.rests {
             return None;
         }
+        let backends = self.watched.len();
         loop {
             let Reverse((at, id)) = *self.due.peek()?;
             let checked = self.endpoints.get_mut(&id).filter(|checked| checked.due == Some(at));
@@ -193,10 +215,17 @@ impl<P: Spot> Plan<P> {
                 self.due.pop();
                 continue;
             };
-            if watched.running >= MOST_OF_BACKEND {
+            let long = is_long(&check);
+            if watched.running >= most_of_backend(backends, long) {
                 self.due.pop();
                 checked.due = None;
                 watched.waiting.push_back(id);
+                continue;
+            }
+            if long && self.long >= MOST_LONG {
+                self.due.pop();
+                checked.due = None;
+                self.waiting.push_back(id);
                 continue;
             }
             if let Err(rests) = self.bucket.take(now) {
@@ -214,6 +243,7 @@ impl<P: Spot> Plan<P> {
             };
             watched.running += 1;
             self.running += 1;
+            self.long += usize::from(long);
             return Some(Task {
                 port: Arc::clone(&checked.port),
                 backend: Arc::clone(&watched.backend),
@@ -221,6 +251,7 @@ impl<P: Spot> Plan<P> {
                 check,
                 place,
                 late: now.0.saturating_sub(checked.wanted.0) > LATE_MILLIS,
+                number: checked.number,
                 begun: now,
                 doubt: None,
             });
@@ -243,34 +274,33 @@ impl<P: Spot> Plan<P> {
     ) -> Finished<P> {
         let mut finished = Finished { again: None, event: None, cut_off: None };
         let id = task.endpoint.id;
-        if let Some(watched) = self.watched.get_mut(&task.port) {
+        let is_of = |checked: &&mut Checked| checked.number == task.number;
+        if let (Some(watched), Some(checked)) =
+            (self.watched.get_mut(&task.port), self.endpoints.get_mut(&id).filter(is_of))
+        {
             let from = task.place.key();
             if let Outcome::Unreached(_) | Outcome::Unasked(_) = outcome {
-                // Of one that is out already it makes no difference.
-                let doubts = task.doubt.is_none() && !task.endpoint.ill();
-                if doubts && let Some(other) = watched.places.other(from, now) {
+                if task.doubt.is_none()
+                    && let Some(other) = watched.doubts(checked, from, now)
+                {
+                    self.bucket.owe(now);
                     task.place = other;
                     task.doubt = Some(from);
                     finished.again = Some(task);
                     return finished;
                 }
+                checked.reached = checked.reached.filter(|reached| *reached != from);
             } else {
+                checked.reached = Some(from);
                 watched.places.reached(from);
                 if let Some(doubt) = task.doubt {
                     finished.cut_off = watched.places.cut_off(doubt, now).then_some(doubt);
                 }
             }
-            watched.running = watched.running.saturating_sub(1);
-            // Those that have left meanwhile are nobody's turn.
-            let there = |id: &EndpointId| self.endpoints.contains_key(id);
-            let next = std::iter::from_fn(|| watched.waiting.pop_front()).find(there);
-            if let Some(next) = next {
-                self.set(next, now);
-            }
         }
-        self.running = self.running.saturating_sub(1);
+        self.make_room(&task, now);
         let (Some(watched), Some(checked)) =
-            (self.watched.get_mut(&task.port), self.endpoints.get_mut(&id))
+            (self.watched.get_mut(&task.port), self.endpoints.get_mut(&id).filter(is_of))
         else {
             return finished;
         };
@@ -296,6 +326,34 @@ impl<P: Spot> Plan<P> {
         finished
     }
 
+    /// A check has ended: of those that wait, some may begin.
+    fn make_room(&mut self, ended: &Task<P>, now: Millis) {
+        self.running = self.running.saturating_sub(1);
+        let (mut next, backends) = (Vec::new(), self.watched.len());
+        // Those that have left meanwhile are nobody's turn.
+        let there = |id: &EndpointId| self.endpoints.contains_key(id);
+        let key = self.watched.get_key_value(&ended.port).map(|(port, _)| port);
+        if key.is_some_and(|port| Arc::ptr_eq(port, &ended.port))
+            && let Some(watched) = self.watched.get_mut(&ended.port)
+        {
+            watched.running = watched.running.saturating_sub(1);
+            let check = watched.backend.settings().health_check.as_ref();
+            let most = most_of_backend(backends, check.is_some_and(is_long));
+            let free = most.saturating_sub(watched.running);
+            let waiting = std::iter::from_fn(|| watched.waiting.pop_front());
+            next.extend(waiting.filter(there).take(free));
+        }
+        if is_long(&ended.check) {
+            self.long = self.long.saturating_sub(1);
+            next.extend(std::iter::from_fn(|| self.waiting.pop_front()).find(there));
+        }
+        // Before those that are due only now.
+        for id in next {
+            let wanted = self.endpoints.get(&id).map_or(now, |checked| checked.wanted);
+            self.set(id, wanted.min(now));
+        }
+    }
+
     /// Endpoints that have come with a new snapshot, or with its first use, are asked soon.
     fn schedule(&mut self, port: &Arc<Port>, now: Millis, random: &mut fastrand::Rng) {
         let Some(watched) = self.watched.get_mut(port) else { return };
@@ -307,7 +365,10 @@ impl<P: Spot> Plan<P> {
                 let at = Millis(now.0 + random.u64(0..pace.soon));
                 let (endpoint, port) = (Arc::clone(endpoint), Arc::clone(port));
                 let id = endpoint.id;
-                let checked = Checked { endpoint, port, due: None, wanted: at, known: false };
+                self.came += 1;
+                let (number, due, wanted) = (self.came, None, at);
+                let (known, reached) = (false, None);
+                let checked = Checked { number, endpoint, port, due, wanted, known, reached };
                 self.endpoints.insert(id, checked);
                 new.push((id, at));
             }
@@ -333,7 +394,7 @@ impl<P: Spot> Plan<P> {
         now: Millis,
         random: &mut fastrand::Rng,
     ) {
-        let Some(watched) = self.watched.get(port) else { return };
+        let Some(watched) = self.watched.get_mut(port) else { return };
         let here: HashSet<EndpointId> = watched.backend.endpoints().iter().map(|e| e.id).collect();
         let other_check = former.settings().health_check != watched.backend.settings().health_check;
         for endpoint in former.endpoints() {
@@ -342,6 +403,10 @@ impl<P: Spot> Plan<P> {
                 self.endpoints.remove(&endpoint.id);
             }
         }
+        // Whoever comes back has not been asked.
+        former.unchecked(now, |endpoint| !here.contains(&endpoint.id));
+        watched.waiting.retain(|id| self.endpoints.contains_key(id));
+        self.waiting.retain(|id| self.endpoints.contains_key(id));
         self.schedule(port, now, random);
     }
 
@@ -350,7 +415,8 @@ impl<P: Spot> Plan<P> {
         for endpoint in watched.backend.endpoints() {
             self.endpoints.remove(&endpoint.id);
         }
-        watched.backend.unchecked(now);
+        self.waiting.retain(|id| self.endpoints.contains_key(id));
+        watched.backend.unchecked(now, |_| true);
     }
 
     fn set(&mut self, id: EndpointId, at: Millis) {
@@ -363,13 +429,34 @@ impl<P: Spot> Plan<P> {
 
 // === impl Watched ===
 
-impl<P> Watched<P> {
+impl<P: Spot> Watched<P> {
+    /// From where else an endpoint is to be asked that was not reached.
+    fn doubts(&mut self, checked: &Checked, from: u64, now: Millis) -> Option<P> {
+        // Who has reached it knows best, also of one that is out: or those that never could would keep it out.
+        let reached = checked.reached.filter(|reached| *reached != from);
+        let known = reached.and_then(|reached| self.places.at(reached));
+        // Else it makes no difference to one that is out.
+        known.or_else(|| (!checked.endpoint.ill()).then(|| self.places.other(from, now)).flatten())
+    }
+
     fn pace(&mut self, nodes: usize, now: Millis) -> Option<Pace> {
         let check = self.backend.settings().health_check.as_ref()?;
         let endpoints = self.backend.endpoints().len().max(1) as u64;
         let requests = self.requests.per_second(now) / endpoints;
         Some(Pace::new(check.interval, nodes, requests))
     }
+}
+
+/// How many checks of one backend may be under way: were so many of as many backends as there are silent,
+/// there would still be room for another one.
+fn most_of_backend(backends: usize, long: bool) -> usize {
+    let most = MOST_AT_ONCE / (backends + 1);
+    let most = most.clamp(LEAST_OF_BACKEND, MOST_OF_BACKEND);
+    if long { most / 2 } else { most }
+}
+
+fn is_long(check: &HealthCheck) -> bool {
+    check.timeout > LONG
 }
 
 #[cfg(test)]

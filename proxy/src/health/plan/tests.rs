@@ -44,8 +44,16 @@ fn endpoints(ids: impl IntoIterator<Item = u64>) -> Vec<Arc<Endpoint>> {
 }
 
 fn backend(endpoints: Vec<Arc<Endpoint>>, health_check: Option<HealthCheck>) -> Arc<Backend> {
+    named("web", endpoints, health_check)
+}
+
+fn named(
+    name: &str,
+    endpoints: Vec<Arc<Endpoint>>,
+    health_check: Option<HealthCheck>,
+) -> Arc<Backend> {
     let settings = BackendSettings { health_check, ..BackendSettings::default() };
-    let name = ObjectName::new("shop", "web");
+    let name = ObjectName::new("shop", name);
     let backend = Backend::new(Lasting::new(1), (name, 80), AppProtocol::Http, None, endpoints);
     Arc::new(backend.with_settings(settings.into()))
 }
@@ -75,9 +83,25 @@ impl World {
     }
 
     fn used(&mut self, by: &Pod) {
-        let port = (self.backend.service.clone(), self.backend.port);
+        self.uses(&Arc::clone(&self.backend), by);
+    }
+
+    fn uses(&mut self, backend: &Arc<Backend>, by: &Pod) {
+        let port = (backend.service.clone(), backend.port);
         let now = Millis(self.now);
-        self.plan.used(port, Some(&self.backend), (by.clone(), 1), now, &mut self.random);
+        self.plan.used(port, Some(backend), (by.clone(), 1), now, &mut self.random);
+    }
+
+    /// All checks that begin until then, of endpoints that say nothing.
+    fn silent(&mut self, until: u64) -> Vec<Task<Pod>> {
+        let mut running = Vec::new();
+        while self.now < until {
+            while let Some(task) = self.plan.begin(Millis(self.now)) {
+                running.push(task);
+            }
+            self.now += 10;
+        }
+        running
     }
 
     fn refresh(&mut self) {
@@ -215,6 +239,32 @@ fn an_endpoint_is_out_only_if_nobody_reaches_it() {
 }
 
 #[test]
+fn pods_that_never_reach_an_endpoint_do_not_keep_it_out() {
+    for denied in [1, 10] {
+        let mut world = World::new([1], 1_000);
+        for key in 1..=denied {
+            world.used(&Pod::new(key));
+        }
+        world.run(10_000, |_, _| unreached());
+        assert!(world.ill(1), "nobody knows better");
+        world.used(&Pod::new(99));
+        world.run(40_000, |_, from| if from == 99 { Outcome::Well } else { unreached() });
+        assert_eq!(world.events[1..], [(1, Change::Well { successes: 2 })], "{denied}");
+        assert!(!world.ill(1));
+    }
+}
+
+#[test]
+fn second_opinions_count_as_checks_of_the_node() {
+    let mut world = World::new(1..=1000, 1_000);
+    world.used(&Pod::new(1));
+    world.used(&Pod::new(2));
+    world.run(10_000, |_, _| unreached());
+    let begun = world.begun.len();
+    assert!((2_000..=2_600).contains(&begun), "{begun}");
+}
+
+#[test]
 fn what_an_endpoint_says_itself_needs_no_second_opinion() {
     let mut world = World::new([1], 1_000);
     world.used(&Pod::new(1));
@@ -274,19 +324,13 @@ fn a_client_that_comes_when_all_others_have_just_gone_has_its_endpoints_asked() 
 fn endpoints_that_leave_while_they_wait_keep_nobody_waiting() {
     let mut world = World::new(1..=200, 1_000);
     world.used(&Pod::new(1));
-    let mut running = Vec::new();
-    for now in (0..3_000).step_by(10) {
-        while let Some(task) = world.plan.begin(Millis(now)) {
-            running.push(task);
-        }
-    }
+    let running = world.silent(3_000);
     // Those that wait leave, but for one.
     let begun: Vec<u64> = running.iter().map(|task| task.endpoint.id.0).collect();
     let last = (1..=200).rev().find(|id| !begun.contains(id)).unwrap();
     let stays = |e: &&Arc<Endpoint>| begun.contains(&e.id.0) || e.id.0 == last;
     let left: Vec<_> = world.backend.endpoints().iter().filter(stays).cloned().collect();
     world.backend = backend(left, Some(check(1_000)));
-    world.now = 3_000;
     world.refresh();
     for task in running {
         world.plan.finished(task, &Outcome::Well, Millis(3_000), &mut world.random);
@@ -332,23 +376,10 @@ fn a_thousand_endpoints_of_one_second_stay_within_what_a_node_may_do() {
 fn silent_endpoints_do_not_use_up_the_checks_of_others() {
     let mut world = World::new(1..=500, 1_000);
     world.used(&Pod::new(1));
-    let mut running = Vec::new();
-    for now in (0..5_000).step_by(10) {
-        while let Some(task) = world.plan.begin(Millis(now)) {
-            running.push(task);
-        }
-    }
+    let mut running = world.silent(5_000);
     assert_eq!(running.len(), MOST_OF_BACKEND);
-    let other = {
-        let settings = BackendSettings { health_check: Some(check(1_000)), ..Default::default() };
-        let name = ObjectName::new("shop", "other");
-        let made =
-            Backend::new(Lasting::new(2), (name, 80), AppProtocol::Http, None, endpoints([900]));
-        Arc::new(made.with_settings(settings.into()))
-    };
-    let port = (other.service.clone(), 80);
-    let (pod, now) = ((Pod::new(1), 1), Millis(5_000));
-    world.plan.used(port, Some(&other), pod, now, &mut world.random);
+    let other = named("other", endpoints([900]), Some(check(1_000)));
+    world.uses(&other, &Pod::new(1));
     let task = world.plan.begin(Millis(5_000)).unwrap();
     assert_eq!(task.endpoint.id.0, 900);
     // What has waited begins as others end, and is late.
@@ -356,6 +387,114 @@ fn silent_endpoints_do_not_use_up_the_checks_of_others() {
     world.plan.finished(first, &Outcome::Well, Millis(5_000), &mut world.random);
     let next = world.plan.begin(Millis(5_000)).unwrap();
     assert!(next.late);
+}
+
+#[test]
+fn silent_services_do_not_stop_the_checks_of_others() {
+    for timeout in [5, 300] {
+        let silent = HealthCheck { timeout: Duration::from_secs(timeout), ..check(1_000) };
+        let mut world = World::new([], 1_000);
+        for service in 1..=4_u64 {
+            let ids = service * 1_000..service * 1_000 + 100;
+            let name = format!("silent-{service}");
+            world.uses(&named(&name, endpoints(ids), Some(silent.clone())), &Pod::new(1));
+        }
+        let running = world.silent(4_000);
+        assert!(running.len() > MOST_AT_ONCE / 4, "{}", running.len());
+        let like_them = named("like-them", endpoints([2]), Some(silent));
+        for other in [named("other", endpoints([1]), Some(check(1_000))), like_them] {
+            world.uses(&other, &Pod::new(1));
+            let task = world.plan.begin(Millis(world.now)).expect("one begins");
+            assert_eq!(task.backend.service, other.service);
+        }
+    }
+}
+
+#[test]
+fn checks_that_take_long_leave_room_for_the_others_however_many_they_are() {
+    let long = HealthCheck { timeout: Duration::from_secs(300), ..check(1_000) };
+    let mut world = World::new([], 1_000);
+    for service in 1..=200_u64 {
+        let ids = service * 1_000..service * 1_000 + 4;
+        let name = format!("long-{service}");
+        world.uses(&named(&name, endpoints(ids), Some(long.clone())), &Pod::new(1));
+    }
+    let mut running = world.silent(10_000);
+    assert_eq!(running.len(), MOST_LONG);
+    let other = named("other", endpoints([1]), Some(check(1_000)));
+    world.uses(&other, &Pod::new(1));
+    let task = world.plan.begin(Millis(world.now)).expect("it begins");
+    assert_eq!(task.backend.service, other.service);
+    // One ends, and another one has its turn.
+    let first = running.remove(0);
+    let ended = first.endpoint.id;
+    world.plan.finished(first, &Outcome::Well, Millis(world.now), &mut world.random);
+    let next = world.plan.begin(Millis(world.now)).expect("one has waited");
+    assert!(next.late && next.endpoint.id != ended);
+    assert!(world.plan.begin(Millis(world.now)).is_none());
+}
+
+#[test]
+fn what_was_asked_by_a_former_policy_is_no_verdict_by_the_new_one() {
+    let once = HealthCheck { unhealthy: NonZeroU32::MIN, ..check(1_000) };
+    let mut world = World::new([1], 1_000);
+    world.used(&Pod::new(1));
+    let former = world.silent(1_000);
+    let same = world.backend.endpoints().to_vec();
+    world.backend = backend(same, Some(once));
+    world.refresh();
+    for task in former {
+        let now = Millis(world.now);
+        let ended = world.plan.finished(task, &unreached(), now, &mut world.random);
+        assert!(ended.event.is_none() && ended.again.is_none());
+    }
+    assert!(!world.ill(1));
+    world.run(3_000, |_, _| ill());
+    assert_eq!(world.events, [(1, Change::Ill { failures: 1 })]);
+}
+
+#[test]
+fn whatever_changes_an_endpoint_has_one_check_at_a_time() {
+    let many = 1 + MOST_OF_BACKEND as u64;
+    for count in [1, many] {
+        let mut world = World::new(1..=count, 1_000);
+        world.used(&Pod::new(1));
+        // The last one of many waits.
+        let former = world.silent(2_000);
+        let same = world.backend.endpoints().to_vec();
+        world.backend = backend(same, Some(HealthCheck { jitter: 1, ..check(1_000) }));
+        world.refresh();
+        let mut running = world.silent(4_000);
+        for task in former {
+            let now = Millis(world.now);
+            world.plan.finished(task, &Outcome::Well, now, &mut world.random);
+            running.extend(world.silent(world.now + 10));
+        }
+        while running.len() > 1 && world.now < 20_000 {
+            let ended = running.pop().unwrap();
+            let now = Millis(world.now);
+            world.plan.finished(ended, &Outcome::Well, now, &mut world.random);
+            running.extend(world.silent(world.now + 100));
+            let ids: HashSet<_> = running.iter().map(|task| task.endpoint.id).collect();
+            assert_eq!(ids.len(), running.len(), "one is asked twice at once");
+        }
+        running.extend(world.silent(30_000));
+        let ids: HashSet<_> = running.iter().map(|task| task.endpoint.id).collect();
+        assert_eq!(ids.len(), running.len(), "one is asked twice at once");
+    }
+}
+
+#[test]
+fn what_checks_said_of_an_endpoint_that_leaves_is_forgotten() {
+    let mut world = World::new(1..=2, 1_000);
+    world.used(&Pod::new(1));
+    world.run(5_000, |id, _| if id == 1 { ill() } else { Outcome::Well });
+    assert!(world.ill(1));
+    let both = world.backend.endpoints().to_vec();
+    world.backend = backend(vec![Arc::clone(&both[1])], Some(check(1_000)));
+    world.refresh();
+    world.backend = backend(both, Some(check(1_000)));
+    assert!(!world.ill(1), "it is ready again, and nobody has asked it since");
 }
 
 #[test]

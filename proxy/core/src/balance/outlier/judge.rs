@@ -40,9 +40,11 @@ impl Backend {
         Some(HealthEvent { endpoint: endpoint.address, change })
     }
 
-    /// Nobody checks its endpoints any more: what checks have said is forgotten, and they count as well.
-    pub fn unchecked(&self, now: Millis) {
-        let back = self.endpoints().iter().filter(|e| e.health().forget_checks(now)).count();
+    /// Nobody checks these of its endpoints any more: what checks have said is forgotten, and they count as
+    /// well.
+    pub fn unchecked(&self, now: Millis, these: impl Fn(&Endpoint) -> bool) {
+        let these = self.endpoints().iter().filter(|endpoint| these(endpoint));
+        let back = these.filter(|endpoint| endpoint.health().forget_checks(now)).count();
         if back > 0 {
             self.refresh();
         }

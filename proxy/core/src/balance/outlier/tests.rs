@@ -539,7 +539,7 @@ fn what_checks_have_said_holds_in_further_snapshots_and_not_without_checks() {
     without.settle(NOW);
     assert!(all[0].usable(NOW));
     check(&first, &all[0], NOW, &[false; 3]);
-    first.unchecked(NOW);
+    first.unchecked(NOW, |_| true);
     assert!(all[0].usable(NOW), "nobody has asked it for long");
 }
 
