@@ -17,6 +17,8 @@ fn two_versions(rules: &str) -> (Plain, SocketAddr, [Proc; 2]) {
     plain.manifests.service(&Plain::service("web", "http").to(v1).to(v2));
     plain.manifests.service(&Plain::service("web-v1", "http").to(v1));
     plain.manifests.service(&Plain::service("web-v2", "http").to(v2));
+    // By latency two hundred quick requests may all go to the one that happens to be quicker.
+    plain.manifests.backend_policy("web", "loadBalancing: {algorithm: LeastRequest}");
     plain.manifests.route("web", "web", rules);
     let web = plain.listen("web");
     plain.start();

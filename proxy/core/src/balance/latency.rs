@@ -17,6 +17,8 @@ const DECAY_MS: f32 = 10_000.0;
 const FAILING_US: f32 = 20_000.0;
 /// How much more an endpoint counts that does nothing but fail.
 const BLAME: f32 = 31.0;
+/// Latencies below this are as good as this, microseconds: what they differ by is this machine's noise.
+const NOISE_US: f32 = 1_000.0;
 /// More than any latency.
 const UNKNOWN_US: f32 = 1e12;
 
@@ -98,7 +100,7 @@ impl Latency {
             0 if blame > 0.0 => FAILING_US * blame,
             0 if load > 0.0 => UNKNOWN_US,
             0 => return 0.0,
-            word => decayed(word, now),
+            word => decayed(word, now).max(NOISE_US),
         };
         // Squared: of the odd failure, which any server has, little is made.
         us * (1.0 + load) * (1.0 + BLAME * blame * blame)
