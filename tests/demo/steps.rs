@@ -82,6 +82,8 @@ impl Stage {
         mesh.manifests.service(&Service::new("web-v1").http().to(a).to(b));
         mesh.manifests.service(&Service::new("web-v2").http().to(c));
         mesh.manifests.route("web", "web", RULES);
+        // Who watches wants to see it even; by latency the quicker pod has more.
+        mesh.manifests.backend_policy("web-v1", "loadBalancing: {algorithm: RoundRobin}");
         seen(&format!(
             "client pod {} and {} server pods, each a network namespace of its own",
             mesh.client.ipv4,
@@ -90,6 +92,7 @@ impl Stage {
         seen(&format!(
             "Service web at {VIP}:80, with an HTTPRoute to web-v1 (2 pods) and web-v2 (1 pod)"
         ));
+        seen("a BackendPolicy for web-v1: each pod in turn");
         mesh.start(&[]);
         seen("nodeway is ready, the client pod enrolled");
         Some(Self { servers, pods, mesh })
