@@ -10,13 +10,12 @@ use std::sync::Arc;
 
 use nodeway_core::balance::BackendTls;
 use nodeway_core::model::{AppProtocol, ConnectionLife, HealthCheck, ObjectName, Probe};
-use rustix::io::Errno;
 use tokio::time::timeout;
 
 use super::{Outcome, http};
 use crate::errors::chain;
 use crate::runtime::Worker;
-use crate::upstream::{Client, Offer, Transport, Version, connect, distrusted, secure};
+use crate::upstream::{Client, Offer, Transport, Version, connect, distrusted, is_ours, secure};
 
 /// What a check needs to know.
 #[derive(Debug)]
@@ -96,22 +95,6 @@ impl Question {
             },
         }
     }
-}
-
-/// Errors that say nothing of the endpoint: nothing has left the pod (connect(2), socket(2)).
-fn is_ours(error: &io::Error) -> bool {
-    const OURS: [Errno; 8] = [
-        Errno::ADDRNOTAVAIL,
-        Errno::MFILE,
-        Errno::NFILE,
-        Errno::NOBUFS,
-        Errno::NOMEM,
-        Errno::NETUNREACH,
-        // A filter in the pod's own namespace, or of its cgroup.
-        Errno::PERM,
-        Errno::ACCESS,
-    ];
-    error.raw_os_error().is_some_and(|code| OURS.iter().any(|ours| ours.raw_os_error() == code))
 }
 
 /// Whoever has shown the wrong certificate has answered. Where the policy itself is not valid nobody is

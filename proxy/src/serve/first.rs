@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use nodeway_core::balance::{Connected, Endpoint};
+use nodeway_core::balance::{Connected, Endpoint, Report};
 use nodeway_core::detect::{Hello, Verdict, first_bytes, server_name};
 use nodeway_core::snapshot::{Backend, Caller};
 use tokio::net::TcpStream;
@@ -40,6 +40,8 @@ pub(super) struct Opened {
     pub stream: TcpStream,
     /// Counts it.
     pub connected: Connected,
+    /// How long it took to be made.
+    pub after: Duration,
 }
 
 // === impl First ===
@@ -52,6 +54,15 @@ impl First {
 
     fn said(verdict: Option<Verdict>, bytes: BytesMut, upstream: Option<Opened>) -> Self {
         Self { verdict, bytes: bytes.freeze(), upstream }
+    }
+}
+
+// === impl Opened ===
+
+impl Opened {
+    /// What is told of its endpoint once it is relayed.
+    pub(super) fn report(&self) -> Report {
+        Report::Connected { latency: self.after }
     }
 }
 
@@ -108,9 +119,8 @@ pub(super) async fn either(
     let opened = tokio::select! {
         biased;
         _ = stream.readable() => None,
-        opened = tcp::open(worker, client_of, backend, caller) => opened.ok(),
+        opened = tcp::open_ahead(worker, client_of, backend, caller) => opened,
     };
-    let opened = opened.map(|(opened, _)| opened);
     let Some(opened) = opened else { return client(worker, client_of, stream).await };
     tokio::select! {
         biased;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, Response, Version};
 use nodeway_core::balance::{Change, Endpoint, HealthEvent, Millis, Report, status_of_grpc};
 use nodeway_core::model::ObjectName;
-use nodeway_core::snapshot::Backend;
+use nodeway_core::snapshot::{Backend, Caller};
 
 use crate::errors::chain;
 use crate::runtime::Worker;
@@ -25,11 +25,16 @@ pub(super) enum Failure {
     Mute,
 }
 
-/// Tells `backend` what became of an attempt at `endpoint`, and says what that changes.
+/// Tells `backend` what became of `caller`'s attempt at `endpoint`, and says what that changes.
 #[inline]
-pub(super) fn report(worker: &Worker, backend: &Backend, endpoint: &Endpoint, report: Report) {
+pub(super) fn report(
+    worker: &Worker,
+    caller: Caller,
+    (backend, endpoint): (&Backend, &Endpoint),
+    report: Report,
+) {
     let now = worker.clock.now();
-    let events = backend.report(endpoint, now, report);
+    let events = backend.report_from(caller.client, endpoint, now, report);
     if !events.is_empty() || report.is_failure() {
         tell(worker, backend, now, &events);
     }
@@ -67,8 +72,8 @@ fn tell(worker: &Worker, backend: &Backend, now: Millis, events: &[HealthEvent])
 /// The same of an attempt that failed, with why.
 pub(super) fn failed(
     worker: &Worker,
-    backend: &Backend,
-    endpoint: &Endpoint,
+    caller: Caller,
+    (backend, endpoint): (&Backend, &Endpoint),
     outcome: Report,
     error: &dyn Error,
 ) {
@@ -78,13 +83,14 @@ pub(super) fn failed(
         let (service, endpoint) = (&backend.service, endpoint.address);
         tracing::debug!(%service, %endpoint, untold, error = %chain(error), "endpoint failed");
     }
-    report(worker, backend, endpoint, outcome);
+    report(worker, caller, (backend, endpoint), outcome);
 }
 
 /// The same of a response that broke off, or a relayed connection that did, of which no more is known than
 /// where it came from.
 pub(super) fn cut(
     worker: &Worker,
+    caller: Caller,
     (service, port): (&ObjectName, u16),
     endpoint: &Endpoint,
     error: &dyn Error,
@@ -92,13 +98,13 @@ pub(super) fn cut(
     let view = worker.view();
     // What was deleted meanwhile has no future to decide on.
     if let Some(frontend) = view.service_port(service, port) {
-        failed(worker, &frontend.backend, endpoint, Report::Cut, error);
+        failed(worker, caller, (&frontend.backend, endpoint), Report::Cut, error);
     }
 }
 
-/// What an endpoint has answered with by `response`, so long after it was sent the request.
+/// What an endpoint has answered with by `response`, so long after it had all of the request.
 #[inline]
-pub(super) fn answered<B>(response: &Response<B>, latency: Duration) -> Report {
+pub(super) fn answered<B>(response: &Response<B>, latency: Option<Duration>) -> Report {
     let status = response.status().as_u16();
     let grpc = match response.version() {
         Version::HTTP_2 => grpc_status(response.headers()),
@@ -139,7 +145,7 @@ mod tests {
             if let Some(grpc) = grpc {
                 response.headers_mut().insert("grpc-status", grpc.parse().unwrap());
             }
-            match answered(&response, Duration::ZERO) {
+            match answered(&response, None) {
                 Report::Answered { status, .. } => status,
                 other => panic!("{other:?}"),
             }

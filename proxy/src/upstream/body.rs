@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -33,6 +33,15 @@ pub struct RequestBody {
     gate: Option<Gate>,
     informer: Option<Informer>,
     holdup: Option<Holdup>,
+    ended: Option<Rc<Cell<Option<Instant>>>>,
+}
+
+/// When a request was all handed over to its connection.
+#[derive(Debug)]
+pub(super) struct HandedOver {
+    head: Instant,
+    /// Of a request with a body: when that had been read to its end, if it has.
+    body: Option<Rc<Cell<Option<Instant>>>>,
 }
 
 /// Who holds a request up.
@@ -109,6 +118,13 @@ impl RequestBody {
         }
     }
 
+    /// The request with this body is handed over now; of the body it is found out when it has ended.
+    #[inline]
+    pub(super) fn hand_over(&mut self) -> HandedOver {
+        self.ended = (!self.is_end_stream()).then(Rc::default);
+        HandedOver { head: Instant::now(), body: self.ended.clone() }
+    }
+
     /// What holds it back, if it is held back.
     pub(super) fn gate(&self) -> Option<ContinueGate> {
         self.gate.as_ref().map(|gate| gate.state.clone())
@@ -130,6 +146,17 @@ impl RequestBody {
     pub(super) fn rewound(self) -> Option<Self> {
         let Source::Replayed(body) = self.source else { return None };
         Some(Self { source: Source::Replayed(body.rewound()?), ..self })
+    }
+
+    /// Keeps the time if this was the last of it.
+    #[inline]
+    fn note_end(&self, last: bool) {
+        if let Some(ended) = &self.ended
+            && ended.get().is_none()
+            && (last || self.is_end_stream())
+        {
+            ended.set(Some(Instant::now()));
+        }
     }
 
     /// The same body, and a hold on it by which it may be sent again; none if there is nothing to keep.
@@ -186,6 +213,7 @@ impl Body for RequestBody {
         }
         if !self.again.is_empty() {
             let again = std::mem::take(&mut self.again);
+            self.note_end(false);
             return Poll::Ready(Some(Ok(Frame::data(again))));
         }
         let frame = match &mut self.source {
@@ -195,6 +223,11 @@ impl Body for RequestBody {
         if let Some(holdup) = &self.holdup {
             let pending = frame.is_pending();
             holdup.by.set(if pending { HeldUpBy::Client } else { HeldUpBy::Endpoint });
+        }
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => self.note_end(frame.is_trailers()),
+            Poll::Ready(None) => self.note_end(true),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
         }
         frame
     }
@@ -214,6 +247,21 @@ impl Body for RequestBody {
         };
         let again = self.again.len() as u64;
         rest.exact().map_or(rest, |exact| SizeHint::with_exact(exact + again))
+    }
+}
+
+// === impl HandedOver ===
+
+impl HandedOver {
+    /// How long it is since then: since the whole request, body and all, was there to be answered; none if part
+    /// of it is still missing.
+    #[inline]
+    pub(super) fn elapsed(&self) -> Option<Duration> {
+        let all = match &self.body {
+            None => self.head,
+            Some(ended) => ended.get()?.max(self.head),
+        };
+        Some(all.elapsed())
     }
 }
 

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use h2::ext::Protocol;
 use http::uri::Scheme;
@@ -106,6 +107,7 @@ pub enum SendError {
 pub struct Lease {
     carrier: Carrier,
     link: Rc<Link>,
+    latency: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -171,7 +173,7 @@ async fn send_http1(
     client: &Rc<Client>,
     to: To<'_>,
     link: Rc<Link>,
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
 ) -> Result<(Response<Inbound>, Lease), SendError> {
     let mut pooled = if link.has_waiting() { None } else { link.take_http1(to.now) };
     if to.once && pooled.is_some() {
@@ -205,9 +207,11 @@ async fn send_http1(
     connection.begin();
     prewarm(worker, client, &link, to.choice);
     connection.ear.begin(Listener::of(&request));
+    let handed_over = request.body_mut().hand_over();
     match connection.sender.try_send_request(request).await {
         Ok(response) => {
-            let lease = Lease { carrier: Carrier::Http1(connection), link };
+            let latency = handed_over.elapsed();
+            let lease = Lease { carrier: Carrier::Http1(connection), link, latency };
             Ok((response.map(Inbound::Http1), lease))
         }
         Err(_) if connection.ear.is_flooded() => Err(SendError::Lost { error: BodyError::Endless }),
@@ -299,8 +303,10 @@ async fn send_http2(
     if link.tls().is_some() {
         secured(&mut request);
     }
+    let handed_over = request.body_mut().hand_over();
     let (response, open) = stream.send(request, to.spared).await?;
-    Ok((response, Lease { carrier: Carrier::Http2(open), link }))
+    let latency = handed_over.elapsed();
+    Ok((response, Lease { carrier: Carrier::Http2(open), link, latency }))
 }
 
 /// A new connection, and what is spoken over it.
@@ -444,6 +450,11 @@ fn lost(mut failed: TrySendError<Request<RequestBody>>, fresh: bool) -> SendErro
 // === impl Lease ===
 
 impl Lease {
+    /// How long the response was waited for once all of its request was there; none if it came before that.
+    pub fn latency(&self) -> Option<Duration> {
+        self.latency
+    }
+
     /// The response has ended: the connection may carry another.
     pub fn give_back(self, worker: &Rc<Worker>, client: &Rc<Client>) {
         let connection = match self.carrier {

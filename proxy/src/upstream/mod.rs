@@ -25,7 +25,7 @@ mod uses;
 
 pub use body::{ContinueGate, Holdup, RequestBody};
 pub use client::{Client, ClientId};
-pub use connect::{connect, set_options};
+pub use connect::{connect, is_ours, set_options};
 pub use http::{Lease, SendError, To, UnderWay, Version, adopt, send, under_way};
 pub use interim::{Inform, Informer};
 pub use pool::leave;

@@ -60,6 +60,11 @@ pub(super) enum NoHttp2 {
     Full(Overflow),
 }
 
+/// What went wrong did so for another request, which has told it.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection that was waited for could not be made")]
+struct SomebodyElses;
+
 /// What a request that waits is given.
 #[derive(Debug)]
 enum Turn {
@@ -75,6 +80,11 @@ enum Turn {
 /// Held while a connection is being made.
 #[derive(Debug)]
 struct Opening(Rc<Shared>);
+
+/// Whether another request has met this, and has told it.
+pub(super) fn is_somebody_elses(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<SomebodyElses>())
+}
 
 // === impl Shared ===
 
@@ -111,7 +121,9 @@ impl Shared {
                 Some(Turn::Stream(stream)) => return Ok(stream),
                 Some(Turn::Open(opening)) => opening,
                 Some(Turn::Other(version)) => return Err(NoHttp2::Other(None, version)),
-                Some(Turn::Failed(kind)) => return Err(NoHttp2::Failed(kind.into())),
+                Some(Turn::Failed(kind)) => {
+                    return Err(NoHttp2::Failed(io::Error::new(kind, SomebodyElses)));
+                }
                 None => {
                     let _pending = pend().map_err(NoHttp2::Full)?;
                     let (sender, receiver) = oneshot::channel();

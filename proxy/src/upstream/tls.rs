@@ -21,6 +21,8 @@ use tokio_rustls::client::TlsStream;
 
 use super::Version;
 use super::certificate::NamedVerifier;
+use super::connect::is_ours;
+use super::shared::is_somebody_elses;
 use crate::runtime::Worker;
 
 /// Of a policy that endpoints do not live up to, it is told so often at most (and by each worker).
@@ -123,10 +125,13 @@ pub fn distrusted(error: &io::Error) -> bool {
     distrust(error).is_some()
 }
 
-/// Whether no endpoint could have done better. One that is not who it should be, or says what is no TLS, has
-/// failed: another one may do better.
+/// Whether the endpoint has nothing to do with it: no other could have done better, nothing has left the client's
+/// pod, or it is told by somebody else. One that is not who it should be, or says what is no TLS, has failed:
+/// another one may do better.
 pub fn blameless(error: &io::Error) -> bool {
     matches!(distrust(error), Some(Distrust::Policy { .. }))
+        || is_ours(error)
+        || is_somebody_elses(error)
 }
 
 fn distrust(error: &io::Error) -> Option<&Distrust> {

@@ -42,7 +42,7 @@ impl Fleet {
             .with_settings(Arc::new(settings));
         for (i, endpoint) in (0..).zip(&all) {
             let latency = Duration::from_micros(1_000 + i % 7 * 100);
-            backend.report(endpoint, NOW, Report::Answered { status: 200, latency });
+            backend.report(endpoint, NOW, Report::Answered { status: 200, latency: Some(latency) });
             if i % 10 == 3 {
                 (0..10).for_each(|_| drop(backend.report(endpoint, NOW, Report::NotConnected)));
                 assert!(!endpoint.usable(NOW));

@@ -137,9 +137,10 @@ impl Endpoint {
     pub(super) fn heard(&self, now: Millis, report: Report) {
         match report {
             Report::Answered { status, latency } if status >= 500 => {
-                self.live.latency.failed(Some(latency), now);
+                self.live.latency.failed(latency, now);
             }
-            Report::Answered { latency, .. } | Report::Connected { latency } => {
+            Report::Answered { latency: None, .. } => self.live.latency.well(now),
+            Report::Answered { latency: Some(latency), .. } | Report::Connected { latency } => {
                 self.live.latency.answered(latency, now);
             }
             Report::NotConnected | Report::Lost | Report::Cut => {

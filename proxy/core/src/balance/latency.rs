@@ -73,6 +73,12 @@ impl Latency {
     #[inline]
     pub(super) fn answered(&self, after: Duration, now: Millis) {
         self.observe(after, now, false);
+        self.well(now);
+    }
+
+    /// It has answered; after how long is not its own doing.
+    #[inline]
+    pub(super) fn well(&self, now: Millis) {
         if self.failing.load(Relaxed) != 0 {
             // Some thirty good answers make up for one failure in a few.
             self.blame(now, |share| share * (31.0 / 32.0));

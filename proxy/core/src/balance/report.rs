@@ -6,13 +6,14 @@ use std::time::Duration;
 /// off, [`Report::Cut`] is told besides. One that was not is told by [`super::Endpoint::whole`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Report {
-    /// It was answered with this status; the response's head came so long after the request was sent.
+    /// It was answered with this status.
     Answered {
         /// The status. Of a gRPC response that says how the call went in its head already: what that comes
         /// to in HTTP ([`status_of_grpc`]).
         status: u16,
-        /// From the request's last choice of a connection to the response's head.
-        latency: Duration,
+        /// How long the response's head was waited for once the endpoint had been handed all of the request;
+        /// none if it came before that, for what a client takes its time for says nothing of the endpoint.
+        latency: Option<Duration>,
     },
     /// A connection was made that is relayed as it is.
     Connected {
@@ -39,6 +40,13 @@ impl Report {
             Self::Connected { .. } => false,
             Self::NotConnected | Self::Lost | Self::Cut => true,
         }
+    }
+
+    /// Whether it has failed without a word of its own: it may be its client, or what is between the two, that
+    /// cannot do better.
+    #[inline]
+    pub(super) fn is_silence(self) -> bool {
+        matches!(self, Self::NotConnected | Self::Lost | Self::Cut)
     }
 }
 

@@ -88,7 +88,7 @@ fn who_is_a_little_quicker_does_not_get_it_all_and_who_is_far_slower_gets_nothin
         let backend = backend(Algorithm::PeakEwma, &all);
         for (endpoint, us) in all.iter().zip([quick, slow]) {
             let latency = std::time::Duration::from_micros(us);
-            backend.report(endpoint, NOW, Report::Answered { status: 200, latency });
+            backend.report(endpoint, NOW, Report::Answered { status: 200, latency: Some(latency) });
         }
         let shares = shares(&backend, 1_000, None);
         assert!((least..=most).contains(&shares[1]), "{quick} and {slow} us: {shares:?}");
@@ -272,7 +272,11 @@ fn weights_are_kept() {
             let place = all.endpoints().iter().position(|e| e.id == picked.id).unwrap();
             shares[place] += 1;
             let latency = std::time::Duration::from_micros(1_000 + random.u64(..100));
-            all.report(picked, Millis(now), Report::Answered { status: 200, latency });
+            all.report(
+                picked,
+                Millis(now),
+                Report::Answered { status: 200, latency: Some(latency) },
+            );
         }
         for (place, share) in shares.into_iter().enumerate() {
             let wanted = 2_000 * u32::from(weight(place));
@@ -305,7 +309,11 @@ fn peak_ewma_shuns_a_slow_one_and_one_that_fails_fast() {
             let (status, ms) = if picked.id.0 == 1 { (status, ms) } else { (200, 10) };
             bad += usize::from(picked.id.0 == 1);
             let latency = std::time::Duration::from_millis(ms);
-            backend.report(picked, Millis(now), Report::Answered { status, latency });
+            backend.report(
+                picked,
+                Millis(now),
+                Report::Answered { status, latency: Some(latency) },
+            );
         }
         assert!((1..20).contains(&bad), "asked at times, not more: {bad}");
     }
@@ -352,7 +360,7 @@ fn peak_ewma_neither_starves_nor_buries_a_new_one() {
     let backend = backend(Algorithm::PeakEwma, &all);
     let latency = std::time::Duration::from_millis(5);
     let heard = |e: &Endpoint| {
-        backend.report(e, NOW, Report::Answered { status: 200, latency });
+        backend.report(e, NOW, Report::Answered { status: 200, latency: Some(latency) });
     };
     all[1..].iter().for_each(|e| heard(e));
     let mut random = fastrand::Rng::with_seed(4);

@@ -35,7 +35,9 @@ impl Backend {
 
     /// Takes in how long the near ones and the far ones take.
     pub(super) fn hear_of_zones(&self, endpoint: &Endpoint, now: Millis, report: Report) {
-        let (Report::Answered { latency, .. } | Report::Connected { latency }) = report else {
+        let (Report::Answered { latency: Some(latency), .. } | Report::Connected { latency }) =
+            report
+        else {
             return;
         };
         let address = |e: &Arc<Endpoint>| e.address.cmp(&endpoint.address);
@@ -197,7 +199,8 @@ mod tests {
     #[test]
     fn near_ones_that_have_become_slow_get_no_more_than_far_ones() {
         let backend = backend(Algorithm::LeastRequest, 2, 8, true);
-        let answered = |ms| Report::Answered { status: 200, latency: Duration::from_millis(ms) };
+        let answered =
+            |ms| Report::Answered { status: 200, latency: Some(Duration::from_millis(ms)) };
         for (place, endpoint) in backend.endpoints().iter().enumerate() {
             backend.report(endpoint, NOW, answered(if backend.is_near(place) { 100 } else { 10 }));
         }

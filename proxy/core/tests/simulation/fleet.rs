@@ -239,8 +239,11 @@ impl World {
         };
         let Node { endpoints, backend, .. } = &self.nodes[node];
         endpoints[server].end();
-        let _ =
-            backend.report(&endpoints[server], millis(now), Report::Answered { status, latency });
+        let _ = backend.report(
+            &endpoints[server],
+            millis(now),
+            Report::Answered { status, latency: Some(latency) },
+        );
         self.outcome.ended(came, latency, fate);
         if fate == Fate::Answered {
             self.live[server].busy -= 1;

@@ -27,6 +27,8 @@ const MAX_STALE: usize = 4;
 const MAX_FULL: usize = 2;
 /// How often a server may choose another version than the one before, for one request.
 const MAX_OTHER: usize = 4;
+/// How long others than the Service's own side must have waited before that counts as the endpoint's failure.
+const PATIENCE_MILLIS: u64 = 1_000;
 /// Of an answer that nobody wants, so much is read that its connection may be used again.
 const MOST_DRAINED: usize = 64 << 10;
 
@@ -109,14 +111,13 @@ pub(super) async fn send(
         let spared = spare.as_ref().is_some_and(Spare::is_all);
         let once = !idempotent || spare.is_none();
         let to = To { endpoint: picked, backend, version, choice, spared, once, now };
-        let sent_at = Instant::now();
         let sending = upstream::send(worker, &conn.client, to, request);
         let ended = match within(&mut deadline, sending).await {
             Ok(Err(SendError::Unsent { request: unsent, fresh })) if stale < MAX_STALE => {
                 stale += 1;
                 if fresh {
                     let error = outcome::Failure::HungUp;
-                    outcome::failed(worker, backend, picked, Report::Lost, &error);
+                    outcome::failed(worker, caller, (backend, picked), Report::Lost, &error);
                     (avoided, endpoint) = (Some(Arc::clone(picked)), None);
                 }
                 let again = || spare.as_ref().and_then(|spare| spare.copy(version));
@@ -150,12 +151,14 @@ pub(super) async fn send(
             }
             // The client's body broke off or broke the protocol: the endpoint is not to blame.
             Ok(Err(SendError::Abandoned)) => return Err(Flag::DownstreamProtocol),
-            Ok(sent) => Ended::of(sent, conn, backend, picked, sent_at),
+            Ok(sent) => Ended::of(sent, conn, caller, (backend, picked)),
             Err(expired) => {
                 // Who waits for the rest of a request, or has not been sent it, cannot answer it.
-                if holdup.is_none_or(|holdup| holdup.is_endpoints()) {
+                if holdup.is_none_or(|holdup| holdup.is_endpoints())
+                    && is_patient(rule, backend, worker.clock.now().0.saturating_sub(now.0))
+                {
                     let error = outcome::Failure::TimedOut;
-                    outcome::failed(worker, backend, picked, Report::Lost, &error);
+                    outcome::failed(worker, caller, (backend, picked), Report::Lost, &error);
                 }
                 if expired == Expired::Request {
                     return Err(Flag::TimedOut);
@@ -203,6 +206,13 @@ pub(super) async fn send(
     }
 }
 
+/// Whether an endpoint that has not answered in so many milliseconds has failed by what its own side says: a
+/// route of another namespace than the Service's may want more of it than it has promised.
+fn is_patient(rule: Option<&Rule>, backend: &Backend, waited: u64) -> bool {
+    waited >= PATIENCE_MILLIS
+        || rule.is_none_or(|rule| rule.route.namespace == backend.service.namespace)
+}
+
 /// RFC 9110, 9.2.2.
 fn idempotent(method: &Method) -> bool {
     matches!(
@@ -244,17 +254,16 @@ impl Ended {
     fn of(
         sent: Result<(Response<Inbound>, Lease), SendError>,
         conn: &Conn,
-        backend: &Backend,
-        endpoint: &Endpoint,
-        start: Instant,
+        caller: Caller,
+        to: (&Backend, &Endpoint),
     ) -> Self {
         let failed = |report, error: &dyn std::error::Error| {
-            outcome::failed(&conn.worker, backend, endpoint, report, error);
+            outcome::failed(&conn.worker, caller, to, report, error);
         };
         match sent {
             Ok((response, lease)) => {
-                let report = outcome::answered(&response, start.elapsed());
-                outcome::report(&conn.worker, backend, endpoint, report);
+                let report = outcome::answered(&response, lease.latency());
+                outcome::report(&conn.worker, caller, to, report);
                 let outcome = Outcome::Answered(response.status());
                 Self { outcome, flag: Flag::None, answer: Some((response, lease)), unsent: None }
             }
@@ -275,7 +284,9 @@ impl Ended {
                 Self::without_answer(Outcome::Unsent, Flag::UpstreamTls, Some(*request))
             }
             Err(SendError::Connect { request, error }) => {
-                failed(Report::NotConnected, &error);
+                if !blameless(&error) {
+                    failed(Report::NotConnected, &error);
+                }
                 let flag = Flag::UpstreamConnectFailure;
                 Self::without_answer(Outcome::Unsent, flag, Some(*request))
             }

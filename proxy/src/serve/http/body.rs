@@ -144,7 +144,8 @@ impl Relayed {
         if let (Some(active), Some(port)) = (&self.active, self.tells)
             && let Some(service) = record.backend()
         {
-            outcome::cut(&self.conn.worker, (service, port), active.endpoint(), error);
+            let (worker, caller) = (&self.conn.worker, self.conn.target.caller);
+            outcome::cut(worker, caller, (service, port), active.endpoint(), error);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::header::EXPECT;
 use http::{Method, Request, Response};
@@ -140,10 +140,10 @@ impl Delivery {
             let choice = secured::choice(backend, self.version, &request);
             let (version, spared, once) = (self.version, false, false);
             let to = To { endpoint, backend, version, choice, spared, once, now };
-            let start = Instant::now();
             match upstream::send(worker, &self.client, to, request).await {
                 Ok((response, lease)) => {
-                    report(worker, backend, endpoint, answered(&response, start.elapsed()));
+                    let outcome = answered(&response, lease.latency());
+                    report(worker, self.caller, (backend, endpoint), outcome);
                     self.drop_answer(response, lease).await;
                     return true;
                 }
@@ -158,7 +158,13 @@ impl Delivery {
                 }
                 Err(SendError::Connect { error, .. }) => {
                     if !blameless(&error) {
-                        failed(worker, backend, endpoint, Report::NotConnected, &error);
+                        failed(
+                            worker,
+                            self.caller,
+                            (backend, endpoint),
+                            Report::NotConnected,
+                            &error,
+                        );
                     }
                     return false;
                 }

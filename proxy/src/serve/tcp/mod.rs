@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use nodeway_core::balance::{Active, Endpoint, Refused, Report, Scope};
+use nodeway_core::balance::{Active, Connected, Endpoint, Refused, Report, Scope};
 use nodeway_core::model::ObjectName;
 use nodeway_core::snapshot::{Backend, Caller, Choice, Frontend, Rule};
 use tokio::net::TcpStream;
@@ -18,10 +18,12 @@ use super::outcome::{Failure, failed, report};
 use super::overflow::refused;
 use crate::runtime::Worker;
 use crate::telemetry::{Flag, TcpKey, TcpLabels};
-use crate::upstream::{self, Client, UnderWay};
+use crate::upstream::{self, Client, UnderWay, blameless};
 
 pub use relay::{Ended, relay, reset_on_close};
 
+/// Octets that a client may have sent before a reset is its own doing, and not its server's.
+const FIRST_WORD: u64 = 4 << 10;
 /// Endpoints tried before a connection is given up.
 const ATTEMPTS: usize = 2;
 
@@ -130,7 +132,10 @@ async fn in_the_clear(
         Some(opened) => {
             let admitted = backend.admit_to(worker.clock.now(), &opened.endpoint);
             match admitted {
-                Ok(active) => Ok((opened, active)),
+                Ok(active) => {
+                    client.uses(backend, worker.clock);
+                    Ok((opened, active))
+                }
                 Err(why) => Err(refused(worker, backend, why)),
             }
         }
@@ -139,16 +144,21 @@ async fn in_the_clear(
     // As an endpoint that refuses would: the client learns at once that nobody serves it.
     let (opened, active) = opened.inspect_err(|_| reset_on_close(&stream))?;
     let to = (backend, active.endpoint());
+    report(worker, caller, (backend, active.endpoint()), opened.report());
     let cut = UnderWay::cut(upstream::under_way(worker, client, to));
     let ended = relay(&stream, &opened.stream, said, || active.endpoint().whole(), cut).await;
-    tell(worker, backend, active.endpoint(), &ended);
+    tell(worker, caller, (backend, active.endpoint()), &ended);
     Ok(ended)
 }
 
-/// Says of an endpoint that took a connection how that went.
-fn tell(worker: &Worker, backend: &Backend, endpoint: &Endpoint, ended: &Ended) {
+/// Says of an endpoint that took a connection how that went. One that is reset before the server's first word
+/// is the server's failure if there was little to disagree with.
+fn tell(worker: &Worker, caller: Caller, to: (&Backend, &Endpoint), ended: &Ended) {
+    let (_, endpoint) = to;
     if ended.mute {
-        failed(worker, backend, endpoint, Report::Cut, &Failure::Mute);
+        if ended.sent <= FIRST_WORD {
+            failed(worker, caller, to, Report::Cut, &Failure::Mute);
+        }
     } else if ended.error.is_none() {
         endpoint.whole();
     }
@@ -158,7 +168,7 @@ fn tell(worker: &Worker, backend: &Backend, endpoint: &Endpoint, ended: &Ended) 
 ///
 /// # Errors
 /// Why there is no connection, as a metric's label.
-pub(super) async fn open(
+async fn open(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     backend: &Backend,
@@ -177,21 +187,59 @@ pub(super) async fn open(
             }
             Err(full) => return Err(refused(worker, backend, Refused::Overflow(full))),
         };
-        let start = Instant::now();
-        let life = &backend.settings().connections;
-        match upstream::connect(worker, client, endpoint.address, life).await {
-            Ok(stream) => {
-                let latency = start.elapsed();
-                report(worker, backend, &endpoint, Report::Connected { latency });
-                return Ok((Opened { endpoint, stream, connected }, active));
-            }
-            Err(error) => {
-                failed(worker, backend, &endpoint, Report::NotConnected, &error);
-                avoided = Some(endpoint);
-            }
+        match dial(worker, client, (backend, &endpoint), caller, connected).await {
+            Some(opened) => return Ok((opened, active)),
+            None => avoided = Some(endpoint),
         }
     }
     Err(Flag::UpstreamConnectFailure)
+}
+
+/// The same before it is known whether the connection is to be relayed. What counts is counted then; what
+/// cannot be had now is asked for again.
+pub(super) async fn open_ahead(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    backend: &Backend,
+    caller: Caller,
+) -> Option<Opened> {
+    let caller = Caller { relayed: true, ..caller };
+    let mut avoided: Option<Arc<Endpoint>> = None;
+    for _ in 0..ATTEMPTS {
+        let now = worker.clock.now();
+        let pick = |random: &mut _| backend.pick(now, random, caller, avoided.as_deref()).cloned();
+        let endpoint = worker.with_random(pick)?;
+        let connected = backend.connect(&endpoint).ok()?;
+        let opened = dial(worker, client, (backend, &endpoint), caller, connected).await;
+        if opened.is_some() {
+            return opened;
+        }
+        avoided = Some(endpoint);
+    }
+    None
+}
+
+async fn dial(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    (backend, endpoint): (&Backend, &Arc<Endpoint>),
+    caller: Caller,
+    connected: Connected,
+) -> Option<Opened> {
+    let start = Instant::now();
+    let life = &backend.settings().connections;
+    match upstream::connect(worker, client, endpoint.address, life).await {
+        Ok(stream) => {
+            let endpoint = Arc::clone(endpoint);
+            Some(Opened { endpoint, stream, connected, after: start.elapsed() })
+        }
+        Err(error) => {
+            if !blameless(&error) {
+                failed(worker, caller, (backend, endpoint), Report::NotConnected, &error);
+            }
+            None
+        }
+    }
 }
 
 /// The right to use an endpoint of `backend`, not `avoided` if there is another.

@@ -80,15 +80,15 @@ pub(super) async fn relay(
         match secured {
             Ok((upstream, _)) => {
                 let latency = start.elapsed();
-                report(worker, backend, endpoint, Report::Connected { latency });
+                report(worker, caller, (backend, endpoint), Report::Connected { latency });
                 let cut = UnderWay::cut(under_way(worker, client, (backend, endpoint)));
                 let ended = pass(stream, *upstream, said, || endpoint.whole(), cut).await;
-                tell(worker, backend, endpoint, &ended);
+                tell(worker, caller, (backend, endpoint), &ended);
                 return Ok(ended);
             }
             Err(error) => {
                 if !blameless(&error) {
-                    failed(worker, backend, endpoint, Report::NotConnected, &error);
+                    failed(worker, caller, (backend, endpoint), Report::NotConnected, &error);
                 }
                 flag = match distrusted(&error) {
                     true => Flag::UpstreamTls,

@@ -84,7 +84,7 @@ impl Backend {
     #[inline]
     pub(in crate::balance) fn learn_limit(&self, now: Millis, report: Report) {
         let Some(settings) = &self.settings().limits.adaptive else { return };
-        if let Report::Answered { status, latency } = report
+        if let Report::Answered { status, latency: Some(latency) } = report
             && status < 500
         {
             let under_way = self.lasting().under_way();

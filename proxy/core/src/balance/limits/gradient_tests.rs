@@ -106,7 +106,8 @@ impl World {
         let Reverse((_, number)) = self.serving.pop().unwrap();
         let (since, active) = self.under_way.remove(&number).unwrap();
         let latency = self.now - since;
-        let report = Report::Answered { status: 200, latency: Duration::from_micros(latency) };
+        let report =
+            Report::Answered { status: 200, latency: Some(Duration::from_micros(latency)) };
         self.backend.report(active.endpoint(), Millis(self.now / 1_000), report);
         self.seen.latencies.push(latency);
         self.seen.limits.push(self.backend.lasting().under_way().adaptive_limit().unwrap());

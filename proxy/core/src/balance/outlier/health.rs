@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::reach::Reach;
 use super::runs::Runs;
 use crate::balance::Millis;
 use crate::model::{HealthCheck, OutlierDetection, SlowStart};
@@ -24,6 +25,7 @@ const JOINS: u64 = u64::MAX;
 #[derive(Debug, Default)]
 pub(in crate::balance) struct Health {
     pub(super) runs: Runs,
+    pub(super) reach: Reach,
     /// End of the last ejection (milliseconds, upper 56 bits) and its level (lower 8 bits; 0: none
     /// yet). One word, so that of several threads that see the last failure one alone ejects.
     ejection: AtomicU64,

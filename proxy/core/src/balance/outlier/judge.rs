@@ -9,13 +9,52 @@ use super::{Cause, Change, Ejection, HealthEvent};
 use crate::balance::{Backend, Endpoint, Millis, Report};
 use crate::model::OutlierDetection;
 
+/// Stands for whoever checks among the clients that have reached an endpoint.
+const CHECKS: u64 = u64::MAX;
+
 // === impl Backend, who is ill ===
 
 impl Backend {
     /// Takes in what became of an attempt at `endpoint`, one of its own. What that changes for this endpoint
     /// or, at the end of an interval, for others is told to this call alone; mostly nothing.
-    #[inline]
+    ///
+    /// It counts as all clients' word; see [`Backend::report_from`].
     pub fn report(&self, endpoint: &Endpoint, now: Millis, report: Report) -> Vec<HealthEvent> {
+        self.take_in(endpoint, now, report, None)
+    }
+
+    /// The same of an attempt on behalf of a client. Clients live in networks of their own, with policies of
+    /// their own, and routes of theirs say how long they wait: what one of them cannot do takes no endpoint
+    /// from others. An attempt that failed without a word from the endpoint (no connection, no answer)
+    /// - is not held against it if others have reached it in the last ten seconds and this client has not;
+    /// - else leaves it out only if failures in a row are not all this client's, or no other has reached it in
+    ///   that time.
+    #[inline]
+    pub fn report_from(
+        &self,
+        client: u64,
+        endpoint: &Endpoint,
+        now: Millis,
+        report: Report,
+    ) -> Vec<HealthEvent> {
+        if report.is_silence() {
+            if let (false, true) = endpoint.health().reach.of_late(client, now) {
+                return Vec::new();
+            }
+        } else {
+            endpoint.health().reach.reached(client, now);
+        }
+        self.take_in(endpoint, now, report, Some(client))
+    }
+
+    #[inline]
+    fn take_in(
+        &self,
+        endpoint: &Endpoint,
+        now: Millis,
+        report: Report,
+        client: Option<u64>,
+    ) -> Vec<HealthEvent> {
         self.hear(endpoint, now, report);
         self.learn_limit(now, report);
         let settings = &self.settings().outliers;
@@ -25,7 +64,7 @@ impl Backend {
         } else if endpoint.health().runs.are_none() && !report.is_failure() {
             return Vec::new();
         }
-        self.judge(endpoint, now, report, compared)
+        self.judge(endpoint, now, (report, client), compared)
     }
 
     /// Takes in the verdict of an active check of `endpoint`, one of its own. It is well to begin with, for
@@ -33,6 +72,9 @@ impl Backend {
     /// bring it back, whatever requests say meanwhile: an ejection has its own time.
     pub fn checked(&self, endpoint: &Endpoint, now: Millis, healthy: bool) -> Option<HealthEvent> {
         let check = self.settings().health_check.as_ref()?;
+        if healthy {
+            endpoint.health().reach.reached(CHECKS, now);
+        }
         let run = endpoint.health().checked(now, healthy, check)?;
         self.refresh();
         let change =
@@ -68,7 +110,7 @@ impl Backend {
         &self,
         endpoint: &Endpoint,
         now: Millis,
-        report: Report,
+        (report, client): (Report, Option<u64>),
         compared: bool,
     ) -> Vec<HealthEvent> {
         let settings = &self.settings().outliers;
@@ -81,8 +123,16 @@ impl Backend {
                 let change = Change::Returned { repeat: health.repeat(), since_ms };
                 events.push(HealthEvent { endpoint: endpoint.address, change });
             }
-            let cause = health.runs.take(report).cause(settings, report);
-            if let Some(cause) = cause.filter(|_| !settings.is_off()) {
+            let counts = health.runs.take(report, client);
+            // It may be this client alone that has come to grief.
+            let doubted = |client| {
+                let (_, others) = health.reach.of_late(client, now);
+                report.is_silence() && !counts.mixed && others
+            };
+            if let Some(cause) = counts.cause(settings, report)
+                && !settings.is_off()
+                && !client.is_some_and(doubted)
+            {
                 events.extend(self.eject(endpoint, now, cause));
             }
         }

@@ -12,6 +12,7 @@ mod health;
 mod judge;
 #[cfg(test)]
 mod properties;
+mod reach;
 mod runs;
 #[cfg(test)]
 mod tests;
@@ -28,4 +29,17 @@ pub(super) use windows::{Window, Windows};
 pub(super) struct Outliers {
     claims: Claims,
     windows: Windows,
+}
+
+/// A client's number, whose lower bits may be all that differs from others', as one of which all bits do.
+#[inline]
+fn spread(client: u64) -> u64 {
+    let mixed = (client ^ client >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ mixed >> 32
+}
+
+/// A name for a client that few others have.
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+fn tag(client: u64) -> u32 {
+    spread(client) as u32
 }

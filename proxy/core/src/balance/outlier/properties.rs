@@ -15,7 +15,7 @@ use crate::model::{
 };
 
 const LATENCY: Duration = Duration::from_millis(5);
-const GOOD: Report = Report::Answered { status: 200, latency: LATENCY };
+const GOOD: Report = Report::Answered { status: 200, latency: Some(LATENCY) };
 
 fn count(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).unwrap()
@@ -73,8 +73,8 @@ enum Event {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let slow = Report::Answered { status: 200, latency: LATENCY * 100 };
-    let status = |status| Report::Answered { status, latency: LATENCY };
+    let slow = Report::Answered { status: 200, latency: Some(LATENCY * 100) };
+    let status = |status| Report::Answered { status, latency: Some(LATENCY) };
     let report = prop_oneof![
         2 => Just(GOOD),
         1 => Just(slow),

@@ -27,6 +27,8 @@ pub(in crate::balance) struct Window {
     cuts: AtomicU64,
     /// How long the successes took together, also those that broke off, microseconds.
     latency_us: AtomicU64,
+    /// Successes of which it is not known how long they took.
+    untimed: AtomicU64,
 }
 
 /// When a backend's endpoints are compared.
@@ -45,6 +47,8 @@ struct Sample<'a> {
     successes: u64,
     /// Those of them that broke off then.
     cuts: u64,
+    /// Successes of which it is known how long they took.
+    timed: u64,
     latency_us: u64,
 }
 
@@ -63,9 +67,12 @@ impl Window {
             self.counts.fetch_add(attempt, Relaxed);
             return;
         }
-        if let Report::Answered { latency, .. } | Report::Connected { latency } = report {
-            let latency = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-            self.latency_us.fetch_add(latency, Relaxed);
+        match report {
+            Report::Answered { latency: Some(latency), .. } | Report::Connected { latency } => {
+                let latency = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+                self.latency_us.fetch_add(latency, Relaxed);
+            }
+            _ => drop(self.untimed.fetch_add(1, Relaxed)),
         }
         self.counts.fetch_add(attempt | 1, Relaxed);
     }
@@ -79,11 +86,17 @@ impl Window {
 
     fn sample<'a>(&self, endpoint: &'a Arc<Endpoint>) -> Sample<'a> {
         let counts = self.counts.swap(0, Relaxed);
+        let successes = counts & ((1 << SUCCESSES) - 1);
+        let untimed = match self.untimed.load(Relaxed) {
+            0 => 0,
+            _ => self.untimed.swap(0, Relaxed),
+        };
         Sample {
             endpoint,
             requests: counts >> SUCCESSES,
-            successes: counts & ((1 << SUCCESSES) - 1),
+            successes,
             cuts: self.cuts.swap(0, Relaxed),
+            timed: successes.saturating_sub(untimed),
             latency_us: self.latency_us.swap(0, Relaxed),
         }
     }
@@ -179,9 +192,9 @@ fn by_latency<'a>(
     samples: &[Sample<'a>],
     settings: LatencyOutlier,
 ) -> Vec<(&'a Arc<Endpoint>, Cause)> {
-    let enough = |s: &&Sample<'_>| s.successes >= settings.requests.get().into();
+    let enough = |s: &&Sample<'_>| s.timed >= u64::from(settings.requests.get()).max(1);
     let mut means: Vec<_> =
-        samples.iter().filter(enough).map(|s| (s.latency_us / s.successes, s)).collect();
+        samples.iter().filter(enough).map(|s| (s.latency_us / s.timed, s)).collect();
     let endpoints = means.len();
     // Without another there is nothing to compare with.
     if endpoints < at_least(settings.endpoints.get()).max(2) {
@@ -193,7 +206,7 @@ fn by_latency<'a>(
         let median_us = median_without(&means, place);
         let limit = u128::from(median_us) * u128::from(settings.factor);
         let is_out = *mean_us >= least && u128::from(*mean_us) * 1000 > limit;
-        let (mean_us, requests) = (*mean_us, s.successes);
+        let (mean_us, requests) = (*mean_us, s.timed);
         let cause = Cause::Latency { mean_us, median_us, requests, endpoints };
         is_out.then_some((s.endpoint, cause))
     };

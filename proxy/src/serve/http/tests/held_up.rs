@@ -3,7 +3,7 @@
 use super::*;
 
 /// Whether the endpoint is left out at once if anything is held against it.
-fn strict(limits: Limits) -> Setting {
+pub(super) fn strict(limits: Limits) -> Setting {
     let one = NonZeroU32::new(1);
     let outliers = OutlierDetection {
         consecutive_5xx: one,
@@ -17,7 +17,7 @@ fn strict(limits: Limits) -> Setting {
     Setting { settings, timeouts, ..Setting::default() }
 }
 
-fn is_blamed(world: &World) -> bool {
+pub(super) fn is_blamed(world: &World) -> bool {
     let now = world.worker.clock.now();
     world.with("web", |web| web.endpoints()[0].ejected(now)).unwrap()
 }
