@@ -282,7 +282,7 @@ pub struct Limits {
 pub struct Amounts {
     /// Connections that are open or being made.
     pub connections: Option<NonZeroU32>,
-    /// Requests that wait for a connection.
+    /// Requests that wait for a connection; see [`Amounts::pending`].
     pub pending: Option<u32>,
     /// Requests, or connections that are relayed as they are, under way.
     pub active: Option<NonZeroU32>,
@@ -426,6 +426,20 @@ impl Default for OutlierDetection {
             max_ejection: Duration::from_secs(300),
             max_ejected: 50,
         }
+    }
+}
+
+// === impl Amounts ===
+
+/// Envoy's default (`max_pending_requests` of its circuit breakers).
+const PENDING: u32 = 1_024;
+
+impl Amounts {
+    /// How many requests may wait for a connection: who limits connections makes them wait, and without an end
+    /// that would be memory and time without an end. HTTP/2 alone, without such a limit, has others wait
+    /// for a stream; that ends with the requests before them.
+    pub fn pending(&self) -> Option<u32> {
+        self.pending.or(self.connections.map(|_| PENDING))
     }
 }
 

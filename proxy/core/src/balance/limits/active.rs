@@ -84,6 +84,9 @@ impl Backend {
             None => (fixed, Limit::Active),
             Some(adaptive) => {
                 let found = under_way.adaptive(adaptive).limit();
+                // The policy may be another than the one that it was found under.
+                let (least, highest) = (adaptive.least.get(), adaptive.most.get());
+                let found = found.min(highest).max(least);
                 if fixed.is_some_and(|fixed| fixed < found) {
                     (fixed, Limit::Active)
                 } else {

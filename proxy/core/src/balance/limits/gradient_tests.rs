@@ -196,3 +196,17 @@ fn a_load_that_it_can_bear_is_not_refused() {
     let seen = world.run(2_500.0, 100);
     assert_eq!(seen.refused, 0, "limit {}", seen.limit());
 }
+
+#[test]
+fn bounds_that_have_changed_hold_at_once() {
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut before = World::new(20, adaptive(10, 1_000)).backend;
+    for (least, most, holds) in [(10, 1_000, 100), (3, 7, 7), (150, 1_000, 150)] {
+        let limits = Limits { adaptive: Some(adaptive(least, most)), ..Limits::default() };
+        let settings = BackendSettings { limits, ..BackendSettings::default() };
+        before = before.with_settings(std::sync::Arc::new(settings));
+        let admit = || before.admit(Millis(1), &mut random, ANYONE, None, None).ok();
+        let held: Vec<_> = std::iter::from_fn(admit).take(2_000).collect();
+        assert_eq!(held.len(), holds);
+    }
+}

@@ -9,6 +9,7 @@ mod counts;
 mod gradient;
 #[cfg(test)]
 mod gradient_tests;
+mod line;
 mod overflow;
 mod recent;
 mod room;

@@ -7,13 +7,13 @@
 //! connections is set, when a connection is made or closed, and by those who wait. Not which connection a
 //! request takes: that is its client's pool's.
 
-use std::collections::VecDeque;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::counts::UnderWay;
+use super::line::Line;
 use super::overflow::{Limit, Overflow, Scope};
 use crate::balance::{Backend, Endpoint, EndpointId, Millis};
 use crate::model::Limits;
@@ -24,24 +24,9 @@ pub(super) struct Room(Mutex<Doors>);
 
 #[derive(Debug, Default)]
 struct Doors {
-    /// In the order in which they came.
-    waiting: VecDeque<Entry>,
-    /// Connections that can be closed when they are idle.
+    line: Line,
+    /// Connections that can be closed when they are idle; each knows its place.
     open: Vec<Arc<Ticket>>,
-    /// The number of the next who waits.
-    next: u64,
-}
-
-/// One who waits.
-#[derive(Debug)]
-struct Entry {
-    number: u64,
-    endpoint: Arc<Endpoint>,
-    /// How many connections its endpoint may have.
-    most: Option<NonZeroU32>,
-    /// It is to try again.
-    called: bool,
-    waker: Option<Waker>,
 }
 
 /// Counts as a connection as long as it lives: kept with the socket.
@@ -59,6 +44,8 @@ pub struct Ticket {
     /// Which knows it as long as the connection is open.
     under_way: Arc<UnderWay>,
     endpoint: EndpointId,
+    /// Its place among those that are open; moved with them, under their lock.
+    place: AtomicUsize,
     /// [`BUSY`], [`WANTED`], or since when it has been idle.
     state: AtomicU64,
     /// It is closed.
@@ -118,13 +105,18 @@ impl UnderWay {
         let most = (limits.backend.connections, limits.endpoint.connections);
         let overflow = |most| Overflow::of_backend(Limit::Connections, most);
         self.connections.take(most.0.map(NonZeroU32::get)).map_err(overflow)?;
-        if let Err(most) = endpoint.connections().take(most.1.map(NonZeroU32::get)) {
+        if let Err(of_endpoint) = endpoint.connections().take(most.1.map(NonZeroU32::get)) {
             self.connections.sub();
-            return Err(Overflow::of_endpoint(Limit::Connections, most));
+            fence(Ordering::SeqCst);
+            // Somebody else may have found the place taken meanwhile.
+            if most.0.is_some() && self.pending() > 0 {
+                self.room.call_any();
+            }
+            return Err(Overflow::of_endpoint(Limit::Connections, of_endpoint));
         }
         let ticket = limits.has_connections().then(|| {
             let ticket = Arc::new(Ticket::new(self, endpoint.id));
-            self.room.doors().open.push(Arc::clone(&ticket));
+            self.room.doors().open(&ticket);
             ticket
         });
         Ok(Connected { under_way: Arc::clone(self), endpoint: Arc::clone(endpoint), ticket })
@@ -146,8 +138,8 @@ impl UnderWay {
         endpoint: &Arc<Endpoint>,
     ) -> Result<Pending, Overflow> {
         let overflow = |most| Overflow::of_backend(Limit::Pending, most);
-        self.pending.take(limits.backend.pending).map_err(overflow)?;
-        if let Err(most) = endpoint.pending().take(limits.endpoint.pending) {
+        self.pending.take(limits.backend.pending()).map_err(overflow)?;
+        if let Err(most) = endpoint.pending().take(limits.endpoint.pending()) {
             self.pending.sub();
             return Err(Overflow::of_endpoint(Limit::Pending, most));
         }
@@ -167,8 +159,20 @@ impl UnderWay {
         // Who makes room looks afterwards whether somebody waits; who waits looks afterwards for room.
         fence(Ordering::SeqCst);
         let most = limits.endpoint.connections;
-        let number = self.room.doors().enter(endpoint, most);
+        let number = self.room.doors().line.enter(endpoint, most);
         Ok(Waiting { of, number, most, wanted: None })
+    }
+}
+
+#[cfg(test)]
+impl UnderWay {
+    /// How many of those who wait were looked at.
+    pub(super) fn looked(&self) -> usize {
+        self.room.doors().line.looked
+    }
+
+    pub(super) fn waiting_is_empty(&self) -> bool {
+        self.room.doors().line.is_empty()
     }
 }
 
@@ -180,54 +184,38 @@ impl Room {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something has changed for those who wait for a connection to `endpoint`, or to any with room.
-    fn call_next(&self, endpoint: EndpointId) {
-        let waker = self.doors().call_next(endpoint);
+    /// There may be room for those whose endpoints have some.
+    fn call_any(&self) {
+        let waker = self.doors().line.call_any();
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    /// Something has changed for those who wait for a connection to `endpoint`, or to any with room.
+    fn call_next(&self, endpoint: EndpointId) {
+        let wakers = self.doors().line.call_next(endpoint);
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
 // === impl Doors ===
 
 impl Doors {
-    fn enter(&mut self, endpoint: &Arc<Endpoint>, most: Option<NonZeroU32>) -> u64 {
-        let number = self.next;
-        self.next += 1;
-        // With nobody before there may be room: whoever has made it called nobody.
-        let called = self.waiting.iter().all(|entry| entry.endpoint.id != endpoint.id);
-        let endpoint = Arc::clone(endpoint);
-        self.waiting.push_back(Entry { number, endpoint, most, called, waker: None });
-        number
+    fn open(&mut self, ticket: &Arc<Ticket>) {
+        ticket.place.store(self.open.len(), Ordering::Relaxed);
+        self.open.push(Arc::clone(ticket));
     }
 
-    /// Has the one with this number try again, if he is still there.
-    fn call(&mut self, number: u64) -> Option<Option<Waker>> {
-        let entry = self.waiting.iter_mut().find(|entry| entry.number == number)?;
-        entry.called = true;
-        Some(entry.waker.take())
-    }
-
-    /// Has somebody try again who does not wait for this endpoint, and whose own has room.
-    fn call_other(&mut self, than: EndpointId) -> Option<Waker> {
-        let can = |entry: &&mut Entry| {
-            let room = || !entry.endpoint.connections().is_full(entry.most);
-            !entry.called && entry.endpoint.id != than && room()
-        };
-        let entry = self.waiting.iter_mut().find(can)?;
-        entry.called = true;
-        entry.waker.take()
-    }
-
-    fn call_next(&mut self, endpoint: EndpointId) -> Option<Waker> {
-        let can = |entry: &&mut Entry| {
-            let room = || !entry.endpoint.connections().is_full(entry.most);
-            !entry.called && (entry.endpoint.id == endpoint || room())
-        };
-        let entry = self.waiting.iter_mut().find(can)?;
-        entry.called = true;
-        entry.waker.take()
+    /// It is open no more.
+    fn shut(&mut self, ticket: &Arc<Ticket>) {
+        let place = ticket.place.load(Ordering::Relaxed);
+        if self.open.get(place).is_some_and(|open| Arc::ptr_eq(open, ticket)) {
+            self.open.swap_remove(place);
+            if let Some(moved) = self.open.get(place) {
+                moved.place.store(place, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Has the connection closed that has been idle for longest, of those to `endpoint` if one is given.
@@ -263,25 +251,25 @@ impl Drop for Connected {
         self.endpoint.connections().sub();
         self.under_way.connections.sub();
         fence(Ordering::SeqCst);
-        let waker = {
+        let wakers = {
             if self.ticket.is_none() && self.under_way.pending() == 0 {
                 return;
             }
             let mut doors = self.under_way.room.doors();
             if let Some(ticket) = &self.ticket {
                 ticket.gone.store(true, Ordering::Relaxed);
-                if let Some(place) = doors.open.iter().position(|t| Arc::ptr_eq(t, ticket)) {
-                    doors.open.swap_remove(place);
-                }
+                doors.shut(ticket);
             }
+            doors.line.changed(self.endpoint.id);
             // Its place is for who has had it closed; he may need another besides, and says so then.
             let wanted = self.ticket.as_ref().filter(|ticket| ticket.is_wanted());
-            let called = wanted.and_then(|t| doors.call(t.wanted_by.load(Ordering::Relaxed)));
-            called.unwrap_or_else(|| doors.call_next(self.endpoint.id))
+            let called = wanted.and_then(|t| doors.line.call(t.wanted_by.load(Ordering::Relaxed)));
+            match called {
+                Some(waker) => [waker, None],
+                None => doors.line.call_next(self.endpoint.id),
+            }
         };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
@@ -294,6 +282,7 @@ impl Ticket {
         Self {
             under_way,
             endpoint,
+            place: AtomicUsize::new(0),
             state,
             gone,
             wanted_by: AtomicU64::new(0),
@@ -364,16 +353,7 @@ impl Waiting {
     /// Ready when it may be worth to try: at once for the first who waits, then each time that a connection
     /// has become idle, or been closed.
     pub fn poll_turn(&self, cx: &Context<'_>) -> Poll<()> {
-        let mut doors = self.of.under_way.room.doors();
-        // It is there as long as this lives.
-        let Some(entry) = doors.waiting.iter_mut().find(|e| e.number == self.number) else {
-            return Poll::Ready(());
-        };
-        if std::mem::take(&mut entry.called) {
-            return Poll::Ready(());
-        }
-        entry.waker = Some(cx.waker().clone());
-        Poll::Pending
+        self.of.under_way.room.doors().line.poll(self.number, cx)
     }
 
     /// Has a connection closed that lies idle, for `full` says that there is no room; one at a time.
@@ -388,8 +368,8 @@ impl Waiting {
             if !self.wanted.as_ref().is_some_and(closing) {
                 self.wanted = doors.close_idle(of_endpoint.then_some(id), self.number);
             }
-            // The backend may have room that he cannot use.
-            if full.of == Scope::Endpoint { doors.call_other(id) } else { None }
+            // There may be what he cannot use: room, or a connection that lies idle.
+            if of_endpoint { doors.line.call_any() } else { None }
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -399,15 +379,13 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let waker = {
+        let wakers = {
             let mut doors = self.of.under_way.room.doors();
-            doors.waiting.retain(|entry| entry.number != self.number);
+            doors.line.leave(self.number);
             // What it was called for may be there still; who finds nothing goes on waiting.
-            doors.call_next(self.of.endpoint.id)
+            doors.line.call_next(self.of.endpoint.id)
         };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Wake, Waker};
 
+use super::line::Line;
 use super::tests::{backend, some};
 use crate::balance::{Backend, Connected, Limit, Millis, Overflow, Scope, Waiting};
 use crate::model::{Amounts, BackendSettings, Limits};
@@ -69,6 +70,116 @@ fn no_more_wait_than_may() {
     drop(waiting);
     assert_eq!(backend.lasting().under_way().pending(), 0);
     let _waits = wait(&backend, 0);
+}
+
+#[test]
+fn who_limits_connections_limits_those_who_wait_too() {
+    let overflow_of = |backend: &Backend| {
+        let mut waiting = Vec::new();
+        let overflow = loop {
+            match try_to_wait(backend, 0) {
+                Ok(waits) => waiting.push(waits),
+                Err(overflow) => break overflow,
+            }
+        };
+        assert_eq!(waiting.len(), 1_024);
+        overflow
+    };
+    let settings = |backend, endpoint| {
+        let limits = Limits { backend, endpoint, ..Limits::default() };
+        BackendSettings { limits, ..BackendSettings::default() }
+    };
+    let (limit, none) = (Amounts { connections: some(7), ..<_>::default() }, Amounts::default());
+    for (of, settings) in
+        [(Scope::Backend, settings(limit, none)), (Scope::Endpoint, settings(none, limit))]
+    {
+        let overflow = overflow_of(&backend(1, settings));
+        assert_eq!((overflow.limit, overflow.of, overflow.most), (Limit::Pending, of, 1_024));
+    }
+}
+
+#[test]
+fn many_who_leave_together_do_not_look_at_each_other() {
+    const WAITING: usize = 50_000;
+    const ENDPOINTS: usize = 500;
+    let backend = limited(ENDPOINTS as u64, 1_000, 1, Some(WAITING as u32));
+    let under_way = backend.lasting().under_way();
+    let busy: Vec<_> = (0..ENDPOINTS).map(|e| connect(&backend, e).unwrap()).collect();
+    let waiting: Vec<_> = (0..WAITING).map(|i| wait(&backend, i % ENDPOINTS)).collect();
+    assert!(waiting[..ENDPOINTS].iter().all(is_called));
+    drop(waiting);
+    assert!(under_way.waiting_is_empty());
+    let looked = under_way.looked();
+    assert!(looked <= 2 * WAITING, "{looked} looks");
+    // Nor those who are served, one after the other.
+    let waiting: Vec<_> = (0..WAITING).map(|i| wait(&backend, i % ENDPOINTS)).collect();
+    drop(busy);
+    for (i, waits) in waiting.into_iter().enumerate() {
+        drop((connect(&backend, i % ENDPOINTS).unwrap(), waits));
+    }
+    let looked = under_way.looked() - looked;
+    assert!(looked <= 4 * WAITING, "{looked} looks");
+    assert!(under_way.waiting_is_empty());
+}
+
+#[test]
+fn who_is_called_is_who_one_finds_that_looks_at_all() {
+    for seed in 0..200 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let backend = limited(4, 9, 2, None);
+        let endpoints = backend.endpoints();
+        let mut line = Line::default();
+        // Number, endpoint, called.
+        let mut model: Vec<(u64, usize, bool)> = Vec::new();
+        let is_full = |e: usize| endpoints[e].connections().get() >= 2;
+        let cx = Context::from_waker(Waker::noop());
+        for _ in 0..500 {
+            let e = random.usize(..endpoints.len());
+            let (id, connections) = (endpoints[e].id, endpoints[e].connections());
+            let someone = random.choice(&model).map(|(number, ..)| *number);
+            match (random.u8(..8), someone) {
+                (0 | 1, _) => {
+                    let called = model.iter().all(|(_, of, _)| *of != e);
+                    model.push((line.enter(&endpoints[e], some(2)), e, called));
+                }
+                (2, Some(number)) => {
+                    line.leave(number);
+                    model.retain(|(n, ..)| *n != number);
+                }
+                (3, Some(number)) => {
+                    line.call(number);
+                    model.iter_mut().find(|(n, ..)| *n == number).unwrap().2 = true;
+                }
+                (4, Some(number)) => {
+                    let called = &mut model.iter_mut().find(|(n, ..)| *n == number).unwrap().2;
+                    assert_eq!(line.poll(number, &cx).is_ready(), std::mem::take(called));
+                }
+                (5, _) if !is_full(e) => connections.add(),
+                (6, _) if connections.get() > 0 => {
+                    connections.sub();
+                    line.changed(id);
+                }
+                (7, _) => {
+                    let next = random.bool();
+                    if next && is_full(e) {
+                        let own = model.iter_mut().find(|(_, of, called)| *of == e && !called);
+                        own.into_iter().for_each(|(.., called)| *called = true);
+                    }
+                    let any = model.iter_mut().find(|(_, of, called)| !called && !is_full(*of));
+                    any.into_iter().for_each(|(.., called)| *called = true);
+                    drop(if next { line.call_next(id) } else { [line.call_any(), None] });
+                }
+                _ => {}
+            }
+            assert_eq!(
+                line.called(),
+                model.iter().filter(|(.., called)| *called).map(|(n, ..)| *n).collect::<Vec<_>>(),
+                "seed {seed}"
+            );
+        }
+        model.iter().for_each(|(number, ..)| line.leave(*number));
+        assert!(line.is_empty());
+    }
 }
 
 #[test]
@@ -148,6 +259,33 @@ fn a_connection_that_is_taken_is_not_closed_for_another() {
     let mut waiting = wait(&backend, 0);
     waiting.make_room(backend.connect(&backend.endpoints()[0]).unwrap_err());
     assert!(ticket.poll_wanted(&Context::from_waker(Waker::noop())).is_pending());
+}
+
+#[test]
+fn who_cannot_use_what_has_become_idle_passes_the_call_on() {
+    let backend = limited(3, 2, 1, None);
+    let idle = connect(&backend, 0).unwrap();
+    let ticket = idle.ticket().unwrap();
+    let (mut first, mut second) = (wait(&backend, 1), wait(&backend, 2));
+    assert!(is_called(&first) && is_called(&second));
+    ticket.rest(Millis(1));
+    // His endpoint had room when he was called, and has none when he tries.
+    let _busy = connect(&backend, 1).unwrap();
+    assert!(is_called(&first) && !is_called(&second));
+    first.make_room(backend.connect(&backend.endpoints()[1]).unwrap_err());
+    assert!(is_called(&second));
+    second.make_room(backend.connect(&backend.endpoints()[2]).unwrap_err());
+    assert!(ticket.is_wanted());
+}
+
+#[test]
+fn who_waits_for_an_idle_connection_is_called_though_another_needs_only_room() {
+    let backend = limited(2, 3, 1, None);
+    let idle = connect(&backend, 0).unwrap();
+    let (other, own) = (wait(&backend, 1), wait(&backend, 0));
+    assert!(is_called(&other) && is_called(&own));
+    idle.ticket().unwrap().rest(Millis(1));
+    assert!(is_called(&other) && is_called(&own));
 }
 
 #[test]
