@@ -5,7 +5,7 @@
 //! an endpoint that is left out loses its own keys and nobody else does; they come back to it when it does.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::pick::Draw;
 use super::roster::{Group, Pool, Side};
@@ -16,11 +16,20 @@ use crate::model::BalancingAlgorithm;
 /// keys would find none, for neighbours are any two.
 const STEPS: usize = 64;
 
-/// A backend's tables, each made when it is first needed or, if it is sure to be, before.
+/// A backend's tables, all made with it: that takes milliseconds, which no request shall wait for.
 #[derive(Debug)]
 pub(super) struct Hashed {
-    /// By group, three sides each.
-    tables: [OnceLock<Table>; 9],
+    /// By group.
+    tables: Box<[Tables]>,
+}
+
+/// The tables of a group.
+#[derive(Debug)]
+struct Tables {
+    /// Far endpoints have none of their own: as a rule they are the most, and one of all will do.
+    all: Table,
+    /// If some come before others.
+    near: Option<Table>,
 }
 
 /// Who owns which keys, as places among the backend's endpoints.
@@ -43,47 +52,32 @@ pub(super) struct Owner {
 // === impl Hashed ===
 
 impl Hashed {
-    /// None, unless `backend` hashes. What picks will most likely look into is made at once: that takes
-    /// milliseconds, which no request shall wait for.
+    /// None, unless `backend` hashes.
     pub(super) fn new(backend: &Backend) -> Option<Box<Self>> {
         backend.hash_on()?;
-        let hashed = Box::new(Self { tables: Default::default() });
-        let near = backend.settings().balancing.zone_aware && backend.has_near();
-        let side = if near { Side::Near } else { Side::All };
-        for (index, places) in backend.groups().iter().enumerate() {
-            if index > 0 || backend.groups().len() == 1 {
-                hashed.table(backend, index, *places, side);
-            }
-        }
-        Some(hashed)
+        let tables = |places: &(usize, usize)| Tables {
+            all: Table::new(backend, *places, |_| true),
+            near: (backend.is_zoned())
+                .then(|| Table::new(backend, *places, |place| backend.is_near(place))),
+        };
+        Some(Box::new(Self { tables: backend.groups().iter().map(tables).collect() }))
     }
 
-    fn table(
-        &self,
-        backend: &Backend,
-        group: usize,
-        places: (usize, usize),
-        side: Side,
-    ) -> Option<&Table> {
-        let at = match side {
-            Side::All => 0,
-            Side::Near => 1,
-            Side::Far => 2,
-        };
-        let table = self.tables.get(group * 3 + at)?;
-        Some(table.get_or_init(|| Table::new(backend, places, side)))
+    /// A table with all owners of a side, and maybe others.
+    fn table(&self, group: usize, side: Side) -> Option<&Table> {
+        let tables = self.tables.get(group)?;
+        match side {
+            Side::Near => tables.near.as_ref(),
+            Side::All | Side::Far => Some(&tables.all),
+        }
     }
 }
 
 // === impl Table ===
 
 impl Table {
-    fn new(backend: &Backend, places: (usize, usize), side: Side) -> Self {
-        let wanted = |place: &usize| match side {
-            Side::All => true,
-            Side::Near => backend.is_near(*place),
-            Side::Far => !backend.is_near(*place),
-        };
+    fn new(backend: &Backend, places: (usize, usize), wanted: impl Fn(usize) -> bool) -> Self {
+        let wanted = |place: &usize| wanted(*place);
         let owner = |place: usize| {
             let endpoint = backend.endpoints().get(place)?;
             Some(Owner {
@@ -136,7 +130,7 @@ pub(super) fn pick<'a>(
     // The Art of Computer Programming 3, 6.4); what is random already stays so.
     let key = caller.hash.unwrap_or(caller.client).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let pool = group.pool(mixed(key) >> 32);
-    let table = hashed.table(draw.backend, group.index, group.places, pool.side)?;
+    let table = hashed.table(group.index, pool.side)?;
     let (first, len) = (table.entry(key), table.len().max(1));
     let mut last = None;
     for step in 0..STEPS.min(len) {
@@ -145,22 +139,43 @@ pub(super) fn pick<'a>(
             continue;
         }
         last = Some(owner);
-        let endpoint = draw.backend.endpoints().get(usize::try_from(owner).ok()?)?;
-        if draw.fits(endpoint) {
+        let place = usize::try_from(owner).ok()?;
+        let endpoint = draw.backend.endpoints().get(place)?;
+        if draw.fits(endpoint)
+            && (pool.side != Side::Far || !draw.backend.is_near(place))
+            && takes(draw, group, endpoint, key)
+        {
             return Some(endpoint);
         }
     }
     spare(draw, pool, key)
 }
 
-/// One of few that may be picked.
+/// Whether an endpoint that fits has come far enough in its slow start to take this key: an hour of the day for
+/// each key, as it were, at which it comes to its owner and stays. All that start at once are as one that does not.
+#[inline]
+fn takes(draw: &Draw<'_, '_>, group: &Group, endpoint: &Endpoint, key: u64) -> bool {
+    let Some(slow_start) = &draw.backend.settings().balancing.slow_start else { return true };
+    let ramp = endpoint.ramp(draw.now, slow_start);
+    if ramp >= 1.0 || group.panic {
+        return true;
+    }
+    // 24 bits, for so many an `f32` has.
+    let hour = (mixed(key ^ hash_of(endpoint.address)) >> 40) as f32 / 16_777_216.0;
+    hour * group.fullest < ramp
+}
+
+/// One of few that may be picked: the one that has most to do with the key, so that of who stays nobody loses
+/// any (Thaler and Ravishankar, "Using Name-Based Mappings to Increase Hit Rates", IEEE/ACM Transactions on
+/// Networking 6(1), 1998); with more than a look at each allows, among some that follow each other.
 #[cold]
 fn spare<'a>(draw: &Draw<'a, '_>, pool: &Pool, key: u64) -> Option<&'a Arc<Endpoint>> {
     let len = pool.places.len();
-    let first = super::alias::scaled(key >> 32, len);
+    let first = if len > STEPS { super::alias::scaled(key >> 32, len) } else { 0 };
     (0..len.min(STEPS))
         .filter_map(|step| draw.at(pool, (first + step) % len))
-        .find(|endpoint| draw.fits(endpoint))
+        .filter(|endpoint| draw.fits(endpoint))
+        .max_by_key(|endpoint| mixed(key ^ hash_of(endpoint.address)))
 }
 
 /// The same on every node and in every version: no hasher whose results may change with its crate.
@@ -191,7 +206,7 @@ mod tests {
 
     use super::*;
     use crate::balance::{EndpointId, Lasting, Member, Millis};
-    use crate::model::{AppProtocol, BackendSettings, Balancing, ObjectName};
+    use crate::model::{AppProtocol, BackendSettings, Balancing, ObjectName, SlowStart};
 
     const NOW: Millis = Millis(1);
     const BOTH: [BalancingAlgorithm; 2] =
@@ -306,6 +321,104 @@ mod tests {
             assert!(left.iter().all(|owner| [9, 109].contains(owner)));
             assert!((30_000..70_000).contains(&first), "{first}");
             assert_eq!(left, owners(&backend), "the same keys to the same ones");
+        }
+    }
+
+    #[test]
+    fn who_starts_slowly_gets_more_and_more_of_his_keys_and_each_comes_once() {
+        use std::time::Duration;
+        for algorithm in BOTH {
+            let slow_start = SlowStart {
+                window: Duration::from_secs(10),
+                aggression: 1_000.try_into().unwrap(),
+                least: 10,
+            };
+            let balancing = Balancing {
+                algorithm: Some(algorithm),
+                slow_start: Some(slow_start),
+                ..Balancing::default()
+            };
+            let all = endpoints(5);
+            let settings = BackendSettings { balancing, ..BackendSettings::default() };
+            let backend = backend(algorithm, &all).with_settings(Arc::new(settings));
+            let mut random = fastrand::Rng::with_seed(1);
+            let mut owners = |now| {
+                let mut owner = |hash| {
+                    let caller =
+                        Caller { client: 7, family: None, hash: Some(hash), relayed: false };
+                    backend.pick(Millis(now), &mut random, caller, None).unwrap().id.0
+                };
+                (0..10_000).map(&mut owner).collect::<Vec<u64>>()
+            };
+            let settled = owners(1);
+            all[2].leave_out(Millis(1_000));
+            backend.refresh();
+            let without = owners(900);
+            all[2].joins();
+            let mut last = owners(1_001);
+            assert!(without.iter().zip(&last).all(|(out, back)| out == back || *back == 2));
+            for seconds in 2..=11 {
+                let now = owners(1_000 * seconds);
+                let of = |owners: &[u64]| owners.iter().filter(|owner| **owner == 2).count() as f64;
+                let part = of(&now) / of(&settled);
+                let wanted = ((seconds - 1) as f64 / 10.0).max(0.1);
+                assert!((part - wanted).abs() < 0.03, "{algorithm:?} {seconds} s: {part}");
+                let kept = last.iter().zip(&now).all(|(last, now)| last == now || *now == 2);
+                assert!(kept, "{algorithm:?} {seconds} s: others' keys have moved");
+                last = now;
+            }
+            assert_eq!(last, settled, "{algorithm:?}");
+            // All at once are as one that does not.
+            all.iter().for_each(|endpoint| endpoint.joins());
+            backend.refresh();
+            assert_eq!(owners(32_000), settled, "{algorithm:?}");
+        }
+    }
+
+    #[test]
+    fn far_ones_that_help_and_all_in_panic_need_no_table_that_is_not_there() {
+        for algorithm in BOTH {
+            let near = |i: usize| i < 4;
+            let members = endpoints(20).into_iter().enumerate();
+            let backend = backend(
+                algorithm,
+                members.map(|(i, endpoint)| Member { near: near(i), ..endpoint.into() }),
+            );
+            let near_ones = owners(&backend);
+            assert!(near_ones.iter().all(|owner| near(*owner)));
+            backend.endpoints()[..4].iter().for_each(|e| e.leave_out(Millis(100)));
+            backend.refresh();
+            let far = owners(&backend);
+            let shares = shares(&far, 20);
+            assert!(shares[..4].iter().all(|share| *share == 0.0), "{shares:?}");
+            assert!(shares[4..].iter().all(|share| *share > 0.03), "{algorithm:?} {shares:?}");
+            backend.endpoints()[19].leave_out(Millis(100));
+            backend.refresh();
+            let kept = far.iter().zip(owners(&backend)).all(|(far, now)| *far == 19 || *far == now);
+            assert!(kept, "{algorithm:?}: only who has gone loses keys");
+        }
+    }
+
+    #[test]
+    fn of_few_far_ones_each_keeps_its_keys_when_another_goes() {
+        for algorithm in BOTH {
+            let members = endpoints(200).into_iter().enumerate();
+            let backend = backend(
+                algorithm,
+                members.map(|(i, endpoint)| Member { near: i < 197, ..endpoint.into() }),
+            );
+            backend.endpoints()[..197].iter().for_each(|e| e.leave_out(Millis(100)));
+            let balancing =
+                Balancing { panic_threshold: 0, ..backend.settings().balancing.clone() };
+            let settings = BackendSettings { balancing, ..BackendSettings::default() };
+            let backend = backend.with_settings(Arc::new(settings));
+            let far = owners(&backend);
+            assert!(shares(&far, 200)[197..].iter().all(|share| *share > 0.2));
+            backend.endpoints()[198].leave_out(Millis(100));
+            backend.refresh();
+            let now = owners(&backend);
+            let kept = far.iter().zip(&now).all(|(far, now)| *far == 198 || far == now);
+            assert!(kept, "{algorithm:?}");
         }
     }
 

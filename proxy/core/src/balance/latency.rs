@@ -19,6 +19,9 @@ const FAILING_US: f32 = 20_000.0;
 const BLAME: f32 = 31.0;
 /// Latencies below this are as good as this, microseconds: what they differ by is this machine's noise.
 const NOISE_US: f32 = 1_000.0;
+/// Another worker, or another report of the same moment, may be ahead by no more than this, milliseconds:
+/// beyond it what looks like the time to come is a time so long ago that its clock has gone round.
+const AHEAD_MS: u32 = 5_000;
 /// More than any latency.
 const UNKNOWN_US: f32 = 1e12;
 
@@ -165,8 +168,7 @@ fn quarter(now: Millis) -> u32 {
 
 fn share_of(word: u32, now: Millis) -> f32 {
     let passed = quarter(now).wrapping_sub(word) & 0xffff;
-    // Another worker may be a moment ahead.
-    let passed = if passed > 0x8000 { 0 } else { passed << 8 };
+    let passed = if passed > 0xffff - (AHEAD_MS >> 8) { 0 } else { passed << 8 };
     (word >> 16) as f32 / 65_535.0 * kept(passed)
 }
 
@@ -179,8 +181,7 @@ fn word(us: f32, now: Millis) -> u64 {
 #[expect(clippy::cast_possible_truncation, reason = "both halves are meant")]
 fn parts(word: u64, now: Millis) -> (f32, u32) {
     let passed = (now.0 as u32).wrapping_sub(word as u32);
-    // Another worker may be a moment ahead.
-    let passed = if passed > 1 << 31 { 0 } else { passed };
+    let passed = if passed > u32::MAX - AHEAD_MS { 0 } else { passed };
     (f32::from_bits((word >> 32) as u32), passed)
 }
 
@@ -273,6 +274,27 @@ mod tests {
         let wraps = Latency::default();
         wraps.answered(10 * MS, Millis(0xffff_fff0));
         assert!((9_900..10_000).contains(&us(&wraps, 0x1_0000_0010)));
+    }
+
+    #[test]
+    fn what_was_long_ago_stays_so() {
+        const HOUR: u64 = 3_600_000;
+        let latency = Latency::default();
+        latency.answered(10 * MS, Millis(1_000));
+        (0..20).for_each(|_| latency.failed(None, Millis(1_000)));
+        let blame = |now| {
+            let now = Millis(now);
+            latency.cost(0.0, now) / latency.us(now).unwrap_or(1.0)
+        };
+        assert!(blame(1_000) > 20.0 && blame(0) > 20.0);
+        for tenths in 1..46 {
+            let now = 1_000 + tenths * HOUR / 10;
+            let share = share_of(latency.failing.load(Relaxed), Millis(now));
+            assert!(share < 0.001, "{tenths} tenths of an hour: {share}");
+        }
+        for days in 1..49 {
+            assert!(us(&latency, 1_000 + days * 24 * HOUR) == 0, "{days} days");
+        }
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub(super) struct Group {
     pub(super) near: Pool,
     /// Who comes if those do not suffice.
     pub(super) far: Pool,
+    /// How far the one that is farthest has come in its slow start: 1 if any is through.
+    pub(super) fullest: f32,
     /// What the near ones can carry of what is theirs, of 2^32.
     to_near: u64,
 }
@@ -169,6 +171,7 @@ impl Group {
         let zones = settings.zone_aware && backend.has_near();
         let (mut near, mut far) = (Wanted::default(), Wanted::default());
         let mut usable = 0;
+        let mut fullest = 0.0_f32;
         for place in places.0..places.1 {
             let Some(endpoint) = backend.endpoints().get(place) else { continue };
             let side = if !zones || backend.is_near(place) { &mut near } else { &mut far };
@@ -176,7 +179,9 @@ impl Group {
             side.all += weight;
             if endpoint.usable(now) {
                 usable += 1;
-                side.add(place, weight, weight * ramp(backend, endpoint, now));
+                let ramp = ramp(backend, endpoint, now);
+                fullest = fullest.max(ramp);
+                side.add(place, weight, weight * ramp);
             }
         }
         let carries = if near.all > 0.0 { OVERPROVISIONED * near.usable / near.all } else { 0.0 };
@@ -200,7 +205,8 @@ impl Group {
             true => 1 << 32,
             false => (carries.min(1.0) * 4_294_967_296.0) as u64,
         };
-        Self { index, places, panic, near: near.pool(near_is), far: far.pool(Side::Far), to_near }
+        let (near, far) = (near.pool(near_is), far.pool(Side::Far));
+        Self { index, places, panic, near, far, fullest, to_near }
     }
 
     /// What [`Self::pool`] needs.
