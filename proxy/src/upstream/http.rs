@@ -19,7 +19,7 @@ use super::hearing::Heard;
 use super::http2::{Connection, OpenStream};
 use super::interim::Listener;
 use super::link::{Age, Http1, Link};
-use super::obtain::{NoConnection, Obtained, obtain, room, wanted};
+use super::obtain::{NoConnection, Obtained, first, obtain, wanted};
 use super::pool::keep_swept;
 use super::prewarm::prewarm;
 use super::shared::{NoHttp2, Shared};
@@ -255,7 +255,7 @@ async fn send_http2(
             0 => {
                 body.held_up(HeldUpBy::Others);
                 shared.in_line(true);
-                let connected = Box::pin(room(&link)).await.map_err(NoHttp2::Full)?;
+                let connected = Box::pin(first(&link)).await;
                 shared.in_line(false);
                 connected
             }

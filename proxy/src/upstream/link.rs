@@ -175,6 +175,11 @@ impl Link {
         self.under_way.connect(&self.settings.borrow().limits, &self.endpoint)
     }
 
+    /// The same where there is none to be had.
+    pub(super) fn connect_beyond(&self) -> Connected {
+        self.under_way.connect_beyond(&self.settings.borrow().limits, &self.endpoint)
+    }
+
     #[inline]
     fn is_limited(&self) -> bool {
         self.settings.borrow().limits.has_connections()

@@ -55,7 +55,9 @@ pub(super) async fn obtain(
                 }
                 match link.connect() {
                     Ok(connected) => break connected,
-                    Err(full) => waiting.make_room(full),
+                    Err(full) => {
+                        waiting.make_room(full);
+                    }
                 }
             }
         }
@@ -67,19 +69,24 @@ pub(super) async fn obtain(
     Ok(Obtained::New(transport, version))
 }
 
-/// The right to a new connection, sometime; for whoever has none at all.
-pub(super) async fn room(link: &Link) -> Result<Connected, Overflow> {
-    if let Ok(connected) = link.connect() {
-        return Ok(connected);
-    }
-    let mut waiting = link.wait()?;
-    loop {
-        poll_fn(|cx| waiting.poll_turn(cx)).await;
-        match link.connect() {
-            Ok(connected) => return Ok(connected),
-            Err(full) => waiting.make_room(full),
+/// The right to a first connection that all requests of its client share. It takes the place of one that lies
+/// idle if there is no room. Where none does it goes beyond the limit: those that are busy with one stream or
+/// another may never be idle, and who has none would wait for ever. Envoy gives each of its pools one, too.
+pub(super) async fn first(link: &Link) -> Connected {
+    let mut full = match link.connect() {
+        Ok(connected) => return connected,
+        Err(full) => full,
+    };
+    if let Ok(mut waiting) = link.wait() {
+        while waiting.make_room(full) {
+            poll_fn(|cx| waiting.poll_turn(cx)).await;
+            match link.connect() {
+                Ok(connected) => return connected,
+                Err(still) => full = still,
+            }
         }
     }
+    link.connect_beyond()
 }
 
 /// Ends when a connection is to be closed so that another can be made; never where there is no limit.

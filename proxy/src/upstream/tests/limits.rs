@@ -73,6 +73,54 @@ fn the_idle_connections_of_one_client_do_not_starve_another() {
 }
 
 #[test]
+fn a_client_whose_connection_is_never_idle_does_not_starve_another_one() {
+    run(async {
+        let world = World::new(http2().await, ConnectionLife::default()).http2();
+        for pending in [None, Some(0)] {
+            let (first, second) = (client(&world, 1, pending), client(&world, 1, pending));
+            let mut held = first.send(Method::GET, false).await.unwrap();
+            let end = Rc::new(Cell::new(false));
+            let ended = Rc::clone(&end);
+            let busy = tokio::task::spawn_local(async move {
+                while !ended.get() {
+                    // The next one is there before the last one ends.
+                    held = first.send(Method::GET, false).await.unwrap();
+                    tokio::time::sleep(MS).await;
+                }
+                held
+            });
+            let asked = tokio::time::timeout(SOON, second.ask()).await;
+            assert_eq!(asked.expect("it ends").unwrap(), "ok");
+            // It has a connection of its own, and no more.
+            assert_eq!(under_way(&world).connections(), 2);
+            second.ask().await.unwrap();
+            assert_eq!((under_way(&world).connections(), under_way(&world).pending()), (2, 0));
+            end.set(true);
+            drop((busy.await.unwrap(), second));
+            eventually("all are closed", || under_way(&world).connections() == 0).await;
+        }
+    });
+}
+
+#[test]
+fn who_is_promised_a_connection_that_is_used_again_goes_on_without_it() {
+    run(async {
+        let world = World::new(http2().await, ConnectionLife::default()).http2();
+        let (first, second) = (client(&world, 1, None), client(&world, 1, None));
+        first.ask().await.unwrap();
+        let mut asking = Box::pin(second.ask());
+        let asked = poll_fn(|cx| Poll::Ready(asking.as_mut().poll(cx))).await;
+        assert!(asked.is_pending());
+        assert_eq!(under_way(&world).pending(), 1, "the idle one is to be closed");
+        let held = first.send(Method::GET, false).await.unwrap();
+        let asked = tokio::time::timeout(SOON, asking).await;
+        assert_eq!(asked.expect("it ends").unwrap(), "ok");
+        assert_eq!(under_way(&world).connections(), 2);
+        drop(held);
+    });
+}
+
+#[test]
 fn who_finds_no_connection_waits_until_one_comes_back() {
     run(async {
         let (server, at) = Server::start().await;
@@ -141,9 +189,11 @@ fn nothing_is_left_counted_wherever_a_request_is_dropped() {
                 let (first, second) = (client(&world, 1, None), client(&world, 1, None));
                 let (response, lease) = first.send(Method::GET, false).await.unwrap();
                 let mut held = Some((response, lease));
+                // Those who share a connection wait for one that is idle alone.
+                let idle_at = if version == Version::Http1 { 3 } else { 0 };
                 let done = poll_times(second.ask(), times, |time| {
                     waited |= under_way(&world).pending() > 0;
-                    if time == 3 {
+                    if time == idle_at {
                         let (response, lease) = held.take().unwrap();
                         drop(response);
                         drop(lease);

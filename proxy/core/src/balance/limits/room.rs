@@ -114,12 +114,28 @@ impl UnderWay {
             }
             return Err(Overflow::of_endpoint(Limit::Connections, of_endpoint));
         }
+        Ok(self.connected(limits, endpoint))
+    }
+
+    /// The same also where there are as many as there may be.
+    pub fn connect_beyond(
+        self: &Arc<Self>,
+        limits: &Limits,
+        endpoint: &Arc<Endpoint>,
+    ) -> Connected {
+        self.connections.add();
+        endpoint.connections().add();
+        self.connected(limits, endpoint)
+    }
+
+    /// What is counted already.
+    fn connected(self: &Arc<Self>, limits: &Limits, endpoint: &Arc<Endpoint>) -> Connected {
         let ticket = limits.has_connections().then(|| {
             let ticket = Arc::new(Ticket::new(self, endpoint.id));
             self.room.doors().open(&ticket);
             ticket
         });
-        Ok(Connected { under_way: Arc::clone(self), endpoint: Arc::clone(endpoint), ticket })
+        Connected { under_way: Arc::clone(self), endpoint: Arc::clone(endpoint), ticket }
     }
 
     /// Whether somebody waits for a connection to `endpoint`: who comes now comes after him.
@@ -307,9 +323,16 @@ impl Ticket {
         state.fetch_update(Ordering::Acquire, Ordering::Relaxed, take).is_ok()
     }
 
-    /// It is in use again although it was to be closed.
+    /// It is in use again although it was to be closed: whoever has asked for that is to look further.
     pub fn keep(&self) {
         self.state.store(BUSY, Ordering::Release);
+        let waker = {
+            let mut doors = self.under_way.room.doors();
+            doors.call(self.wanted_by.load(Ordering::Relaxed)).flatten()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Whether it is to be closed.
@@ -356,8 +379,9 @@ impl Waiting {
         self.of.under_way.room.doors().line.poll(self.number, cx)
     }
 
-    /// Has a connection closed that lies idle, for `full` says that there is no room; one at a time.
-    pub fn make_room(&mut self, full: Overflow) {
+    /// Has a connection closed that lies idle, for `full` says that there is no room; one at a time. `false` if
+    /// there is none.
+    pub fn make_room(&mut self, full: Overflow) -> bool {
         let id = self.of.endpoint.id;
         // With both limits reached one that leaves the endpoint makes room in both.
         let of_endpoint =
@@ -374,6 +398,7 @@ impl Waiting {
         if let Some(waker) = waker {
             waker.wake();
         }
+        self.wanted.is_some()
     }
 }
 

@@ -235,7 +235,7 @@ fn the_connection_that_has_been_idle_for_longest_makes_room() {
         let mut waiting = wait(&backend, 0);
         assert!(is_called(&waiting));
         let full = backend.connect(&backend.endpoints()[0]).unwrap_err();
-        waiting.make_room(full);
+        assert!(waiting.make_room(full));
         assert_eq!(calls.0.load(Relaxed), 1, "its closer is called");
         assert!(!tickets[closed].take(), "it is promised to another");
         waiting.make_room(full);
@@ -257,7 +257,7 @@ fn a_connection_that_is_taken_is_not_closed_for_another() {
     ticket.rest(Millis(1));
     assert!(ticket.take());
     let mut waiting = wait(&backend, 0);
-    waiting.make_room(backend.connect(&backend.endpoints()[0]).unwrap_err());
+    assert!(!waiting.make_room(backend.connect(&backend.endpoints()[0]).unwrap_err()));
     assert!(ticket.poll_wanted(&Context::from_waker(Waker::noop())).is_pending());
 }
 
@@ -319,7 +319,9 @@ fn of_many_threads_each_gets_its_connection_sometime() {
                         }
                         match backend.connect(endpoint) {
                             Ok(connected) => break connected,
-                            Err(full) => waiting.make_room(full),
+                            Err(full) => {
+                                waiting.make_room(full);
+                            }
                         }
                     };
                     drop(waiting);
