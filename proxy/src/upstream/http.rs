@@ -393,7 +393,7 @@ pub(super) async fn keep(
     match version {
         Version::Http1 => {
             if let Ok(connection) = handshake_http1(worker, transport).await {
-                link.put_http1(connection);
+                link.put_soon(connection).await;
             }
         }
         Version::Http2 => {
@@ -461,9 +461,18 @@ impl Lease {
             Carrier::Http1(connection) => connection,
             Carrier::Http2(open) => return open.response_ended(),
         };
-        if self.link.put_http1(connection) {
-            keep_swept(worker, client);
+        if !connection.is_limited() || connection.sender.is_ready() {
+            if self.link.put_http1(connection) {
+                keep_swept(worker, client);
+            }
+            return;
         }
+        let (worker, client, link) = (Rc::clone(worker), Rc::clone(client), self.link);
+        tokio::task::spawn_local(async move {
+            if link.put_soon(connection).await {
+                keep_swept(&worker, &client);
+            }
+        });
     }
 
     /// Fires when the response is to be cut, if its policy has it so.

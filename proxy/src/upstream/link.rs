@@ -4,6 +4,7 @@
 //! Not how they are made: that is `http`'s.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub(super) struct Link {
     chosen: Cell<Option<Version>>,
     /// Nothing is kept any more: the endpoint is gone, or spoken to in another way.
     left: Cell<bool>,
+    /// How often the endpoint has gone: it may return.
+    gone: Cell<u32>,
     /// Fires when what is under way has had its time.
     cut: Signal,
     /// Whether connections are being made ahead of requests.
@@ -90,6 +93,7 @@ impl Link {
             http2: OnceCell::new(),
             chosen: Cell::new(None),
             left: Cell::new(false),
+            gone: Cell::new(0),
             cut: Signal::default(),
             warming: Cell::new(false),
         })
@@ -155,19 +159,22 @@ impl Link {
         None
     }
 
-    /// The same, also of one that will be ready when its last body's end has been dealt with.
-    pub(super) async fn take_soon(&self) -> Option<Http1> {
-        loop {
-            let now = self.clock.now();
-            let ready = self.take_http1(now);
-            if ready.is_some() {
-                return ready;
-            }
-            let mut last = self.http1.borrow_mut().pop()?.connection;
-            if last.take() && last.sender.ready().await.is_ok() {
-                return Some(last);
-            }
-        }
+    /// The same at this moment, for who has waited.
+    pub(super) fn take_now(&self) -> Option<Http1> {
+        self.take_http1(self.clock.now())
+    }
+
+    /// Keeps a connection as soon as it can take another request: who waits for one is called when there is one,
+    /// and goes on waiting for others until then. It is closed if that takes too long, or is to be cut.
+    pub(super) async fn put_soon(&self, mut connection: Http1) -> bool {
+        let cut = self.cut();
+        let ready = tokio::select! {
+            biased;
+            ready = connection.sender.ready() => ready.is_ok(),
+            () = tokio::time::sleep(self.life.get().idle) => false,
+            () = fired(cut) => false,
+        };
+        ready && self.put_http1(connection)
     }
 
     /// The right to one connection more.
@@ -263,27 +270,32 @@ impl Link {
         self.left.get() || self.endpoint.is_retired()
     }
 
-    /// Closes what is idle, and the rest as it ends; in the time that the policy gives, if it does.
+    /// Closes what is idle, and the rest as it ends; in the time that the policy gives, if it does. To be called
+    /// each time that the endpoint goes: it may have been spoken to in another way before, or have returned.
     pub(super) fn leave(self: &Rc<Self>) {
-        if self.left.replace(true) {
-            return;
+        if !self.left.replace(true) {
+            let idle = std::mem::take(&mut *self.http1.borrow_mut());
+            drop(idle);
+            if let Some(shared) = self.http2.get() {
+                shared.leave();
+            }
         }
-        let idle = std::mem::take(&mut *self.http1.borrow_mut());
-        drop(idle);
-        if let Some(shared) = self.http2.get() {
-            shared.leave();
-        }
-        if let Some(patience) = self.life.get().drain {
-            self.cut_after(patience);
+        // One that is spoken to in another way only has not gone.
+        if self.endpoint.is_retired() {
+            self.gone.set(self.gone.get().wrapping_add(1));
+            if let Some(patience) = self.life.get().drain {
+                self.cut_after(patience);
+            }
         }
     }
 
-    /// One that speaks in another way only has not gone, nor has one that returns.
+    /// Unless it returns meanwhile.
     fn cut_after(self: &Rc<Self>, patience: Duration) {
-        let link = Rc::downgrade(self);
+        let (link, gone) = (Rc::downgrade(self), self.gone.get());
         tokio::task::spawn_local(async move {
             tokio::time::sleep(patience).await;
-            if let Some(link) = link.upgrade().filter(|link| link.endpoint.is_retired()) {
+            let Some(link) = link.upgrade() else { return };
+            if link.endpoint.is_retired() && link.gone.get() == gone {
                 link.cut.fire();
             }
         });
@@ -317,6 +329,11 @@ impl Http1 {
     #[inline]
     fn take(&self) -> bool {
         self.ticket.as_ref().is_none_or(|ticket| ticket.take())
+    }
+
+    /// Whether somebody may be waiting for it.
+    pub(super) fn is_limited(&self) -> bool {
+        self.ticket.is_some()
     }
 
     /// It is given one more request.
@@ -365,6 +382,14 @@ impl Age {
                 let early = (age / SPREAD).saturating_mul(u64::from(self.early)) / 256;
                 now().0.saturating_sub(self.made.0) >= age - early
             })
+    }
+}
+
+/// Waits until this fires, if it may.
+async fn fired(signal: Option<SignalListener>) {
+    match signal {
+        Some(mut signal) => poll_fn(|cx| signal.poll_fired(cx)).await,
+        None => std::future::pending().await,
     }
 }
 

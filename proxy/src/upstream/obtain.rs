@@ -50,7 +50,7 @@ pub(super) async fn obtain(
             body.held_up(HeldUpBy::Others);
             loop {
                 poll_fn(|cx| waiting.poll_turn(cx)).await;
-                if let Some(idle) = link.take_soon().await {
+                if let Some(idle) = link.take_now() {
                     return Ok(Obtained::Idle(idle));
                 }
                 match link.connect() {

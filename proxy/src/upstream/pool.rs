@@ -30,7 +30,7 @@ thread_local! {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Pool {
-    links: HashMap<EndpointId, Rc<Link>, FixedState>,
+    pub(super) links: HashMap<EndpointId, Rc<Link>, FixedState>,
     /// Whether a task sweeps this pool.
     pub(super) swept: bool,
     /// How often it does.
@@ -43,7 +43,8 @@ pub(super) struct Pool {
 /// the others when what is under way has ended, or when its time to drain is over.
 pub fn leave(endpoints: &[EndpointId]) {
     for endpoint in endpoints {
-        let links = LINKS.with_borrow_mut(|links| links.remove(endpoint));
+        // They stay here as long as something is under way: the endpoint may return, and go again.
+        let links = LINKS.with_borrow(|links| links.get(endpoint).cloned());
         for link in links.into_iter().flatten().filter_map(|link| link.upgrade()) {
             if let Some(client) = link.client() {
                 client.pool.borrow_mut().forget(&link);
@@ -96,10 +97,10 @@ impl Client {
         } else {
             pool.links.insert(to.endpoint.id, Rc::clone(&link));
             pool.keep_pace(&link);
-            LINKS.with_borrow_mut(|links| {
-                links.entry(to.endpoint.id).or_default().push(Rc::downgrade(&link));
-            });
         }
+        LINKS.with_borrow_mut(|links| {
+            links.entry(to.endpoint.id).or_default().push(Rc::downgrade(&link));
+        });
         drop(pool);
         if let Some(former) = former {
             former.leave();

@@ -64,11 +64,19 @@ impl World {
         method: Method,
         once: bool,
     ) -> Result<(Response<Inbound>, Lease), SendError> {
+        let request = Request::builder().method(method).uri("http://web/");
+        let request = request.header("host", "web").body(RequestBody::empty()).unwrap();
+        self.send_it(request, once).await
+    }
+
+    async fn send_it(
+        &self,
+        request: Request<RequestBody>,
+        once: bool,
+    ) -> Result<(Response<Inbound>, Lease), SendError> {
         let (version, now) = (self.version, self.worker.clock.now());
         let (endpoint, backend) = (self.endpoint(), &self.backend);
         let to = To { endpoint, backend, version, choice: false, spared: false, once, now };
-        let request = Request::builder().method(method).uri("http://web/");
-        let request = request.header("host", "web").body(RequestBody::empty()).unwrap();
         send(&self.worker, &self.client, to, request).await
     }
 

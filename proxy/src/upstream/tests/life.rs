@@ -183,6 +183,51 @@ fn what_is_under_way_with_an_endpoint_that_returns_in_time_is_not_cut() {
 }
 
 #[test]
+fn what_is_under_way_is_cut_though_its_endpoint_was_spoken_to_in_another_way_since_or_has_been_gone_before()
+ {
+    for returns in [false, true] {
+        run(async move {
+            let (server, at) = Server::start().await;
+            server.hangs.set(true);
+            let world = World::new(at, ConnectionLife { drain: Some(30 * MS), ..life() });
+            let (_response, lease) = world.send(Method::GET, false).await.unwrap();
+            let link = Rc::clone(&world.client.pool.borrow().links[&world.endpoint().id]);
+            if returns {
+                world.retire();
+                world.endpoint().reinstate();
+            } else {
+                link.leave();
+            }
+            let cut = lease.under_way();
+            tokio::time::sleep(50 * MS).await;
+            let mut cut = Box::pin(UnderWay::cut(cut));
+            assert!(tokio::time::timeout(20 * MS, &mut cut).await.is_err(), "it is not gone");
+            drop(link);
+            world.retire();
+            tokio::time::timeout(SOON, cut).await.expect("it is cut");
+        });
+    }
+}
+
+#[test]
+fn an_endpoint_that_goes_again_has_all_its_time_again() {
+    run(async {
+        let (server, at) = Server::start().await;
+        server.hangs.set(true);
+        let world = World::new(at, ConnectionLife { drain: Some(100 * MS), ..life() });
+        let (_response, lease) = world.send(Method::GET, false).await.unwrap();
+        world.retire();
+        tokio::time::sleep(60 * MS).await;
+        world.endpoint().reinstate();
+        world.retire();
+        let again = std::time::Instant::now();
+        let cut = tokio::time::timeout(SOON, UnderWay::cut(lease.under_way())).await;
+        cut.expect("it is cut");
+        assert!(again.elapsed() >= 100 * MS, "{:?}", again.elapsed());
+    });
+}
+
+#[test]
 fn as_many_connections_as_policy_says_wait_for_requests_and_no_more() {
     run(async {
         let (server, at) = Server::start().await;

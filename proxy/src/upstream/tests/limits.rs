@@ -139,6 +139,33 @@ fn who_finds_no_connection_waits_until_one_comes_back() {
 }
 
 #[test]
+fn who_waits_is_not_kept_by_a_connection_whose_request_is_still_being_sent() {
+    run(async {
+        let (_server, at) = Server::start().await;
+        let world = World::new(at, ConnectionLife::default());
+        let client = Rc::new(client(&world, 2, None));
+        let (held, lease) = client.send(Method::GET, false).await.unwrap();
+        // It is answered early.
+        let (more, body) = Inbound::later();
+        let request = Request::post("http://web/").header("host", "web");
+        let request = request.body(RequestBody::new(body)).unwrap();
+        let (early, uploads) = client.send_it(request, false).await.unwrap();
+        early.into_body().collect().await.unwrap();
+        uploads.give_back(&client.worker, &client.client);
+        tokio::task::yield_now().await;
+        let asking = Rc::clone(&client);
+        let asked = tokio::task::spawn_local(async move { asking.ask().await });
+        eventually("it waits", || under_way(&client).pending() == 1).await;
+        held.into_body().collect().await.unwrap();
+        lease.give_back(&client.worker, &client.client);
+        let asked = tokio::time::timeout(SOON, asked).await;
+        assert_eq!(asked.expect("it has the other one").unwrap().unwrap(), "ok");
+        assert_eq!(under_way(&client).connections(), 2);
+        drop(more);
+    });
+}
+
+#[test]
 fn no_more_wait_than_may_and_the_others_have_their_requests_back() {
     run(async {
         let (_, at) = Server::start().await;
