@@ -328,7 +328,7 @@ impl Ticket {
         self.state.store(BUSY, Ordering::Release);
         let waker = {
             let mut doors = self.under_way.room.doors();
-            doors.call(self.wanted_by.load(Ordering::Relaxed)).flatten()
+            doors.line.call(self.wanted_by.load(Ordering::Relaxed)).flatten()
         };
         if let Some(waker) = waker {
             waker.wake();

@@ -102,7 +102,7 @@ fn who_limits_connections_limits_those_who_wait_too() {
 fn many_who_leave_together_do_not_look_at_each_other() {
     const WAITING: usize = 50_000;
     const ENDPOINTS: usize = 500;
-    let backend = limited(ENDPOINTS as u64, 1_000, 1, Some(WAITING as u32));
+    let backend = limited(ENDPOINTS as u64, 1_000, 1, u32::try_from(WAITING).ok());
     let under_way = backend.lasting().under_way();
     let busy: Vec<_> = (0..ENDPOINTS).map(|e| connect(&backend, e).unwrap()).collect();
     let waiting: Vec<_> = (0..WAITING).map(|i| wait(&backend, i % ENDPOINTS)).collect();
