@@ -191,6 +191,11 @@ impl<P: Spot> Plan<P> {
         }
     }
 
+    /// The backend that is checked at this port.
+    pub(super) fn backend(&self, port: &Port) -> Option<&Arc<Backend>> {
+        self.watched.get(port).map(|watched| &watched.backend)
+    }
+
     /// The next check, if one is to begin now.
     pub(super) fn begin(&mut self, now: Millis) -> Option<Task<P>> {
         if self.running >= MOST_AT_ONCE || now < self.rests {

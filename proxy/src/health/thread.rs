@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use nodeway_core::balance::{Change, HealthEvent, Millis};
+use nodeway_core::balance::{Change, Millis};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -15,7 +15,7 @@ use super::Outcome;
 use super::plan::{Finished, Plan, Task};
 use super::probe::{Question, ask};
 use crate::runtime::{self, Clock, Published, Signal, Worker, WorkerThread};
-use crate::telemetry::{CheckCounters, CheckResult, Metrics};
+use crate::telemetry::{CheckCounters, CheckResult, Metrics, tell_changes, tell_panic};
 use crate::upstream::{Client, Place, Use};
 
 /// Uses that are not taken in yet; more are lost, and told again.
@@ -187,6 +187,7 @@ impl Checker {
         } else if result != CheckResult::Ok {
             tracing::debug!(%service, endpoint = %address, why, "a health check has failed");
         }
+        let port = Arc::clone(&task.port);
         let Finished { again, event, cut_off } =
             self.plan.finished(task, outcome, now, &mut self.random);
         if let Some(cookie) = cut_off {
@@ -194,14 +195,16 @@ impl Checker {
                 "a pod does not reach an endpoint that another one reaches (a network policy?): \
                  health checks avoid it");
         }
-        if let Some(HealthEvent { change, .. }) = event {
-            let well = matches!(change, Change::Well { .. });
-            self.counters.changed(service, well);
-            if well {
-                tracing::info!(%service, endpoint = %address, "{change}");
-            } else {
-                tracing::warn!(%service, endpoint = %address, why, "{change}");
+        // As it is now: others may have asked for its endpoints since this check began.
+        let Some(backend) = self.plan.backend(&port) else { return again };
+        match event {
+            Some(event) => {
+                let well = matches!(event.change, Change::Well { .. });
+                self.counters.changed(service, well);
+                tell_changes(backend, now, &[event], (!well).then_some(why));
             }
+            // What could not be told when it changed is told later.
+            None => tell_panic(backend, now),
         }
         again
     }

@@ -13,6 +13,7 @@ use nodeway_core::snapshot::{Backend, Caller};
 
 use crate::errors::chain;
 use crate::runtime::Worker;
+use crate::telemetry::tell_changes;
 
 /// Why an attempt has failed that no error tells of.
 #[derive(Debug, Clone, Copy)]
@@ -40,33 +41,14 @@ pub(super) fn report(
     }
 }
 
-/// Says what has changed: each backend a few lines at once and then one a second, whatever goes wrong.
 #[cold]
 fn tell(worker: &Worker, backend: &Backend, now: Millis, events: &[HealthEvent]) {
-    let (service, port) = (&backend.service, backend.port);
-    for HealthEvent { endpoint, change } in events {
-        let ejected = match change {
-            Change::Ejected(ejection) => Some(ejection.cause),
-            _ => None,
-        };
-        if let Some(cause) = ejected {
-            worker.metrics.ejected(service, cause);
-        }
-        let Some(untold) = backend.telling().health.turn(now) else { continue };
-        if ejected.is_some() {
-            tracing::warn!(%service, port, %endpoint, untold, "{change}");
-        } else {
-            tracing::info!(%service, port, %endpoint, untold, "{change}");
+    for event in events {
+        if let Change::Ejected(ejection) = event.change {
+            worker.metrics.ejected(&backend.service, ejection.cause);
         }
     }
-    let (of, usable) = (backend.endpoints().len(), || backend.usable(now));
-    match backend.panic_turned(now) {
-        Some(true) => tracing::warn!(%service, port, usable = usable(), of,
-            "too few endpoints are well: all are used, whatever their health (panic)"),
-        Some(false) => tracing::info!(%service, port, usable = usable(), of,
-            "enough endpoints are well: no others are used any more"),
-        None => {}
-    }
+    tell_changes(backend, now, events, None);
 }
 
 /// The same of an attempt that failed, with why.

@@ -4,6 +4,7 @@
 //! line. Series are made on first use and expire when idle. Logs are set up in `cli`.
 
 mod backends;
+mod changes;
 mod counter;
 mod family;
 mod gauges;
@@ -14,6 +15,7 @@ mod shard;
 mod status;
 
 pub use backends::render_backends;
+pub use changes::{tell_changes, tell_panic};
 pub use counter::{Counter, Histogram};
 pub use family::{Family, Handle, IDLE_LIFE_SECONDS, Registry};
 pub use gauges::{Gauges, render_exits, render_source_age};
