@@ -254,7 +254,7 @@ impl Backend {
         self.endpoints.get(place)
     }
 
-    /// How an endpoint is chosen; for what is relayed as it is see [`Self::algorithm_for`].
+    /// How an endpoint is chosen; what is relayed as it is goes in turn if the policy names none.
     #[inline]
     pub fn algorithm(&self) -> BalancingAlgorithm {
         self.algorithm

@@ -1,5 +1,8 @@
 //! What detection promises, by exact numbers, on a made clock.
 
+mod clients;
+mod slow_start;
+
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -553,119 +556,3 @@ fn what_checks_have_said_holds_in_further_snapshots_and_not_without_checks() {
 }
 
 // === slow start ===
-
-const SLOW: SlowStart = SlowStart {
-    window: Duration::from_secs(10),
-    aggression: NonZeroU32::new(1_000).unwrap(),
-    least: 10,
-};
-
-#[expect(clippy::cast_possible_truncation, reason = "it is small")]
-fn shares(endpoint: &Endpoint, start: u64, slow_start: &SlowStart) -> Vec<u32> {
-    let share = |ms| (endpoint.ramp(Millis(start + ms), slow_start) * 1000.0).round() as u32;
-    [0, 500, 2_500, 5_000, 9_999, 10_000, 60_000].map(share).to_vec()
-}
-
-#[test]
-fn the_first_endpoints_of_a_backend_have_all_of_their_share_and_those_that_join_by_and_by() {
-    let backend = backend_of(&endpoints(2), |_| ());
-    let [old, new] = backend.endpoints() else { panic!("two") };
-    new.joins();
-    backend.settle(NOW);
-    assert_eq!(shares(old, NOW.0, &SLOW), [1000; 7]);
-    assert_eq!(shares(new, NOW.0, &SLOW), [100, 100, 250, 500, 1000, 1000, 1000]);
-    let quick = SlowStart { aggression: count(2_000), least: 1, ..SLOW };
-    assert_eq!(shares(new, NOW.0, &quick), [10, 224, 500, 707, 1000, 1000, 1000]);
-    // Another snapshot does not begin it anew.
-    backend.settle(Millis(NOW.0 + 5_000));
-    assert_eq!(shares(new, NOW.0, &SLOW)[3], 500);
-}
-
-#[test]
-fn who_comes_back_from_an_ejection_or_from_being_ill_starts_slowly() {
-    let backend = backend_of(&endpoints(2), |s| {
-        checked_by(s);
-        s.outliers.consecutive_5xx = Some(count(1));
-    });
-    let [ejected, ill] = backend.endpoints() else { panic!("two") };
-    let (_, out) = until_out(&backend, 0, NOW, [Report::Lost]).unwrap();
-    assert_eq!(shares(ejected, out.until.0, &SLOW)[..4], [100, 100, 250, 500]);
-    check(&backend, ill, NOW, &[false; 3]);
-    let later = Millis(NOW.0 + 30_000);
-    check(&backend, ill, later, &[true; 2]);
-    assert_eq!(shares(ill, later.0, &SLOW)[..4], [100, 100, 250, 500]);
-}
-
-// === whose failures ===
-
-/// Two endpoints of a backend that ejects at the third gateway error or failure to connect in a row.
-fn at_the_third() -> Arc<Backend> {
-    backend_of(&endpoints(2), |s| {
-        s.outliers.consecutive_gateway_errors = Some(count(3));
-        s.outliers.consecutive_connect_failures = Some(count(3));
-    })
-}
-
-/// What becomes of the first endpoint when `client` fails so at it so often.
-fn fails(backend: &Backend, client: u64, now: u64, report: Report, times: usize) -> bool {
-    let endpoint = &backend.endpoints()[0];
-    let out = |_| ejection(&backend.report_from(client, endpoint, Millis(now), report)).is_some();
-    (0..times).any(out)
-}
-
-#[test]
-fn what_one_client_cannot_do_takes_no_endpoint_from_another() {
-    for report in [Report::NotConnected, Report::Lost, Report::Cut] {
-        let backend = at_the_third();
-        let endpoint = &backend.endpoints()[0];
-        for now in (0..60_000).step_by(1_000) {
-            backend.report_from(1, endpoint, Millis(now), answered(200));
-            endpoint.whole();
-            assert!(!fails(&backend, 2, now, report, 50), "{report:?} at {now}");
-            // Nor do two such make it.
-            assert!(!fails(&backend, 3, now, report, 50), "{report:?} at {now}");
-        }
-        assert!(endpoint.latency_us(Millis(60_000)).is_some_and(|us| us < 10_001.0));
-        let cost = endpoint.cost(0.0, Millis(60_000));
-        assert!(cost < 10_001.0, "it is not shunned either: {cost}");
-    }
-}
-
-#[test]
-fn who_has_reached_it_itself_takes_it_from_others_only_with_one_of_them() {
-    for report in [Report::NotConnected, Report::Lost, Report::Cut] {
-        let backend = at_the_third();
-        let endpoint = &backend.endpoints()[0];
-        for client in [1, 2] {
-            backend.report_from(client, endpoint, NOW, answered(200));
-        }
-        assert!(!fails(&backend, 2, NOW.0, report, 50), "{report:?}");
-        assert!(fails(&backend, 1, NOW.0, report, 1), "{report:?}: the first of another");
-    }
-}
-
-#[test]
-fn one_client_s_word_is_enough_where_no_other_has_reached_it_of_late() {
-    for report in [Report::NotConnected, Report::Lost, Report::Cut] {
-        assert!(fails(&at_the_third(), 1, NOW.0, report, 3), "{report:?}: there is no other");
-        let backend = at_the_third();
-        backend.report_from(1, &backend.endpoints()[0], NOW, answered(200));
-        backend.report_from(2, &backend.endpoints()[0], NOW, answered(200));
-        assert!(!fails(&backend, 2, NOW.0, report, 3), "{report:?}");
-        assert!(fails(&backend, 2, NOW.0 + 20_000, report, 3), "{report:?}: that was long ago");
-    }
-    // What an endpoint says itself is its own word, whoever hears it.
-    let backend = at_the_third();
-    backend.report_from(1, &backend.endpoints()[0], NOW, answered(200));
-    assert!(fails(&backend, 2, NOW.0, answered(503), 3));
-}
-
-#[test]
-fn an_answer_that_came_before_all_of_its_request_says_nothing_of_speed() {
-    let backend = backend_of(&endpoints(2), |_| ());
-    let endpoint = &backend.endpoints()[0];
-    for _ in 0..10 {
-        backend.report(endpoint, NOW, Report::Answered { status: 200, latency: None });
-    }
-    assert_eq!(endpoint.latency_us(NOW), None);
-}
