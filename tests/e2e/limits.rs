@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nodeway_tests::http::{Conn, Response, ended};
-use nodeway_tests::{Plain, backend, wait};
+use hyper::Request;
+use nodeway_tests::http::{self, Conn, Response, ended};
+use nodeway_tests::{Plain, Script, backend, h2, http2, wait};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -50,6 +51,10 @@ impl Holder {
         self.open.store(true, Ordering::SeqCst);
     }
 
+    fn hold(&self) {
+        self.open.store(false, Ordering::SeqCst);
+    }
+
     fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
@@ -58,7 +63,8 @@ impl Holder {
 fn world<const N: usize>(policy: &str, protocol: &'static str) -> (Plain, SocketAddr, [Holder; N]) {
     let mut plain = Plain::new();
     let at = [(); N].map(|()| Plain::backend());
-    let service = at.iter().fold(Plain::service("web", protocol), |service, at| service.to(*at));
+    let service = Plain::service("web", protocol).ip("10.96.0.9");
+    let service = at.iter().fold(service, |service, at| service.to(*at));
     plain.manifests.service(&service);
     plain.manifests.backend_policy("web", policy);
     let web = plain.listen("web");
@@ -166,4 +172,182 @@ fn a_connection_that_is_relayed_beyond_the_limit_is_reset() {
         asked(web).response().is_ok_and(|response| response.status == 200)
     });
     assert!(overflows(&mut plain, "active", "backend") >= 1.0);
+}
+
+/// What the snapshot says of what is under way with `web`: active, pending, retries, and of its endpoints.
+fn under_way(plain: &mut Plain) -> [u64; 4] {
+    let snapshot = http::get(plain.node().admin_at, "/snapshot").unwrap().json();
+    let web = &snapshot["frontends"][0];
+    let endpoints = web["endpoints"].as_array().unwrap();
+    let of = |name: &str| web["under_way"][name].as_u64().unwrap();
+    let active = endpoints.iter().map(|endpoint| endpoint["active"].as_u64().unwrap()).sum();
+    [of("active"), of("pending"), of("retries"), active]
+}
+
+#[test]
+fn a_limit_that_comes_later_finds_room_for_whoever_waits() {
+    let (mut plain, web, [server]) = world("circuitBreaker: {}", "http");
+    server.let_go();
+    // More than one, and idle.
+    let mut conns = [(); 4].map(|()| asked(web));
+    for conn in &mut conns {
+        assert_eq!(conn.response().unwrap().status, 200);
+    }
+    plain.manifests.backend_policy("web", "circuitBreaker: {maxConnections: 1}");
+    wait::eventually(SOON, "the idle ones are closed", || connections(&mut plain) <= 1);
+    for conn in &mut conns {
+        conn.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n").unwrap();
+        assert_eq!(conn.response().unwrap().status, 200);
+        assert!(connections(&mut plain) <= 1);
+    }
+}
+
+fn connections(plain: &mut Plain) -> u64 {
+    let snapshot = http::get(plain.node().admin_at, "/snapshot").unwrap().json();
+    snapshot["frontends"][0]["under_way"]["connections"].as_u64().unwrap()
+}
+
+#[test]
+fn streams_of_http2_are_limited_as_requests_are_and_grpc_is_told_in_its_own_words() {
+    let mut plain = Plain::new();
+    let at = Plain::backend();
+    let endpoint = http2::Endpoint::start(at, http2::Script::default());
+    plain.manifests.service(&Plain::service("web", "kubernetes.io/h2c").ip("10.96.0.9").to(at));
+    plain.manifests.backend_policy("web", "circuitBreaker: {maxRequests: 2}");
+    let web = plain.listen("web");
+    plain.start();
+    http2::run(async {
+        let mut client = http2::connect(web).await;
+        let mut ask = |path: &str, kind: &str| {
+            let request = Request::get(format!("http://web{path}")).header("content-type", kind);
+            client.send_request(request.body(()).unwrap(), true).unwrap().0
+        };
+        let held = [ask("/hold", "a/b"), ask("/hold", "a/b")];
+        while endpoint.open() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let refused = http2::read(ask("/", "a/b")).await.unwrap();
+        assert_eq!(refused.head.status(), 503);
+        // Trailers-Only: UNAVAILABLE, in the head.
+        let told = http2::read(ask("/", "application/grpc")).await.unwrap();
+        let field = |name: &str| told.head.headers()[name].to_str().unwrap().to_owned();
+        assert_eq!((told.head.status().as_u16(), field("grpc-status")), (200, "14".to_owned()));
+        assert_eq!(field("grpc-message"), "too much is under way");
+        assert!(told.body.is_empty() && told.trailers.is_empty());
+        endpoint.release();
+        for held in held {
+            assert_eq!(http2::read(held).await.unwrap().head.status(), 200);
+        }
+        assert_eq!(http2::read(ask("/", "a/b")).await.unwrap().head.status(), 200);
+    });
+    assert_eq!(endpoint.requests(), 3, "who was refused was not sent");
+    assert!((overflows(&mut plain, "active", "backend") - 2.0).abs() < 0.1);
+}
+
+#[test]
+fn a_retry_budget_of_nothing_allows_no_retry() {
+    for (budget, sent) in [("{percent: 0, minConcurrent: 0}", 1), ("{percent: 100}", 3)] {
+        let mut plain = Plain::new();
+        let at = Plain::backend();
+        let script = Script::statuses(at, &[503]);
+        plain.manifests.service(&Plain::service("web", "http").to(at));
+        let retry = "retry: {codes: [503], attempts: 2, backoff: 1ms}";
+        let rule = format!("- {retry}\n  backendRefs: [{{name: web, port: 80}}]");
+        plain.manifests.route("web", "web", &rule);
+        plain.manifests.backend_policy("web", &format!("retryBudget: {budget}"));
+        let web = plain.listen("web");
+        plain.start();
+        assert_eq!(asked(web).response().unwrap().status, 503);
+        assert_eq!(script.asked().len(), sent, "{budget}");
+        let refused = overflows(&mut plain, "retries", "backend");
+        assert!((refused - if sent == 1 { 1.0 } else { 0.0 }).abs() < 0.1, "{refused}");
+        let flagged = [("response_flags", "URX"), ("response_code", "503")];
+        let counted = plain.node().metrics().sum("nodeway_requests_total", &flagged);
+        assert!((counted - 1.0).abs() < 0.1, "{counted}");
+    }
+}
+
+#[test]
+fn an_adaptive_limit_refuses_what_a_server_cannot_bear_and_nothing_without_load() {
+    let policy = "circuitBreaker: {adaptiveConcurrency: {minRequests: 2, maxRequests: 8}}";
+    let (mut plain, web, [server]) = world(policy, "http");
+    let mut under_way = vec![asked(web)];
+    wait::eventually(SOON, "it is under way", || server.requests() == 1);
+    server.let_go();
+    assert_eq!(under_way.pop().unwrap().response().unwrap().status, 200);
+    for _ in 0..20 {
+        assert_eq!(asked(web).response().unwrap().status, 200);
+    }
+    let refused = overflows(&mut plain, "adaptive", "backend");
+    assert!(refused < 0.1, "nothing was refused without load: {refused}");
+    // More than may ever be.
+    server.hold();
+    let mut many: Vec<_> = (0..20).map(|_| asked(web)).collect();
+    wait::eventually(SOON, "it is too much", || {
+        overflows(&mut plain, "adaptive", "backend") > 11.0
+    });
+    server.let_go();
+    let served = many.iter_mut().filter_map(|conn| conn.response().ok());
+    let served = served.filter(|response| response.status == 200).count();
+    assert!((2..=8).contains(&served), "{served}");
+}
+
+#[test]
+fn clients_that_reset_and_clients_that_go_at_any_time_leave_nothing_counted() {
+    for (protocol, http2) in [("http", false), ("kubernetes.io/h2c", true)] {
+        let mut plain = Plain::new();
+        let at = Plain::backend();
+        let _server = plain.testserver(at, "v1");
+        plain.manifests.service(&Plain::service("web", protocol).ip("10.96.0.9").to(at));
+        let policy = "circuitBreaker: {maxConnections: 2, perEndpoint: {maxRequests: 20}}";
+        plain.manifests.backend_policy("web", policy);
+        let web = plain.listen("web");
+        plain.start();
+        thread::scope(|scope| {
+            for client in 0..4_u64 {
+                scope.spawn(move || {
+                    for round in 0..40_u64 {
+                        // Each goes at another time, some before they are served and some after.
+                        let pause = Duration::from_micros((client * 41 + round * 97) % 4_000);
+                        // Whatever comes of it is not this test's to say.
+                        let _ = if http2 { reset(web, pause) } else { hang_up(web, pause) };
+                    }
+                });
+            }
+        });
+        wait::eventually(SOON, "nothing is under way", || under_way(&mut plain) == [0; 4]);
+        let answered = if http2 {
+            http2::run(async {
+                let request = Request::get("http://web/").body(()).unwrap();
+                let sent = http2::connect(web).await.send_request(request, true).unwrap();
+                http2::read(sent.0).await.unwrap().head.status().as_u16()
+            })
+        } else {
+            asked(web).response().unwrap().status
+        };
+        assert_eq!(answered, 200);
+    }
+}
+
+/// Asks, and is gone after so long, in the middle of its request every other time.
+fn hang_up(web: SocketAddr, pause: Duration) -> std::io::Result<()> {
+    let mut conn = Conn::open(web)?;
+    let body = "POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 100\r\n\r\nhalf";
+    let whole = "GET / HTTP/1.1\r\nHost: web\r\n\r\n";
+    conn.send(if pause.as_micros().is_multiple_of(2) { body } else { whole })?;
+    thread::sleep(pause);
+    Ok(())
+}
+
+/// Asks on some streams, resets them after so long, and asks again; then it is gone.
+fn reset(web: SocketAddr, pause: Duration) -> std::io::Result<()> {
+    let mut conn = h2::H2::open(web, &[])?;
+    for stream in [1, 3, 5] {
+        conn.send(h2::get(stream, "/"))?;
+    }
+    thread::sleep(pause);
+    for stream in [1, 3, 5] {
+        conn.send(h2::cancel(stream))?;
+    }
+    conn.send(h2::get(7, "/"))
 }

@@ -43,9 +43,11 @@ pub(super) async fn obtain(
     link: &Link,
     body: &RequestBody,
 ) -> Result<Obtained, NoConnection> {
-    let connected = match link.connect() {
-        Ok(connected) if !link.has_waiting() => connected,
-        _ => {
+    // Who waits must not hold a place meanwhile.
+    let free = if link.has_waiting() { None } else { link.connect().ok() };
+    let connected = match free {
+        Some(connected) => connected,
+        None => {
             let mut waiting = link.wait().map_err(NoConnection::Full)?;
             body.held_up(HeldUpBy::Others);
             loop {
