@@ -59,8 +59,8 @@ fn whoever_dials_the_listener_itself_is_turned_away() {
     assert!(!ports.is_empty(), "no listener in the pod");
     let code = "import socket, sys\n\
                 for port in sys.argv[1:]:\n\
-                \x20   s = socket.create_connection(('127.0.0.1', int(port)), timeout=5)\n\
                 \x20   try:\n\
+                \x20       s = socket.create_connection(('127.0.0.1', int(port)), timeout=5)\n\
                 \x20       s.sendall(b'GET / HTTP/1.1\\r\\nHost: web\\r\\n\\r\\n'); print(s.recv(100))\n\
                 \x20   except ConnectionError: print(b'')\n";
     let ports: Vec<&str> = ports.iter().map(String::as_str).collect();

@@ -39,13 +39,14 @@ fn says(name: &'static str) -> SocketAddr {
 
 /// What a client hears that says this and then nothing more: or that it was reset.
 fn hears(to: SocketAddr, says: &[u8]) -> String {
-    let mut stream = TcpStream::connect(to).unwrap();
-    stream.set_read_timeout(Some(SOON)).unwrap();
     let mut heard = Vec::new();
-    let talk = stream
-        .write_all(says)
-        .and_then(|()| stream.shutdown(std::net::Shutdown::Write))
-        .and_then(|()| stream.read_to_end(&mut heard));
+    // A reset may come before `connect` has returned.
+    let talk = TcpStream::connect(to).and_then(|mut stream| {
+        stream.set_read_timeout(Some(SOON))?;
+        stream.write_all(says)?;
+        stream.shutdown(std::net::Shutdown::Write)?;
+        stream.read_to_end(&mut heard)
+    });
     match talk {
         Ok(_) => String::from_utf8_lossy(&heard).into_owned(),
         Err(error)
@@ -153,10 +154,10 @@ fn connections_are_split_by_weight_through_ebpf() {
     let code = "import collections, socket, sys\n\
                 count = collections.Counter()\n\
                 for n in range(int(sys.argv[2])):\n\
-                \x20   s = socket.create_connection((sys.argv[1], 5432), 10)\n\
-                \x20   try: count[s.recv(99).split()[1].decode()] += 1\n\
+                \x20   try:\n\
+                \x20       with socket.create_connection((sys.argv[1], 5432), 10) as s:\n\
+                \x20           count[s.recv(99).split()[1].decode()] += 1\n\
                 \x20   except OSError: count['reset'] += 1\n\
-                \x20   s.close()\n\
                 print(count['db-1'], count['db-2'], count['reset'])\n";
     let count = |number: &str| -> Vec<i32> {
         let ran = mesh.client.place.python(code, &[DB, number]);
@@ -226,8 +227,9 @@ fn tls_goes_to_the_server_that_is_named_and_is_not_opened() {
     // The server's own certificate is trusted, and no other: nobody in between can answer.
     let client = "import socket, ssl, sys\n\
                   context = ssl.create_default_context(cafile=sys.argv[3])\n\
-                  s = socket.create_connection((sys.argv[1], 5432), 10)\n\
-                  try: print(context.wrap_socket(s, server_hostname=sys.argv[2] or None).recv(99).decode())\n\
+                  try:\n\
+                  \x20   s = socket.create_connection((sys.argv[1], 5432), 10)\n\
+                  \x20   print(context.wrap_socket(s, server_hostname=sys.argv[2] or None).recv(99).decode())\n\
                   except ConnectionResetError: print('reset')\n\
                   except ssl.SSLEOFError: print('reset')\n\
                   except ssl.SSLCertVerificationError: print('another')\n";
