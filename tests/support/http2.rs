@@ -29,6 +29,8 @@ pub struct Script {
     pub extended_connect: bool,
     /// So many requests are refused with `REFUSED_STREAM`, their bodies unread.
     pub refuse: usize,
+    /// Each call fails with UNAVAILABLE (gRPC), said in a head with nothing behind it.
+    pub unavailable: bool,
     /// After so many requests a connection says GOAWAY, in the orderly way, and finishes what it has.
     pub go_away_after: Option<usize>,
 }
@@ -203,6 +205,15 @@ async fn connection(stream: TcpStream, state: Arc<State>) {
     }
 }
 
+/// A call that has gone like this.
+fn trailers_only(status: &str) -> Response<()> {
+    let response = Response::builder()
+        .header("content-type", "application/grpc")
+        .header("grpc-status", status)
+        .body(());
+    response.expect("a response")
+}
+
 async fn answer(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
@@ -210,6 +221,10 @@ async fn answer(
 ) -> Result<(), h2::Error> {
     let (head, mut body) = request.into_parts();
     let ok = || Response::new(());
+    if state.script.unavailable {
+        respond.send_response(trailers_only("14"), true)?;
+        return Ok(());
+    }
     if head.method == Method::CONNECT {
         let out = respond.send_response(ok(), false)?;
         return echo(body, out, None).await;
@@ -247,11 +262,7 @@ async fn answer(
             return echo(body, out, Some(fields)).await;
         }
         "/trailers-only" => {
-            let response = Response::builder()
-                .header("content-type", "application/grpc")
-                .header("grpc-status", "5")
-                .body(());
-            respond.send_response(response.expect("a response"), true)?;
+            respond.send_response(trailers_only("5"), true)?;
             return Ok(());
         }
         "/slow" => {

@@ -30,12 +30,12 @@ pub(super) enum Failure {
 #[inline]
 pub(super) fn report(
     worker: &Worker,
-    caller: Caller,
+    (caller, began): (Caller, Millis),
     (backend, endpoint): (&Backend, &Endpoint),
     report: Report,
 ) {
     let now = worker.clock.now();
-    let events = backend.report_from(caller.client, endpoint, now, report);
+    let events = backend.ended(caller.client, endpoint, (began, now), report);
     if !events.is_empty() || report.is_failure() {
         tell(worker, backend, now, &events);
     }
@@ -54,7 +54,7 @@ fn tell(worker: &Worker, backend: &Backend, now: Millis, events: &[HealthEvent])
 /// The same of an attempt that failed, with why.
 pub(super) fn failed(
     worker: &Worker,
-    caller: Caller,
+    (caller, began): (Caller, Millis),
     (backend, endpoint): (&Backend, &Endpoint),
     outcome: Report,
     error: &dyn Error,
@@ -65,14 +65,14 @@ pub(super) fn failed(
         let (service, endpoint) = (&backend.service, endpoint.address);
         tracing::debug!(%service, %endpoint, untold, error = %chain(error), "endpoint failed");
     }
-    report(worker, caller, (backend, endpoint), outcome);
+    report(worker, (caller, began), (backend, endpoint), outcome);
 }
 
 /// The same of a response that broke off, or a relayed connection that did, of which no more is known than
 /// where it came from.
 pub(super) fn cut(
     worker: &Worker,
-    caller: Caller,
+    (caller, began): (Caller, Millis),
     (service, port): (&ObjectName, u16),
     endpoint: &Endpoint,
     error: &dyn Error,
@@ -80,7 +80,7 @@ pub(super) fn cut(
     let view = worker.view();
     // What was deleted meanwhile has no future to decide on.
     if let Some(frontend) = view.service_port(service, port) {
-        failed(worker, caller, (&frontend.backend, endpoint), Report::Cut, error);
+        failed(worker, (caller, began), (&frontend.backend, endpoint), Report::Cut, error);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is held against an endpoint, and what is not its doing.
 
+use nodeway_tests::http2::{self, Endpoint, Script};
 use nodeway_tests::wait::over;
 
 use super::*;
@@ -44,6 +45,38 @@ fn a_client_that_does_not_read_its_response_is_nobody_s_failure() {
         assert!(conn.rest().map_or(0, |rest| rest.len()) < 100_000_000, "it was not cut");
     }
     assert!(world.ejections() < 0.1, "the endpoint would have said more");
+}
+
+#[test]
+fn a_grpc_endpoint_that_says_unavailable_is_left_out() {
+    let mut plain = Plain::new();
+    let (good, bad) = (Plain::backend(), Plain::backend());
+    let _well = Endpoint::start(good, Script::default());
+    let broken = Endpoint::start(bad, Script { unavailable: true, ..Script::default() });
+    plain.manifests.service(&Plain::service("web", "grpc").to(good).to(bad));
+    plain.manifests.backend_policy("web", POLICY);
+    let web = plain.listen("web");
+    let mut world = World { plain, web, endpoints: vec![], at: vec![], conn: None }.start();
+    let said = http2::run(async {
+        let mut client = http2::connect(web).await;
+        let mut said = Vec::new();
+        for _ in 0..20 {
+            let call = hyper::Request::post(format!("http://{web}/shop.Cart/Get"))
+                .header("te", "trailers")
+                .header("content-type", "application/grpc")
+                .body(())
+                .unwrap();
+            let (response, _) = client.send_request(call, true).unwrap();
+            let answer = http2::read(response).await.unwrap();
+            let status = answer.head.headers().get("grpc-status");
+            said.push(status.map(|status| status.to_str().unwrap().to_owned()));
+        }
+        said
+    });
+    let unavailable = said.iter().filter(|status| status.as_deref() == Some("14")).count();
+    assert_eq!((unavailable, broken.requests()), (3, 3), "its own answers, and no more: {said:?}");
+    assert!((world.ejections() - 1.0).abs() < 0.1);
+    assert!((world.state("ejected") - 1.0).abs() < 0.1);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
-use nodeway_core::balance::{Active, Endpoint, Refused, Report, Retrying, Scope};
+use nodeway_core::balance::{Active, Endpoint, Millis, Refused, Report, Retrying, Scope};
 use nodeway_core::model::Timeouts;
 use nodeway_core::snapshot::{Again, Backend, Caller, Outcome, Retries, Rule};
 
@@ -117,7 +117,7 @@ pub(super) async fn send(
                 stale += 1;
                 if fresh {
                     let error = outcome::Failure::HungUp;
-                    outcome::failed(worker, caller, (backend, picked), Report::Lost, &error);
+                    outcome::failed(worker, (caller, now), (backend, picked), Report::Lost, &error);
                     (avoided, endpoint) = (Some(Arc::clone(picked)), None);
                 }
                 let again = || spare.as_ref().and_then(|spare| spare.copy(version));
@@ -151,14 +151,14 @@ pub(super) async fn send(
             }
             // The client's body broke off or broke the protocol: the endpoint is not to blame.
             Ok(Err(SendError::Abandoned)) => return Err(Flag::DownstreamProtocol),
-            Ok(sent) => Ended::of(sent, conn, caller, (backend, picked)),
+            Ok(sent) => Ended::of(sent, conn, (caller, now), (backend, picked)),
             Err(expired) => {
                 // Who waits for the rest of a request, or has not been sent it, cannot answer it.
                 if holdup.is_none_or(|holdup| holdup.is_endpoints())
                     && is_patient(rule, backend, worker.clock.now().0.saturating_sub(now.0))
                 {
                     let error = outcome::Failure::TimedOut;
-                    outcome::failed(worker, caller, (backend, picked), Report::Lost, &error);
+                    outcome::failed(worker, (caller, now), (backend, picked), Report::Lost, &error);
                 }
                 if expired == Expired::Request {
                     return Err(Flag::TimedOut);
@@ -254,16 +254,16 @@ impl Ended {
     fn of(
         sent: Result<(Response<Inbound>, Lease), SendError>,
         conn: &Conn,
-        caller: Caller,
+        by: (Caller, Millis),
         to: (&Backend, &Endpoint),
     ) -> Self {
         let failed = |report, error: &dyn std::error::Error| {
-            outcome::failed(&conn.worker, caller, to, report, error);
+            outcome::failed(&conn.worker, by, to, report, error);
         };
         match sent {
             Ok((response, lease)) => {
                 let report = outcome::answered(&response, lease.latency());
-                outcome::report(&conn.worker, caller, to, report);
+                outcome::report(&conn.worker, by, to, report);
                 let outcome = Outcome::Answered(response.status());
                 Self { outcome, flag: Flag::None, answer: Some((response, lease)), unsent: None }
             }

@@ -144,8 +144,8 @@ impl Relayed {
         if let (Some(active), Some(port)) = (&self.active, self.tells)
             && let Some(service) = record.backend()
         {
-            let (worker, caller) = (&self.conn.worker, self.conn.target.caller);
-            outcome::cut(worker, caller, (service, port), active.endpoint(), error);
+            let (worker, by) = (&self.conn.worker, (self.conn.target.caller, active.began()));
+            outcome::cut(worker, by, (service, port), active.endpoint(), error);
         }
     }
 }

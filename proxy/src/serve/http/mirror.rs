@@ -143,7 +143,7 @@ impl Delivery {
             match upstream::send(worker, &self.client, to, request).await {
                 Ok((response, lease)) => {
                     let outcome = answered(&response, lease.latency());
-                    report(worker, self.caller, (backend, endpoint), outcome);
+                    report(worker, (self.caller, now), (backend, endpoint), outcome);
                     self.drop_answer(response, lease).await;
                     return true;
                 }
@@ -160,7 +160,7 @@ impl Delivery {
                     if !blameless(&error) {
                         failed(
                             worker,
-                            self.caller,
+                            (self.caller, now),
                             (backend, endpoint),
                             Report::NotConnected,
                             &error,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use nodeway_core::balance::{Active, Connected, Endpoint, Refused, Report, Scope};
+use nodeway_core::balance::{Active, Connected, Endpoint, Millis, Refused, Report, Scope};
 use nodeway_core::model::ObjectName;
 use nodeway_core::snapshot::{Backend, Caller, Choice, Frontend, Rule};
 use tokio::net::TcpStream;
@@ -143,21 +143,21 @@ async fn in_the_clear(
     };
     // As an endpoint that refuses would: the client learns at once that nobody serves it.
     let (opened, active) = opened.inspect_err(|_| reset_on_close(&stream))?;
-    let to = (backend, active.endpoint());
-    report(worker, caller, (backend, active.endpoint()), opened.report());
-    let cut = UnderWay::cut(upstream::under_way(worker, client, to));
+    let (to, by) = ((backend, &**active.endpoint()), (caller, active.began()));
+    report(worker, by, to, opened.report());
+    let cut = UnderWay::cut(upstream::under_way(worker, client, (backend, active.endpoint())));
     let ended = relay(&stream, &opened.stream, said, || active.endpoint().whole(), cut).await;
-    tell(worker, caller, (backend, active.endpoint()), &ended);
+    tell(worker, by, to, &ended);
     Ok(ended)
 }
 
 /// Says of an endpoint that took a connection how that went. One that is reset before the server's first word
 /// is the server's failure if there was little to disagree with.
-fn tell(worker: &Worker, caller: Caller, to: (&Backend, &Endpoint), ended: &Ended) {
+fn tell(worker: &Worker, by: (Caller, Millis), to: (&Backend, &Endpoint), ended: &Ended) {
     let (_, endpoint) = to;
     if ended.mute {
         if ended.sent <= FIRST_WORD {
-            failed(worker, caller, to, Report::Cut, &Failure::Mute);
+            failed(worker, by, to, Report::Cut, &Failure::Mute);
         }
     } else if ended.error.is_none() {
         endpoint.whole();
@@ -226,7 +226,7 @@ async fn dial(
     caller: Caller,
     connected: Connected,
 ) -> Option<Opened> {
-    let start = Instant::now();
+    let (began, start) = (worker.clock.now(), Instant::now());
     let life = &backend.settings().connections;
     match upstream::connect(worker, client, endpoint.address, life).await {
         Ok(stream) => {
@@ -235,7 +235,7 @@ async fn dial(
         }
         Err(error) => {
             if !blameless(&error) {
-                failed(worker, caller, (backend, endpoint), Report::NotConnected, &error);
+                failed(worker, (caller, began), (backend, endpoint), Report::NotConnected, &error);
             }
             None
         }

@@ -57,7 +57,7 @@ pub(super) async fn relay(
         }
         let admitted = admit(worker, backend, caller, avoided.as_deref());
         let active = admitted.inspect_err(|_| reset_on_close(&stream))?;
-        let endpoint = active.endpoint();
+        let (endpoint, by) = (active.endpoint(), (caller, active.began()));
         let _connected = match backend.connect(endpoint) {
             Ok(connected) => connected,
             Err(full) if full.of == Scope::Endpoint && avoided.is_none() => {
@@ -80,15 +80,15 @@ pub(super) async fn relay(
         match secured {
             Ok((upstream, _)) => {
                 let latency = start.elapsed();
-                report(worker, caller, (backend, endpoint), Report::Connected { latency });
+                report(worker, by, (backend, endpoint), Report::Connected { latency });
                 let cut = UnderWay::cut(under_way(worker, client, (backend, endpoint)));
                 let ended = pass(stream, *upstream, said, || endpoint.whole(), cut).await;
-                tell(worker, caller, (backend, endpoint), &ended);
+                tell(worker, by, (backend, endpoint), &ended);
                 return Ok(ended);
             }
             Err(error) => {
                 if !blameless(&error) {
-                    failed(worker, caller, (backend, endpoint), Report::NotConnected, &error);
+                    failed(worker, by, (backend, endpoint), Report::NotConnected, &error);
                 }
                 flag = match distrusted(&error) {
                     true => Flag::UpstreamTls,

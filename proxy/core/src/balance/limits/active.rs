@@ -14,6 +14,7 @@ const MOST_PICKS: usize = 3;
 #[derive(Debug)]
 pub struct Active {
     endpoint: Arc<Endpoint>,
+    began: Millis,
     _of: OfBackend,
     retrying: Option<Retrying>,
 }
@@ -55,7 +56,7 @@ impl Backend {
             None => self.pick(now, random, caller, avoid).ok_or(Refused::NoEndpoint)?,
         };
         match picked.take(self.settings().limits.endpoint.active) {
-            Ok(()) => Ok(Active { endpoint: Arc::clone(picked), _of: of, retrying: None }),
+            Ok(()) => Ok(Active::new(Arc::clone(picked), now, of)),
             Err(most) if wanted.is_some() => {
                 Err(Refused::Overflow(Overflow::of_endpoint(Limit::Active, most)))
             }
@@ -72,7 +73,7 @@ impl Backend {
         let most = self.settings().limits.endpoint.active;
         let overflow = |most| Refused::Overflow(Overflow::of_endpoint(Limit::Active, most));
         endpoint.take(most).map_err(overflow)?;
-        Ok(Active { endpoint: Arc::clone(endpoint), _of: of, retrying: None })
+        Ok(Active::new(Arc::clone(endpoint), now, of))
     }
 
     #[inline]
@@ -117,7 +118,7 @@ impl Backend {
         for _ in 1..MOST_PICKS {
             let Some(picked) = self.pick(now, random, caller, Some(avoid)) else { break };
             if picked.take(limit).is_ok() {
-                return Ok(Active { endpoint: Arc::clone(picked), _of: of, retrying: None });
+                return Ok(Active::new(Arc::clone(picked), now, of));
             }
             avoid = picked;
         }
@@ -141,13 +142,23 @@ impl Backend {
             .chain(before)
             .find(|e| (group.panic || e.usable(now)) && e.take(limit).is_ok());
         let endpoint = Arc::clone(found.ok_or(overflow)?);
-        Ok(Active { endpoint, _of: of, retrying: None })
+        Ok(Active::new(endpoint, now, of))
     }
 }
 
 // === impl Active ===
 
 impl Active {
+    fn new(endpoint: Arc<Endpoint>, began: Millis, of: OfBackend) -> Self {
+        Self { endpoint, began, _of: of, retrying: None }
+    }
+
+    /// When it began.
+    #[inline]
+    pub fn began(&self) -> Millis {
+        self.began
+    }
+
     /// The endpoint.
     #[inline]
     pub fn endpoint(&self) -> &Arc<Endpoint> {

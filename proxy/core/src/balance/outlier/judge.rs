@@ -18,9 +18,9 @@ impl Backend {
     /// Takes in what became of an attempt at `endpoint`, one of its own. What that changes for this endpoint
     /// or, at the end of an interval, for others is told to this call alone; mostly nothing.
     ///
-    /// It counts as all clients' word; see [`Backend::report_from`].
+    /// It took no time, and counts as all clients' word; see [`Backend::ended`].
     pub fn report(&self, endpoint: &Endpoint, now: Millis, report: Report) -> Vec<HealthEvent> {
-        self.take_in(endpoint, now, report, None)
+        self.take_in(endpoint, (now, now), report, None)
     }
 
     /// The same of an attempt on behalf of a client. Clients live in networks of their own, with policies of
@@ -29,12 +29,14 @@ impl Backend {
     /// - is not held against it if others have reached it in the last ten seconds and this client has not;
     /// - else leaves it out only if failures in a row are not all this client's, or no other has reached it in
     ///   that time.
+    ///
+    /// What `began` before an ejection ended says nothing of how the endpoint does since.
     #[inline]
-    pub fn report_from(
+    pub fn ended(
         &self,
         client: u64,
         endpoint: &Endpoint,
-        now: Millis,
+        (began, now): (Millis, Millis),
         report: Report,
     ) -> Vec<HealthEvent> {
         if report.is_silence() {
@@ -44,14 +46,14 @@ impl Backend {
         } else {
             endpoint.health().reach.reached(client, now);
         }
-        self.take_in(endpoint, now, report, Some(client))
+        self.take_in(endpoint, (began, now), report, Some(client))
     }
 
     #[inline]
     fn take_in(
         &self,
         endpoint: &Endpoint,
-        now: Millis,
+        (began, now): (Millis, Millis),
         report: Report,
         client: Option<u64>,
     ) -> Vec<HealthEvent> {
@@ -60,11 +62,13 @@ impl Backend {
         let settings = &self.settings().outliers;
         let compared = settings.success_rate.is_some() || settings.latency.is_some();
         if compared {
-            endpoint.window.get_or_init(Box::default).take(report);
+            if !endpoint.ejected(began) {
+                endpoint.window.get_or_init(Box::default).take(report);
+            }
         } else if endpoint.health().runs.are_none() && !report.is_failure() {
             return Vec::new();
         }
-        self.judge(endpoint, now, (report, client), compared)
+        self.judge(endpoint, (began, now), (report, client), compared)
     }
 
     /// Takes in the verdict of an active check of `endpoint`, one of its own. It is well to begin with, for
@@ -109,15 +113,16 @@ impl Backend {
     fn judge(
         &self,
         endpoint: &Endpoint,
-        now: Millis,
+        (began, now): (Millis, Millis),
         (report, client): (Report, Option<u64>),
         compared: bool,
     ) -> Vec<HealthEvent> {
         let settings = &self.settings().outliers;
         let health = endpoint.health();
         let mut events = Vec::new();
-        // What had begun before an ejection, or went there because too many are out, does not lengthen it.
-        if !health.ejected(now) {
+        // What had begun before an ejection, or went there because too many are out, neither lengthens it nor
+        // leads to the next one, however late it is known.
+        if !health.ejected(began) {
             if health.runs.returned() {
                 let since_ms = now.0.saturating_sub(health.until());
                 let change = Change::Returned { repeat: health.repeat(), since_ms };

@@ -14,6 +14,8 @@ use crate::model::{
     SlowStart, SuccessRate,
 };
 
+mod late;
+
 const NOW: Millis = Millis(1_000);
 
 fn count(n: u32) -> NonZeroU32 {

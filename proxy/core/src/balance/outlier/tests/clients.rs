@@ -10,10 +10,14 @@ fn at_the_third() -> Arc<Backend> {
     })
 }
 
+/// What follows from what becomes of an attempt of `client` at the first endpoint.
+fn told(backend: &Backend, client: u64, now: u64, report: Report) -> Vec<HealthEvent> {
+    backend.ended(client, &backend.endpoints()[0], (Millis(now), Millis(now)), report)
+}
+
 /// What becomes of the first endpoint when `client` fails so at it so often.
 fn fails(backend: &Backend, client: u64, now: u64, report: Report, times: usize) -> bool {
-    let endpoint = &backend.endpoints()[0];
-    let out = |_| ejection(&backend.report_from(client, endpoint, Millis(now), report)).is_some();
+    let out = |_| ejection(&told(backend, client, now, report)).is_some();
     (0..times).any(out)
 }
 
@@ -23,7 +27,7 @@ fn what_one_client_cannot_do_takes_no_endpoint_from_another() {
         let backend = at_the_third();
         let endpoint = &backend.endpoints()[0];
         for now in (0..60_000).step_by(1_000) {
-            backend.report_from(1, endpoint, Millis(now), answered(200));
+            told(&backend, 1, now, answered(200));
             endpoint.whole();
             assert!(!fails(&backend, 2, now, report, 50), "{report:?} at {now}");
             // Nor do two such make it.
@@ -39,9 +43,8 @@ fn what_one_client_cannot_do_takes_no_endpoint_from_another() {
 fn who_has_reached_it_itself_takes_it_from_others_only_with_one_of_them() {
     for report in [Report::NotConnected, Report::Lost, Report::Cut] {
         let backend = at_the_third();
-        let endpoint = &backend.endpoints()[0];
         for client in [1, 2] {
-            backend.report_from(client, endpoint, NOW, answered(200));
+            told(&backend, client, NOW.0, answered(200));
         }
         assert!(!fails(&backend, 2, NOW.0, report, 50), "{report:?}");
         assert!(fails(&backend, 1, NOW.0, report, 1), "{report:?}: the first of another");
@@ -53,14 +56,14 @@ fn one_client_s_word_is_enough_where_no_other_has_reached_it_of_late() {
     for report in [Report::NotConnected, Report::Lost, Report::Cut] {
         assert!(fails(&at_the_third(), 1, NOW.0, report, 3), "{report:?}: there is no other");
         let backend = at_the_third();
-        backend.report_from(1, &backend.endpoints()[0], NOW, answered(200));
-        backend.report_from(2, &backend.endpoints()[0], NOW, answered(200));
+        told(&backend, 1, NOW.0, answered(200));
+        told(&backend, 2, NOW.0, answered(200));
         assert!(!fails(&backend, 2, NOW.0, report, 3), "{report:?}");
         assert!(fails(&backend, 2, NOW.0 + 20_000, report, 3), "{report:?}: that was long ago");
     }
     // What an endpoint says itself is its own word, whoever hears it.
     let backend = at_the_third();
-    backend.report_from(1, &backend.endpoints()[0], NOW, answered(200));
+    told(&backend, 1, NOW.0, answered(200));
     assert!(fails(&backend, 2, NOW.0, answered(503), 3));
 }
 
