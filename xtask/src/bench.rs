@@ -1,9 +1,9 @@
-//! `bench`: Nodeway and HAProxy side by side on this machine, on the same backends.
+//! `bench`: Nodeway side by side with HAProxy, nginx and Envoy on this machine, on the same backends.
 //!
-//! A first look at speed, not a laboratory: everything shares this machine's cores. CPU per request
-//! is the figure to trust, and only within one run: the rounds alternate which proxy goes first.
+//! A look at speed, not a laboratory: everything shares this machine's cores. CPU per request
+//! is the figure to trust, and only within one run: each round begins with another proxy.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,8 +16,13 @@ use crate::shell::{self, Step};
 
 mod backends;
 mod balance;
+mod bars;
 mod cases;
+mod figures;
+mod goals;
 mod load;
+mod memory;
+mod page;
 mod parse;
 mod process;
 mod proxies;
@@ -25,14 +30,14 @@ mod report;
 mod scale;
 
 use cases::Case;
-use load::Measure;
-use proxies::{Proxy, ProxyKind};
+use memory::Memory;
+use proxies::{Proxy, ProxyKind, Stage};
 use report::Sample;
 
-/// Measure Nodeway and HAProxy in rotated rounds: throughput, latency, CPU per request, memory.
+/// Measure Nodeway, HAProxy, nginx and Envoy in rotated rounds: throughput, latency, CPU per request, memory.
 ///
 /// Needs a quiet machine: the load generator, two nginx backends and the proxies share its cores.
-/// Compare figures of one run only, never across runs.
+/// Compare figures of one run only, never across runs. All of it takes some 25 minutes.
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
@@ -42,7 +47,7 @@ pub(crate) struct Args {
     /// it is ready, its memory, how soon a change is in force, what a storm of changes costs. A minute.
     #[arg(long, conflicts_with_all = ["quick", "rounds", "seconds", "only", "proxies", "write"])]
     scale: bool,
-    /// A look in under three minutes (after building): 2 rounds of 2 seconds.
+    /// A look in under three minutes (after building): 2 rounds of a second.
     #[arg(long)]
     quick: bool,
     /// How often each case is run against each proxy [default: 5].
@@ -54,14 +59,14 @@ pub(crate) struct Args {
     /// Only this case; may be repeated.
     #[arg(long, value_enum, value_name = "CASE")]
     only: Vec<Case>,
-    /// Only these; may be repeated. `direct` is the backends with no proxy at all [default: nodeway
-    /// and haproxy].
+    /// Only these; may be repeated. `direct` is the backends with no proxy at all [default: all, without
+    /// `direct` in a quick run].
     #[arg(long = "proxy", value_enum, value_name = "PROXY")]
     proxies: Vec<ProxyKind>,
     /// A `nodeway` built before, instead of building one now.
     #[arg(long, value_name = "FILE")]
     nodeway: Option<PathBuf>,
-    /// Also write the table to docs/bench.md.
+    /// Also write the tables and a plot to docs/benchmarks.
     #[arg(long)]
     write: bool,
 }
@@ -74,6 +79,7 @@ enum Instead {
 }
 
 struct Plan {
+    quick: bool,
     rounds: u32,
     load: Duration,
     cases: Vec<Case>,
@@ -82,16 +88,20 @@ struct Plan {
 
 impl Plan {
     fn new(args: &Args) -> Self {
-        let (rounds, seconds) = if args.quick { (2, 2) } else { (5, 5) };
+        let (rounds, seconds) = if args.quick { (2, 1) } else { (5, 5) };
         let or_all = |chosen: &[Case]| match chosen {
             [] => Case::value_variants().to_vec(),
             chosen => chosen.to_vec(),
         };
-        let proxies = match args.proxies.as_slice() {
-            [] => vec![ProxyKind::Nodeway, ProxyKind::Haproxy],
+        let mut proxies = match args.proxies.as_slice() {
+            [] => ProxyKind::value_variants().to_vec(),
             chosen => chosen.to_vec(),
         };
+        if args.quick && args.proxies.is_empty() {
+            proxies.retain(|kind| *kind != ProxyKind::Direct);
+        }
         Self {
+            quick: args.quick,
             rounds: args.rounds.unwrap_or(rounds),
             load: Duration::from_secs(args.seconds.unwrap_or(seconds).into()),
             cases: or_all(&args.only),
@@ -100,8 +110,8 @@ impl Plan {
     }
 
     /// Each round begins with another proxy: what warms up or heats up then hits all alike.
-    fn order(&self, round: u32) -> Vec<ProxyKind> {
-        let mut order = self.proxies.clone();
+    fn order(&self, case: Case, round: u32) -> Vec<ProxyKind> {
+        let mut order = case.proxies(&self.proxies);
         let length = order.len().max(1);
         order.rotate_left(round as usize % length);
         order
@@ -109,11 +119,10 @@ impl Plan {
 }
 
 pub(crate) fn main(args: &Args) -> Result<ExitCode> {
-    if let Some(Instead::Balance(balance)) = &args.instead {
-        return balance::run(balance);
-    }
-    if args.scale {
-        return scale::run(args.nodeway.as_deref());
+    match &args.instead {
+        Some(Instead::Balance(balance)) => return balance::run(balance),
+        None if args.scale => return scale::run(args.nodeway.as_deref()),
+        None => {}
     }
     let plan = Plan::new(args);
     packages::ensure(
@@ -127,28 +136,27 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode> {
         }
         None => Some(build::nodeway(Profile::Release)?),
     };
+    let envoy = plan.proxies.contains(&ProxyKind::Envoy);
+    let envoy = envoy.then(proxies::envoy::binary).transpose()?;
+    process::allow_many_files()?;
     let folder = process::Folder::make()?;
-    let step = Step::start("Starting two nginx backends and the proxies");
+    let step = Step::start("Starting two nginx backends");
     let backends = backends::start(folder.path())?;
-    let mut proxies = Vec::new();
-    for kind in &plan.proxies {
-        proxies.push(Proxy::start(*kind, folder.path(), &backends, nodeway.as_deref())?);
-    }
     step.done();
+    let (nodeway, envoy) = (nodeway.as_deref(), envoy.as_deref());
+    let stage = Stage { folder: folder.path(), backends: &backends, nodeway, envoy };
 
-    let samples = measure(&plan, &mut proxies, folder.path())?;
-    let table = report::table(&samples, &plan.cases, &plan.proxies);
-    let conditions = report::conditions(plan.rounds, plan.load, &plan.proxies, nodeway.as_deref());
-    println!("\n{conditions}\n\n{table}");
+    // First, while nobody has a pool or a history.
+    let memory = match plan.cases.contains(&Case::Memory) {
+        true => memory::measure(&plan.proxies, &stage)?,
+        false => vec![],
+    };
+    let samples = measure(&plan, &stage)?;
+    let versions = page::versions(&plan.proxies, nodeway, envoy);
+    let results = page::Results { plan: &plan, samples: &samples, memory: &memory };
+    println!("\n{}", results.text(&versions));
     if args.write {
-        let file = shell::workspace().join("docs/bench.md");
-        let text = format!(
-            "# Bench\n\nWritten by `cargo xtask bench --write`.\n\n{conditions}\n\n{table}"
-        );
-        std::fs::create_dir_all(shell::workspace().join("docs"))
-            .and_then(|()| std::fs::write(&file, text))
-            .with_context(|| format!("cannot write {}", file.display()))?;
-        println!("written: {}", file.display());
+        results.write(&versions, &shell::workspace().join("docs/benchmarks"))?;
     }
     let failed: u64 = samples.iter().map(|sample| sample.measure.failed).sum();
     if failed > 0 {
@@ -158,21 +166,26 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(plan: &Plan, proxies: &mut [Proxy], folder: &std::path::Path) -> Result<Vec<Sample>> {
+fn measure(plan: &Plan, stage: &Stage<'_>) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
-    for case in &plan.cases {
+    let mut proxies: Vec<Proxy> = Vec::new();
+    for case in plan.cases.iter().copied().filter(|case| case.is_load()) {
         let step = Step::start(format!("{}, {} rounds", case.title(), plan.rounds));
-        for proxy in proxies.iter_mut() {
-            // Pools filled, pages touched.
-            load::run(*case, proxy, Duration::from_secs(1), folder)
+        for kind in case.proxies(&plan.proxies) {
+            if !proxies.iter().any(|proxy| proxy.kind() == kind) {
+                proxies.push(Proxy::start(kind, stage)?);
+            } else if plan.quick {
+                continue;
+            }
+            // Pools filled, pages touched; in a quick run once is enough.
+            let proxy = running(&mut proxies, kind)?;
+            load::run(case, proxy, Duration::from_secs(1), stage.folder)
                 .with_context(|| format!("warming up {} for: {}", proxy.name(), case.title()))?;
         }
         for round in 0..plan.rounds {
-            for kind in plan.order(round) {
-                let Some(proxy) = proxies.iter_mut().find(|proxy| proxy.kind() == kind) else {
-                    bail!("{kind:?} was never started");
-                };
-                let sample = one(*case, proxy, plan.load, folder)
+            for kind in plan.order(case, round) {
+                let proxy = running(&mut proxies, kind)?;
+                let sample = one(case, proxy, plan.load, stage.folder)
                     .with_context(|| format!("{} in: {}", proxy.name(), case.title()))?;
                 eprintln!("    {}", sample.progress());
                 samples.push(sample);
@@ -183,11 +196,18 @@ fn measure(plan: &Plan, proxies: &mut [Proxy], folder: &std::path::Path) -> Resu
     Ok(samples)
 }
 
-fn one(case: Case, proxy: &mut Proxy, load: Duration, folder: &std::path::Path) -> Result<Sample> {
+fn running(proxies: &mut [Proxy], kind: ProxyKind) -> Result<&mut Proxy> {
+    match proxies.iter_mut().find(|proxy| proxy.kind() == kind) {
+        Some(proxy) => Ok(proxy),
+        None => bail!("{kind:?} was never started"),
+    }
+}
+
+fn one(case: Case, proxy: &mut Proxy, load: Duration, folder: &Path) -> Result<Sample> {
     let before = proxy.cpu()?;
-    let measure: Measure = load::run(case, proxy, load, folder)?;
+    let measure = load::run(case, proxy, load, folder)?;
     let spent = proxy.cpu()?.saturating_sub(before);
-    Ok(Sample { case, proxy: proxy.kind(), measure, cpu: spent, rss: proxy.rss()? })
+    Ok(Sample { case, proxy: proxy.kind(), measure, cpu: spent })
 }
 
 #[cfg(test)]
@@ -197,13 +217,16 @@ mod tests {
     #[test]
     fn every_round_begins_with_another_proxy() {
         let plan = Plan {
+            quick: false,
             rounds: 2,
             load: Duration::from_secs(1),
             cases: vec![],
             proxies: vec![ProxyKind::Nodeway, ProxyKind::Haproxy],
         };
-        assert_eq!(plan.order(0), [ProxyKind::Nodeway, ProxyKind::Haproxy]);
-        assert_eq!(plan.order(1), [ProxyKind::Haproxy, ProxyKind::Nodeway]);
-        assert_eq!(plan.order(2), plan.order(0));
+        let order = |round| plan.order(Case::KeepAlive, round);
+        assert_eq!(order(0), [ProxyKind::Nodeway, ProxyKind::Haproxy]);
+        assert_eq!(order(1), [ProxyKind::Haproxy, ProxyKind::Nodeway]);
+        assert_eq!(order(2), order(0));
+        assert_eq!(plan.order(Case::Size, 1), [ProxyKind::Many, ProxyKind::Few]);
     }
 }

@@ -18,6 +18,7 @@ mod fuzz;
 mod helm;
 mod lint;
 mod packages;
+mod pip;
 mod run;
 mod shell;
 mod test;
@@ -50,7 +51,7 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Format, clippy, documentation and the rules of this house.
     Lint,
-    /// Measure Nodeway and HAProxy side by side on this machine.
+    /// Measure Nodeway side by side with HAProxy, nginx and Envoy on this machine.
     Bench(bench::Args),
     /// What a release consists of, in target/dist: binary, image, manifests and chart.
     Dist(dist::Args),

@@ -13,6 +13,12 @@ use crate::shell;
 
 pub(super) const SMALL_BODY: usize = 128;
 pub(super) const LARGE_BODY: usize = 1 << 20;
+/// A method of a service of gRPC: any call, once it has been read, is answered with one message of `SMALL_BODY`
+/// and, in trailers, status 0. It looks into no message: no server of gRPC, but what clients and proxies see of one.
+pub(super) const GRPC_PATH: &str = "/bench.Echo/Call";
+/// In the bench's folder: what calls send.
+pub(super) const GRPC_MESSAGE: &str = "grpc-message";
+const GRPC_REQUEST: usize = 32;
 
 /// One server: the same answers over HTTP/1.1 and, on another port, HTTP/2 without TLS.
 pub(super) struct Backend {
@@ -26,6 +32,8 @@ pub(super) fn start(folder: &Path) -> Result<Vec<Backend>> {
     let large = folder.join("www");
     std::fs::create_dir_all(&large).context("cannot make the backends' folder")?;
     std::fs::write(large.join("large"), vec![b'x'; LARGE_BODY]).context("cannot write a body")?;
+    std::fs::write(folder.join(GRPC_MESSAGE), grpc_message(GRPC_REQUEST, b'y'))
+        .context("cannot write a message")?;
     (1..=2).map(|number| Backend::start(number, folder)).collect()
 }
 
@@ -49,16 +57,23 @@ impl Backend {
     }
 }
 
-fn configuration(home: &Path, www: &Path, http1: SocketAddrV4, h2c: SocketAddrV4) -> String {
+/// A message as gRPC frames it (gRPC over HTTP/2, "Length-Prefixed-Message"): not compressed, its length, itself.
+fn grpc_message(length: usize, byte: u8) -> Vec<u8> {
+    let prefix = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
+    [&[0], &prefix[..], &vec![byte; length]].concat()
+}
+
+fn configuration(home: &Path, www: &Path, http1: SocketAddrV4, h2c: SocketAddrV4) -> Vec<u8> {
     let home = home.display();
     let www = www.display();
     let body = "x".repeat(SMALL_BODY);
     // Root's nginx would serve as `nobody`, who may not see a private temporary folder.
     let user = if shell::is_root() { "user root;" } else { "" };
-    format!(
+    let head = format!(
         "daemon off;
 {user}
 worker_processes 1;
+worker_rlimit_nofile 16384;
 pid {home}/nginx.pid;
 error_log {home}/error.log error;
 events {{ worker_connections 8192; }}
@@ -79,10 +94,19 @@ http {{
         listen {http1} backlog=4096;
         listen {h2c} http2 backlog=4096;
         default_type text/plain;
-        location = / {{ return 200 \"{body}\"; }}
+        location / {{ return 200 \"{body}\"; }}
         location = /large {{ root {www}; }}
-    }}
-}}
-"
-    )
+        # nginx has nothing that reads a POST and answers it by itself: a mirror wants the body first, and who
+        # serves no POST may be said to have answered it.
+        location = {GRPC_PATH} {{ mirror /nobody; empty_gif; error_page 405 =200 /grpc-answer; }}
+        location = /nobody {{ internal; return 204; }}
+        location = /grpc-answer {{
+            internal;
+            default_type application/grpc;
+            add_trailer grpc-status 0;
+            return 200 \""
+    );
+    // nginx takes any octets between quotes, and a message begins with some that are no text.
+    let message = grpc_message(SMALL_BODY, b'x');
+    [head.as_bytes(), &message, b"\";\n        }\n    }\n}\n"].concat()
 }

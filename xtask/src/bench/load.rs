@@ -7,29 +7,21 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::cases::{Case, Generator};
-use super::parse;
+use super::cases::{self, Case, Generator};
+use super::parse::{self, Measure};
 use super::process::Process;
 use super::proxies::Proxy;
 
-/// What a load generator says.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Measure {
-    pub(super) requests: u64,
-    /// No answer, or not the one asked for.
-    pub(super) failed: u64,
-    pub(super) per_second: f64,
-    pub(super) p50: Duration,
-    pub(super) p99: Duration,
-}
+/// How long the last answers, and a generator's own sums, may take.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 pub(super) fn run(case: Case, proxy: &mut Proxy, load: Duration, folder: &Path) -> Result<Measure> {
-    let log = folder.join("h2load.tsv");
+    let log = cases::log(folder);
     // h2load adds to an old one.
     let _ = std::fs::remove_file(&log);
-    let command = case.command(proxy, load, &log);
+    let command = case.command(proxy, load, folder);
     let generator = Process::start(&command, "load", folder)?;
-    let (status, text) = generator.finish(load + Duration::from_secs(15))?;
+    let (status, text) = generator.finish(load + PATIENCE)?;
     if !status.success() {
         bail!("the load generator ended with {status}:\n{text}\n{}", proxy.said());
     }

@@ -1,12 +1,21 @@
 //! Reads what wrk and h2load print.
 //!
-//! Not for running them: see `load`.
+//! Not for running them: see `load`. The bench of the transparent path reads them by this file too.
 
 use std::time::Duration;
 
-use super::load::Measure;
+/// What a load generator says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Measure {
+    pub(crate) requests: u64,
+    /// No answer, or not the one asked for.
+    pub(crate) failed: u64,
+    pub(crate) per_second: f64,
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
+}
 
-pub(super) fn wrk(text: &str) -> Option<Measure> {
+pub(crate) fn wrk(text: &str) -> Option<Measure> {
     let line = |prefix: &str| text.lines().find_map(|line| line.trim().strip_prefix(prefix));
     let percentile = |percent: &str| wrk_duration(line(percent)?.trim());
     let answered: u64 = text.lines().find_map(|line| {
@@ -51,7 +60,7 @@ fn wrk_duration(text: &str) -> Option<Duration> {
 }
 
 /// The summary for the counts, the log (start, status, microseconds) for the percentiles.
-pub(super) fn h2load(text: &str, log: &str) -> Option<Measure> {
+pub(crate) fn h2load(text: &str, log: &str) -> Option<Measure> {
     let line = |prefix: &str| text.lines().find_map(|line| line.trim().strip_prefix(prefix));
     let count = |list: &str, word: &str| -> Option<u64> {
         list.split(',').find_map(|part| part.trim().strip_suffix(word)?.trim().parse().ok())

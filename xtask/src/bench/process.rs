@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::shell;
 
@@ -170,18 +171,56 @@ pub(super) fn free_address() -> Result<SocketAddrV4> {
     Ok(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
 }
 
-/// CPU time of a process, all its threads, those that ended too.
-pub(super) fn cpu(id: u32) -> Result<Duration> {
-    let file = format!("/proc/{id}/stat");
-    let stat = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
-    cpu_of_stat(&stat).with_context(|| format!("{file} is not as proc(5) says: {stat}"))
+/// A connection is a descriptor here and two in a proxy, and what we start inherits our limits.
+pub(super) fn allow_many_files() -> Result<()> {
+    let now = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: now.maximum, ..now })
+        .context("cannot raise the limit on open files")
 }
 
-/// Resident memory of a process, in bytes.
+/// CPU time of a process and its children, all their threads, those that ended too.
+pub(super) fn cpu(id: u32) -> Result<Duration> {
+    let mut all = Duration::ZERO;
+    for id in family(id) {
+        let file = format!("/proc/{id}/stat");
+        let stat = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+        let one =
+            cpu_of_stat(&stat).with_context(|| format!("{file} is not as proc(5) says: {stat}"))?;
+        all += one;
+    }
+    Ok(all)
+}
+
+/// Resident memory of a process, in bytes. Of one with children what they share counts once, so to say: each has its
+/// part of it (PSS).
 pub(super) fn rss(id: u32) -> Result<u64> {
-    let file = format!("/proc/{id}/status");
-    let status = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
-    rss_of_status(&status).with_context(|| format!("{file} has no VmRSS"))
+    let family = family(id);
+    let alone = family.len() == 1;
+    let mut all = 0;
+    for id in family {
+        let file = format!("/proc/{id}/{}", if alone { "status" } else { "smaps_rollup" });
+        let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+        let field = if alone { "VmRSS:" } else { "Pss:" };
+        all += bytes_of(&text, field).with_context(|| format!("{file} has no {field}"))?;
+    }
+    Ok(all)
+}
+
+/// A process and its children: nginx works in those.
+fn family(id: u32) -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let children = processes.filter_map(|entry| {
+        let child = entry.file_name().to_str()?.parse().ok()?;
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        (parent_of_stat(&stat)? == id).then_some(child)
+    });
+    std::iter::once(id).chain(children).collect()
+}
+
+/// Field 4; field 2 is a name that may hold anything.
+fn parent_of_stat(stat: &str) -> Option<u32> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Fields 14 and 15, user and system time in ticks; field 2 is a name that may hold anything.
@@ -195,8 +234,9 @@ fn cpu_of_stat(stat: &str) -> Option<Duration> {
     Some(TICK * user + TICK * system)
 }
 
-fn rss_of_status(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// `VmRSS:     2048 kB`
+fn bytes_of(text: &str, field: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes << 10)
 }
@@ -210,12 +250,14 @@ mod tests {
         let stat = "42 (a) name) S 1 42 42 0 -1 4194304 99 0 0 0 250 50 7 8 20 0 3 0 100 1 2";
         assert_eq!(cpu_of_stat(stat), Some(Duration::from_secs(3)));
         assert_eq!(cpu_of_stat("42 (x) S"), None);
+        assert_eq!(parent_of_stat(stat), Some(1));
         assert!(cpu(std::process::id()).is_ok());
     }
 
     #[test]
     fn memory_is_in_bytes() {
-        assert_eq!(rss_of_status("Name:\tx\nVmRSS:\t   2048 kB\n"), Some(2 << 20));
+        assert_eq!(bytes_of("Name:\tx\nVmRSS:\t   2048 kB\n", "VmRSS:"), Some(2 << 20));
+        assert_eq!(bytes_of("Rss: 9 kB\nPss: 3 kB\nPss_Dirty: 1 kB\n", "Pss:"), Some(3 << 10));
         assert!(rss(std::process::id()).unwrap() > 0);
     }
 
