@@ -28,16 +28,19 @@ mod process;
 mod proxies;
 mod report;
 mod scale;
+mod transparent;
 
 use cases::Case;
 use memory::Memory;
 use proxies::{Proxy, ProxyKind, Stage};
 use report::Sample;
+use transparent::Extent;
 
 /// Measure Nodeway, HAProxy, nginx and Envoy in rotated rounds: throughput, latency, CPU per request, memory.
 ///
 /// Needs a quiet machine: the load generator, two nginx backends and the proxies share its cores.
-/// Compare figures of one run only, never across runs. All of it takes some 25 minutes.
+/// Compare figures of one run only, never across runs. All of it takes some 40 minutes; where neither cases nor
+/// proxies are chosen, `bench transparent` is a part of it.
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
@@ -76,6 +79,8 @@ pub(crate) struct Args {
 enum Instead {
     /// How long requests take under each balancing algorithm, when one of ten servers is slow.
     Balance(balance::Args),
+    /// From pod to pod through a Service's address: direct, kube-proxy's way, Nodeway, sidecars.
+    Transparent(transparent::Args),
 }
 
 struct Plan {
@@ -121,6 +126,7 @@ impl Plan {
 pub(crate) fn main(args: &Args) -> Result<ExitCode> {
     match &args.instead {
         Some(Instead::Balance(balance)) => return balance::run(balance),
+        Some(Instead::Transparent(transparent)) => return transparent::main(transparent),
         None if args.scale => return scale::run(args.nodeway.as_deref()),
         None => {}
     }
@@ -136,6 +142,10 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode> {
         }
         None => Some(build::nodeway(Profile::Release)?),
     };
+    let whole = args.only.is_empty() && args.proxies.is_empty();
+    if whole {
+        transparent::prepare()?;
+    }
     let envoy = plan.proxies.contains(&ProxyKind::Envoy);
     let envoy = envoy.then(proxies::envoy::binary).transpose()?;
     process::allow_many_files()?;
@@ -163,7 +173,16 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode> {
         eprintln!("error: {failed} requests failed: these figures are no basis for a comparison");
         return Ok(ExitCode::FAILURE);
     }
-    Ok(ExitCode::SUCCESS)
+    // What ran until here is to be gone: it would be in the way.
+    drop((backends, folder));
+    match nodeway {
+        Some(nodeway) if whole => {
+            let Plan { rounds, load, .. } = plan;
+            let extent = Extent { rounds, seconds: load.as_secs(), write: args.write };
+            transparent::run(&extent, nodeway)
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 fn measure(plan: &Plan, stage: &Stage<'_>) -> Result<Vec<Sample>> {

@@ -35,6 +35,7 @@ const fn path(name: &'static str, path: &'static str) -> Package {
 
 pub(crate) const CURL: Package = program("curl", "curl");
 pub(crate) const IPROUTE2: Package = program("iproute2", "ip");
+pub(crate) const IPTABLES: Package = program("iptables", "iptables");
 pub(crate) const PYTHON3: Package = program("python3", "python3");
 pub(crate) const OPENSSL: Package = program("openssl", "openssl");
 pub(crate) const H2LOAD: Package = program("nghttp2-client", "h2load");
