@@ -11,6 +11,8 @@ use crate::model::{AdaptiveConcurrency, BackendSettings, Limits};
 
 /// What a request takes without others, microseconds.
 const SERVICE: u64 = 10_000;
+/// What is not answered for so long is given up, microseconds.
+const PATIENCE: u64 = 1_000_000;
 
 /// A backend of one server, on a made clock.
 struct World {
@@ -20,6 +22,10 @@ struct World {
     now: u64,
     /// How many it serves at once.
     knee: usize,
+    /// How many may wait for that; who comes then is answered 503 at once.
+    room: usize,
+    /// It answers nothing, and is given up after a second.
+    hangs: bool,
     serving: BinaryHeap<Reverse<(u64, u64)>>,
     queue: VecDeque<u64>,
     /// Under way, by number: since when.
@@ -32,6 +38,8 @@ struct World {
 #[derive(Default)]
 struct Seen {
     latencies: Vec<u64>,
+    /// Turned away by the server, or given up.
+    dropped: usize,
     refused: usize,
     limits: Vec<u32>,
 }
@@ -45,6 +53,8 @@ impl World {
             random: fastrand::Rng::with_seed(7),
             now: 0,
             knee,
+            room: usize::MAX,
+            hangs: false,
             serving: BinaryHeap::new(),
             queue: VecDeque::new(),
             under_way: Default::default(),
@@ -56,6 +66,7 @@ impl World {
     fn begin(&mut self, number: u64) {
         // From half to one and a half times as long.
         let service = SERVICE / 2 + self.random.u64(..SERVICE);
+        let service = if self.hangs { PATIENCE } else { service };
         self.serving.push(Reverse((self.now + service, number)));
     }
 
@@ -88,8 +99,10 @@ impl World {
                 let number = self.next;
                 self.next += 1;
                 self.under_way.insert(number, (self.now, active));
-                if self.serving.len() < self.knee {
+                if self.hangs || self.serving.len() < self.knee {
                     self.begin(number);
+                } else if self.queue.len() >= self.room {
+                    self.report(number, Report::Answered { status: 503, latency: None });
                 } else {
                     self.queue.push_back(number);
                 }
@@ -104,16 +117,25 @@ impl World {
 
     fn end(&mut self) {
         let Reverse((_, number)) = self.serving.pop().unwrap();
-        let (since, active) = self.under_way.remove(&number).unwrap();
-        let latency = self.now - since;
-        let report =
-            Report::Answered { status: 200, latency: Some(Duration::from_micros(latency)) };
-        self.backend.report(active.endpoint(), Millis(self.now / 1_000), report);
-        self.seen.latencies.push(latency);
-        self.seen.limits.push(self.backend.lasting().under_way().adaptive_limit().unwrap());
+        let latency = self.now - self.under_way[&number].0;
+        if latency == PATIENCE {
+            self.report(number, Report::Lost);
+        } else {
+            let took = Some(Duration::from_micros(latency));
+            self.report(number, Report::Answered { status: 200, latency: took });
+            self.seen.latencies.push(latency);
+        }
         if let Some(next) = self.queue.pop_front() {
             self.begin(next);
         }
+    }
+
+    fn report(&mut self, number: u64, report: Report) {
+        let (since, active) = self.under_way.remove(&number).unwrap();
+        let (began, now) = (Millis(since / 1_000), Millis(self.now / 1_000));
+        self.backend.ended(1, active.endpoint(), (began, now), report);
+        self.seen.dropped += usize::from(report.is_failure());
+        self.seen.limits.push(self.backend.lasting().under_way().adaptive_limit().unwrap());
     }
 }
 
@@ -178,6 +200,93 @@ fn after_a_slump_it_comes_back() {
     assert!(seen.limit() >= 25, "{}", seen.limit());
     let share = seen.refused as f64 / (seen.refused + seen.latencies.len()) as f64;
     assert!(share < 0.02, "{share} of the requests are refused without need");
+}
+
+#[test]
+fn a_server_that_turns_away_what_is_too_much_is_sent_less_of_it() {
+    for knee in [5, 20, 80] {
+        let mut world = World::new(knee, adaptive(1, 1_000));
+        world.room = 0;
+        let capacity = knee as f64 * 1e6 / SERVICE as f64;
+        world.run(capacity * 3.0, 20);
+        let seen = world.run(capacity * 3.0, 60);
+        let (limit, served) = (seen.limit() as usize, seen.latencies.len() as f64 / 60.0);
+        assert!(limit >= knee / 2 && limit <= 2 * knee, "{limit} for a knee at {knee}");
+        assert!(served >= 0.7 * capacity, "{served} of {capacity} a second");
+        // Nearly all of the rest is refused here, and costs the server nothing.
+        assert!(seen.dropped * 5 < seen.refused, "{} of {}", seen.dropped, seen.refused);
+    }
+}
+
+#[test]
+fn a_server_that_hangs_is_sent_as_little_as_may_be_until_it_answers_again() {
+    let mut world = World::new(40, adaptive(3, 1_000));
+    world.run(2_000.0, 10);
+    world.hangs = true;
+    world.run(2_000.0, 60);
+    let hung = world.run(2_000.0, 10);
+    assert_eq!((hung.limit(), hung.latencies.len()), (3, 0));
+    world.hangs = false;
+    world.run(2_000.0, 20);
+    let seen = world.run(2_000.0, 10);
+    assert!(seen.limit() >= 25, "{}", seen.limit());
+}
+
+#[test]
+fn what_had_begun_before_the_limit_fell_does_not_make_it_fall_again() {
+    let world = World::new(40, adaptive(1, 1_000));
+    let (backend, limit) = (&world.backend, || {
+        let under_way = world.backend.lasting().under_way();
+        under_way.adaptive_limit().unwrap()
+    });
+    let endpoint = &backend.endpoints()[0];
+    let lost = |began, now| backend.ended(1, endpoint, (Millis(began), Millis(now)), Report::Lost);
+    // A hundred that have begun together are given up in the course of three seconds.
+    for now in (2_000..5_000).step_by(30) {
+        lost(1_000, now);
+    }
+    assert_eq!(limit(), 90);
+    for now in (5_000..6_000).step_by(30) {
+        lost(4_000, now);
+    }
+    assert_eq!(limit(), 80, "these are others");
+}
+
+#[test]
+fn a_failure_now_and_then_is_no_overload() {
+    let world = World::new(40, adaptive(1, 1_000));
+    let backend = &world.backend;
+    let endpoint = &backend.endpoints()[0];
+    let took = Some(Duration::from_millis(10));
+    for now in 1..20_000 {
+        let lost = now % 25 == 0;
+        let report =
+            if lost { Report::Lost } else { Report::Answered { status: 200, latency: took } };
+        backend.ended(1, endpoint, (Millis(now), Millis(now)), report);
+    }
+    let under_way = backend.lasting().under_way();
+    assert!(under_way.adaptive_limit().unwrap() >= 50);
+}
+
+#[test]
+fn what_is_refused_at_once_does_not_pass_for_quick() {
+    let world = World::new(40, adaptive(1, 1_000));
+    let backend = &world.backend;
+    let endpoint = &backend.endpoints()[0];
+    let answered = |status, ms| {
+        let latency = Some(Duration::from_millis(ms));
+        Report::Answered { status, latency }
+    };
+    for now in 1..20_000 {
+        for status in [429, 500, 501] {
+            if (5_000..7_000).contains(&now) {
+                backend.report(endpoint, Millis(now), answered(status, 1));
+            }
+        }
+        backend.report(endpoint, Millis(now), answered(200, 50));
+    }
+    let under_way = backend.lasting().under_way();
+    assert!(under_way.adaptive_limit().unwrap() >= 50);
 }
 
 #[test]

@@ -58,7 +58,7 @@ impl Backend {
         client: Option<u64>,
     ) -> Vec<HealthEvent> {
         self.hear(endpoint, now, report);
-        self.learn_limit(now, report);
+        self.learn_limit(began, now, report);
         let settings = &self.settings().outliers;
         let compared = settings.success_rate.is_some() || settings.latency.is_some();
         if compared {
