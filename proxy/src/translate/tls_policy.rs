@@ -57,7 +57,7 @@ pub(super) fn tls_policy(identity: &Identity, document: Document) -> Translated 
             None
         }
     };
-    let validation = validation.ok_or_else(|| {
+    let settings = validation.map(Arc::new).ok_or_else(|| {
         let told: Vec<String> = faults.list[before..].iter().map(ToString::to_string).collect();
         Arc::from(told.join("; "))
     });
@@ -67,7 +67,7 @@ pub(super) fn tls_policy(identity: &Identity, document: Document) -> Translated 
         generation: meta.generation.unwrap_or_default(),
         created: meta.creation_timestamp.as_ref().map(|time| time.0.as_second()),
         targets,
-        validation,
+        settings,
     }))
 }
 

@@ -10,46 +10,14 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{EndpointAddress, ObjectName, SessionPersistence};
+use super::{EndpointAddress, Policy, SessionPersistence};
 
-/// A BackendPolicy with at least one target of kind Service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BackendPolicy {
-    /// Namespace and name.
-    pub name: ObjectName,
-    /// `metadata.generation`: which version of the spec this is; 0 where nobody counts.
-    pub generation: i64,
-    /// `metadata.creationTimestamp`, seconds since the epoch; older policies win. Absent counts as newest.
-    pub created: Option<i64>,
-    /// What it is for, each target once.
-    pub targets: Vec<PolicyTarget>,
-    /// What it asks for, or why that cannot be told: then the last good version stays in force.
-    pub settings: Result<Arc<BackendSettings>, Arc<str>>,
-}
+/// A BackendPolicy. While its settings cannot be told its last good ones stay in force.
+pub type BackendPolicy = Policy<BackendSettings>;
 
-/// An XBackendTrafficPolicy with at least one target of kind Service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrafficPolicy {
-    /// Namespace and name.
-    pub name: ObjectName,
-    /// `metadata.generation`: which version of the spec this is; 0 where nobody counts.
-    pub generation: i64,
-    /// `metadata.creationTimestamp`, seconds since the epoch; older policies win. Absent counts as newest.
-    pub created: Option<i64>,
-    /// What it is for, each target once; they have no sections.
-    pub targets: Vec<PolicyTarget>,
-    /// What it asks for, or why that cannot be told: then the last good version stays in force.
-    pub settings: Result<Arc<TrafficSettings>, Arc<str>>,
-}
-
-/// A Service of the policy's namespace, or one port of it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PolicyTarget {
-    /// The Service.
-    pub service: ObjectName,
-    /// `sectionName`: only the port of this name.
-    pub section: Option<Arc<str>>,
-}
+/// An XBackendTrafficPolicy; its targets have no sections. While its settings cannot be told its last good ones
+/// stay in force.
+pub type TrafficPolicy = Policy<TrafficSettings>;
 
 /// What an XBackendTrafficPolicy asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -11,6 +11,7 @@ mod l4;
 mod name;
 mod node;
 mod pod;
+mod policy;
 mod route;
 mod service;
 mod tls_policy;
@@ -18,8 +19,8 @@ mod tls_policy;
 pub use backend_policy::{
     AdaptiveConcurrency, Amounts, BackendPolicy, BackendSettings, Balancing, BalancingAlgorithm,
     ConnectionLife, EndpointWeight, HashCookie, HashOn, HealthCheck, Http2Keepalive,
-    LatencyOutlier, Limits, OutlierDetection, PolicyTarget, Probe, RetryBudget, SlowStart,
-    SuccessRate, TcpKeepalive, TrafficPolicy, TrafficSettings, WeightOf,
+    LatencyOutlier, Limits, OutlierDetection, Probe, RetryBudget, SlowStart, SuccessRate,
+    TcpKeepalive, TrafficPolicy, TrafficSettings, WeightOf,
 };
 pub use endpoint::{EndpointAddress, EndpointPort, EndpointSlice};
 pub use filter::{
@@ -30,6 +31,7 @@ pub use l4::{Hostname, L4Rule};
 pub use name::ObjectName;
 pub use node::Node;
 pub use pod::{Mesh, Namespace, Pod};
+pub use policy::{Policy, PolicyTarget};
 pub use route::{
     BackendRef, BackendTarget, HeaderMatch, HttpMatch, HttpRule, ParentRef, PathMatch, QueryMatch,
     RefFault, RefusedRoute, Retry, Route, Rules, SessionCarrier, SessionPersistence, TextMatch,

@@ -5,22 +5,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{ObjectName, PolicyTarget};
+use super::{ObjectName, Policy};
 
-/// A BackendTLSPolicy with at least one target of kind Service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsPolicy {
-    /// Namespace and name.
-    pub name: ObjectName,
-    /// `metadata.generation`: which version of the spec this is; 0 where nobody counts.
-    pub generation: i64,
-    /// `metadata.creationTimestamp`, seconds since the epoch; older policies win. Absent counts as newest.
-    pub created: Option<i64>,
-    /// What it is for, each target once.
-    pub targets: Vec<PolicyTarget>,
-    /// What it asks for, or why that cannot be told: then nobody speaks to its targets.
-    pub validation: Result<TlsValidation, Arc<str>>,
-}
+/// A BackendTLSPolicy. While its settings cannot be told nobody speaks to its targets.
+pub type TlsPolicy = Policy<TlsValidation>;
 
 /// `spec.validation`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +58,7 @@ pub struct Certificate(pub Arc<[u8]>);
 impl TlsPolicy {
     /// The ConfigMaps that it names.
     pub fn bundles(&self) -> impl Iterator<Item = &ObjectName> {
-        let trust = self.validation.as_ref().ok().map(|validation| &validation.trust);
+        let trust = self.settings.as_ref().ok().map(|validation| &validation.trust);
         let bundles = match trust {
             Some(Trust::Bundles(bundles)) => bundles.as_slice(),
             Some(Trust::System) | None => &[],

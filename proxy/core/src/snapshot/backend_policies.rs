@@ -3,91 +3,39 @@
 //!
 //! Not what the settings do: that is `balance` and the data plane.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Store;
 use super::policies::PolicyStatus;
-use super::targets::{Attached, PolicyFault, TargetStatus, Targets};
+use super::store::Dirty;
+use super::targets::{Asked, PolicyFault, TargetStatus, Targets};
 use crate::model::{
-    BackendPolicy, BackendSettings, Kind, ObjectName, PolicyTarget, Service, SessionPersistence,
-    TrafficPolicy, TrafficSettings,
+    BackendSettings, Kind, ObjectName, Policy, Service, SessionPersistence, TrafficSettings,
 };
 
-/// The policies, as the source says them, and what was last good of each.
+/// The policies of both kinds.
 #[derive(Debug, Default)]
 pub(super) struct BackendPolicies {
-    backend: Targets<BackendPolicy>,
-    traffic: Targets<TrafficPolicy>,
-    /// The last good settings of each BackendPolicy: what is in force.
-    settings: BTreeMap<ObjectName, Arc<BackendSettings>>,
-    /// The last good ones of each XBackendTrafficPolicy.
-    terms: BTreeMap<ObjectName, Arc<TrafficSettings>>,
+    /// BackendPolicies.
+    pub(super) own: Kept<BackendSettings>,
+    /// XBackendTrafficPolicies.
+    pub(super) traffic: Kept<TrafficSettings>,
     /// What holds without any policy.
     defaults: Arc<BackendSettings>,
+}
+
+/// The policies of one kind, as the source says them, and what was last good of each.
+#[derive(Debug)]
+pub(super) struct Kept<S> {
+    policies: Targets<S>,
+    /// What is in force.
+    good: BTreeMap<ObjectName, Arc<S>>,
 }
 
 // === impl BackendPolicies ===
 
 impl BackendPolicies {
-    pub(super) fn put(
-        &mut self,
-        policy: BackendPolicy,
-        services: &mut BTreeSet<ObjectName>,
-    ) -> bool {
-        let (name, settings) = (policy.name.clone(), policy.settings.clone());
-        let changed = self.backend.put(policy, services);
-        if let Ok(settings) = settings.as_ref() {
-            keep(&mut self.settings, name, settings);
-        }
-        changed
-    }
-
-    pub(super) fn put_traffic(
-        &mut self,
-        policy: TrafficPolicy,
-        services: &mut BTreeSet<ObjectName>,
-    ) -> bool {
-        let (name, settings) = (policy.name.clone(), policy.settings.clone());
-        let changed = self.traffic.put(policy, services);
-        if let Ok(settings) = settings.as_ref() {
-            keep(&mut self.terms, name, settings);
-        }
-        changed
-    }
-
-    pub(super) fn remove(
-        &mut self,
-        name: &ObjectName,
-        services: &mut BTreeSet<ObjectName>,
-    ) -> bool {
-        self.settings.remove(name);
-        self.backend.remove(name, services)
-    }
-
-    pub(super) fn remove_traffic(
-        &mut self,
-        name: &ObjectName,
-        services: &mut BTreeSet<ObjectName>,
-    ) -> bool {
-        self.terms.remove(name);
-        self.traffic.remove(name, services)
-    }
-
-    /// All of them.
-    pub(super) fn keys(&self) -> impl Iterator<Item = (Kind, ObjectName)> {
-        let of = |kind| move |name: &ObjectName| (kind, name.clone());
-        let traffic = self.traffic.names().map(of(Kind::BackendTrafficPolicy));
-        self.backend.names().map(of(Kind::BackendPolicy)).chain(traffic)
-    }
-
-    /// Those that target the Service.
-    pub(super) fn of(&self, service: &ObjectName) -> impl Iterator<Item = (Kind, ObjectName)> {
-        let of = |kind| move |name: &ObjectName| (kind, name.clone());
-        let traffic = self.traffic.of(service).map(of(Kind::BackendTrafficPolicy));
-        self.backend.of(service).map(of(Kind::BackendPolicy)).chain(traffic)
-    }
-
     /// What holds at a Service's port. The same content is the same `Arc` as `before`, if that is given.
     pub(super) fn settings(
         &self,
@@ -95,11 +43,8 @@ impl BackendPolicies {
         port: &Arc<str>,
         before: Option<&Arc<BackendSettings>>,
     ) -> Arc<BackendSettings> {
-        let policy = self.backend.obeyed(service, port);
-        let own = policy.and_then(|policy| self.settings.get(&policy.name));
-        let own = own.unwrap_or(&self.defaults);
-        let traffic = self.traffic.obeyed(service, port);
-        let terms = traffic.and_then(|policy| self.terms.get(&policy.name));
+        let own = self.own.in_force(service, port).unwrap_or(&self.defaults);
+        let terms = self.traffic.in_force(service, port);
         // The defaults' budget is nobody's wish: it gives way.
         let wished = own.retry_budget != self.defaults.retry_budget;
         let settings = match terms.and_then(|terms| terms.retry_budget) {
@@ -120,8 +65,7 @@ impl BackendPolicies {
         service: &Service,
         port: &Arc<str>,
     ) -> Option<&SessionPersistence> {
-        let policy = self.traffic.obeyed(&service.name, port)?;
-        let session = self.terms.get(&policy.name)?.session.as_ref();
+        let session = self.traffic.in_force(&service.name, port)?.session.as_ref();
         session.filter(|_| service.affinity.is_none())
     }
 
@@ -131,23 +75,8 @@ impl BackendPolicies {
         let Some(port) = ports.and_then(|all| all.iter().find(|known| known.port == port)) else {
             return Vec::new();
         };
-        let told = |kind: Kind, name: &ObjectName, good: bool, kept: bool| {
-            let but = match (good, kept) {
-                (true, _) => "",
-                (false, true) => " (not valid: its last valid version is in force)",
-                (false, false) => " (not valid: the defaults are in force)",
-            };
-            format!("{kind} {name}{but}")
-        };
-        let backend = self.backend.obeyed(service, &port.name).map(|policy| {
-            let kept = self.settings.contains_key(&policy.name);
-            told(Kind::BackendPolicy, &policy.name, policy.settings.is_ok(), kept)
-        });
-        let traffic = self.traffic.obeyed(service, &port.name).map(|policy| {
-            let kept = self.terms.contains_key(&policy.name);
-            told(Kind::BackendTrafficPolicy, &policy.name, policy.settings.is_ok(), kept)
-        });
-        backend.into_iter().chain(traffic).collect()
+        let own = self.own.told(service, &port.name);
+        own.into_iter().chain(self.traffic.told(service, &port.name)).collect()
     }
 
     /// What the status of the policy says; none if there is no such policy.
@@ -156,78 +85,104 @@ impl BackendPolicies {
         (kind, name): &(Kind, ObjectName),
         service: impl Fn(&ObjectName) -> Option<&'s Service>,
     ) -> Option<PolicyStatus> {
-        let invalid = |why: &Arc<str>, kept: bool| -> Arc<str> {
+        if *kind == Kind::BackendPolicy {
+            return self.own.status(name, service);
+        }
+        let mut status = self.traffic.status(name, &service)?;
+        // GEP-1619, "Session Affinity in K8S Services".
+        let asks = self.traffic.good.get(name).is_some_and(|terms| terms.session.is_some());
+        let obeyed = status.targets.iter_mut().filter(|target| asks && target.accepted.is_ok());
+        for TargetStatus { target, accepted } in obeyed {
+            let name = &target.service;
+            if service(name).is_some_and(|service| service.affinity.is_some()) {
+                let why = format!(
+                    "spec.sessionPersistence: Service {name} has sessionAffinity ClientIP: one of \
+                     the two must go (until then the former has no effect)"
+                );
+                *accepted = Err((PolicyFault::Invalid, why.into()));
+            }
+        }
+        Some(status)
+    }
+}
+
+// === impl Kept ===
+
+impl<S> Default for Kept<S> {
+    fn default() -> Self {
+        Self { policies: Targets::default(), good: BTreeMap::new() }
+    }
+}
+
+impl<S: Asked> Kept<S> {
+    /// Whether it is another than before.
+    pub(super) fn put(&mut self, policy: Policy<S>, dirty: &mut Dirty) -> bool {
+        if let Ok(now) = &policy.settings {
+            // Equal content stays the same `Arc`.
+            if self.good.get(&policy.name).is_none_or(|known| **known != **now) {
+                self.good.insert(policy.name.clone(), Arc::clone(now));
+            }
+        }
+        self.policies.put(policy, dirty)
+    }
+
+    /// Whether it was there.
+    pub(super) fn remove(&mut self, name: &ObjectName, dirty: &mut Dirty) -> bool {
+        self.good.remove(name);
+        self.policies.remove(name, dirty)
+    }
+
+    /// All of them.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (Kind, ObjectName)> {
+        self.policies.keys()
+    }
+
+    /// Those that target the Service.
+    pub(super) fn of(&self, service: &ObjectName) -> impl Iterator<Item = (Kind, ObjectName)> {
+        self.policies.of(service)
+    }
+
+    /// What a Service's port obeys.
+    fn in_force(&self, service: &ObjectName, port: &Arc<str>) -> Option<&Arc<S>> {
+        self.good.get(&self.policies.obeyed(service, port)?.name)
+    }
+
+    /// The policy that a Service's port obeys, for people.
+    fn told(&self, service: &ObjectName, port: &Arc<str>) -> Option<String> {
+        let Policy { name, settings, .. } = self.policies.obeyed(service, port)?;
+        let but = match (settings, self.good.contains_key(name)) {
+            (Ok(_), _) => "",
+            (Err(_), true) => " (not valid: its last valid version is in force)",
+            (Err(_), false) => " (not valid: the defaults are in force)",
+        };
+        Some(format!("{} {name}{but}", S::KIND))
+    }
+
+    /// What the status of the policy says; none if there is no such policy.
+    fn status<'s>(
+        &self,
+        name: &ObjectName,
+        service: impl Fn(&ObjectName) -> Option<&'s Service>,
+    ) -> Option<PolicyStatus> {
+        let policy = self.policies.get(name)?;
+        let invalid = policy.settings.as_ref().err().map(|why| -> Arc<str> {
+            let kept = self.good.contains_key(name);
             let holds = if kept { "its last valid version stays" } else { "the defaults are" };
             format!("{why} ({holds} in force)").into()
-        };
-        let (generation, targets) = if *kind == Kind::BackendPolicy {
-            let policy = self.backend.get(name)?;
-            let kept = self.settings.contains_key(name);
-            let invalid = policy.settings.as_ref().err().map(|why| invalid(why, kept));
-            (policy.generation, self.backend.verdicts(policy, invalid.as_ref(), service))
-        } else {
-            let policy = self.traffic.get(name)?;
-            let kept = self.terms.contains_key(name);
-            let invalid = policy.settings.as_ref().err().map(|why| invalid(why, kept));
-            let mut targets = self.traffic.verdicts(policy, invalid.as_ref(), &service);
-            // GEP-1619, "Session Affinity in K8S Services".
-            let asks = self.terms.get(name).is_some_and(|terms| terms.session.is_some());
-            let obeyed = targets.iter_mut().filter(|target| asks && target.accepted.is_ok());
-            for TargetStatus { target, accepted } in obeyed {
-                let name = &target.service;
-                if service(name).is_some_and(|service| service.affinity.is_some()) {
-                    let why = format!(
-                        "spec.sessionPersistence: Service {name} has sessionAffinity ClientIP: one of \
-                         the two must go (until then the former has no effect)"
-                    );
-                    *accepted = Err((PolicyFault::Invalid, why.into()));
-                }
-            }
-            (policy.generation, targets)
-        };
-        Some(PolicyStatus { generation, targets, resolved_refs: None })
+        });
+        let targets = self.policies.verdicts(policy, invalid.as_ref(), service);
+        Some(PolicyStatus { generation: policy.generation, targets, resolved_refs: None })
     }
 }
 
-/// Equal content stays the same `Arc`.
-fn keep<T: PartialEq>(map: &mut BTreeMap<ObjectName, Arc<T>>, name: ObjectName, now: &Arc<T>) {
-    if map.get(&name).is_none_or(|known| **known != **now) {
-        map.insert(name, Arc::clone(now));
-    }
-}
+// === impl BackendSettings ===
 
-// === impl BackendPolicy ===
-
-impl Attached for BackendPolicy {
+impl Asked for BackendSettings {
     const KIND: Kind = Kind::BackendPolicy;
-
-    fn name(&self) -> &ObjectName {
-        &self.name
-    }
-
-    fn created(&self) -> Option<i64> {
-        self.created
-    }
-
-    fn targets(&self) -> &[PolicyTarget] {
-        &self.targets
-    }
 }
 
-// === impl TrafficPolicy ===
+// === impl TrafficSettings ===
 
-impl Attached for TrafficPolicy {
+impl Asked for TrafficSettings {
     const KIND: Kind = Kind::BackendTrafficPolicy;
-
-    fn name(&self) -> &ObjectName {
-        &self.name
-    }
-
-    fn created(&self) -> Option<i64> {
-        self.created
-    }
-
-    fn targets(&self) -> &[PolicyTarget] {
-        &self.targets
-    }
 }

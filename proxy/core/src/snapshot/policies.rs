@@ -7,16 +7,17 @@ use std::sync::Arc;
 
 use super::Problem;
 use super::registry::Registry;
-use super::targets::{Attached, PolicyFault, TargetStatus, Targets};
+use super::store::Dirty;
+use super::targets::{Asked, PolicyFault, TargetStatus, Targets};
 use crate::balance::{BackendTls, TlsRoots, TlsTerms};
 use crate::model::{
-    AppProtocol, CaBundle, Certificate, Kind, ObjectName, PolicyTarget, Service, TlsPolicy, Trust,
+    AppProtocol, CaBundle, Certificate, Kind, ObjectName, Service, TlsPolicy, TlsValidation, Trust,
 };
 
 /// The policies and the bundles that they name, as the source says them.
 #[derive(Debug, Default)]
 pub(super) struct Policies {
-    policies: Targets<TlsPolicy>,
+    policies: Targets<TlsValidation>,
     bundles: BTreeMap<ObjectName, CaBundle>,
 }
 
@@ -58,24 +59,15 @@ pub(super) fn taken(declared: AppProtocol, tls: bool) -> AppProtocol {
 // === impl Policies ===
 
 impl Policies {
-    pub(super) fn put(&mut self, policy: TlsPolicy, dirty: &mut super::store::Dirty) -> bool {
-        let name = policy.name.clone();
-        let changed = self.policies.put(policy, &mut dirty.services);
-        if changed {
-            dirty.policies.insert((Kind::BackendTlsPolicy, name));
-        }
-        changed
+    pub(super) fn put(&mut self, policy: TlsPolicy, dirty: &mut Dirty) -> bool {
+        self.policies.put(policy, dirty)
     }
 
-    pub(super) fn remove(&mut self, name: &ObjectName, dirty: &mut super::store::Dirty) -> bool {
-        let gone = self.policies.remove(name, &mut dirty.services);
-        if gone {
-            dirty.policies.insert((Kind::BackendTlsPolicy, name.clone()));
-        }
-        gone
+    pub(super) fn remove(&mut self, name: &ObjectName, dirty: &mut Dirty) -> bool {
+        self.policies.remove(name, dirty)
     }
 
-    pub(super) fn put_bundle(&mut self, bundle: CaBundle, dirty: &mut super::store::Dirty) -> bool {
+    pub(super) fn put_bundle(&mut self, bundle: CaBundle, dirty: &mut Dirty) -> bool {
         if self.bundles.get(&bundle.name) == Some(&bundle) {
             return false;
         }
@@ -84,16 +76,12 @@ impl Policies {
         true
     }
 
-    pub(super) fn remove_bundle(
-        &mut self,
-        name: &ObjectName,
-        dirty: &mut super::store::Dirty,
-    ) -> bool {
+    pub(super) fn remove_bundle(&mut self, name: &ObjectName, dirty: &mut Dirty) -> bool {
         self.bundle_changes(name, dirty);
         self.bundles.remove(name).is_some()
     }
 
-    fn bundle_changes(&self, bundle: &ObjectName, dirty: &mut super::store::Dirty) {
+    fn bundle_changes(&self, bundle: &ObjectName, dirty: &mut Dirty) {
         let there = self.policies.within(&bundle.namespace);
         for policy in there.filter(|policy| policy.bundles().any(|b| b == bundle)) {
             dirty.policies.insert((Kind::BackendTlsPolicy, policy.name.clone()));
@@ -102,12 +90,12 @@ impl Policies {
     }
 
     /// All of them.
-    pub(super) fn names(&self) -> impl Iterator<Item = &ObjectName> {
-        self.policies.names()
+    pub(super) fn keys(&self) -> impl Iterator<Item = (Kind, ObjectName)> {
+        self.policies.keys()
     }
 
     /// Those that target the Service.
-    pub(super) fn of(&self, service: &ObjectName) -> impl Iterator<Item = &ObjectName> {
+    pub(super) fn of(&self, service: &ObjectName) -> impl Iterator<Item = (Kind, ObjectName)> {
         self.policies.of(service)
     }
 
@@ -117,7 +105,7 @@ impl Policies {
     }
 
     fn resolve(&self, policy: &TlsPolicy) -> (Result<TlsTerms, Arc<str>>, Resolved) {
-        let validation = match &policy.validation {
+        let validation = match &policy.settings {
             Ok(validation) => validation,
             Err(why) => return (Err(Arc::clone(why)), Ok(())),
         };
@@ -180,7 +168,7 @@ impl Policies {
     ) -> Option<PolicyStatus> {
         let policy = self.policies.get(name)?;
         let (terms, resolved_refs) = self.resolve(policy);
-        let mut targets = self.policies.verdicts(policy, policy.validation.as_ref().err(), service);
+        let mut targets = self.policies.verdicts(policy, policy.settings.as_ref().err(), service);
         if let Err(why) = &terms {
             for target in targets.iter_mut().filter(|target| target.accepted.is_ok()) {
                 target.accepted = Err((PolicyFault::NoValidCaCertificate, Arc::clone(why)));
@@ -261,20 +249,8 @@ impl PolicyStatus {
     }
 }
 
-// === impl TlsPolicy ===
+// === impl TlsValidation ===
 
-impl Attached for TlsPolicy {
+impl Asked for TlsValidation {
     const KIND: Kind = Kind::BackendTlsPolicy;
-
-    fn name(&self) -> &ObjectName {
-        &self.name
-    }
-
-    fn created(&self) -> Option<i64> {
-        self.created
-    }
-
-    fn targets(&self) -> &[PolicyTarget] {
-        &self.targets
-    }
 }

@@ -95,14 +95,8 @@ impl Store {
             }
             Change::Apply(Object::TlsPolicy(o)) => self.tls.put(o, dirty),
             Change::Apply(Object::CaBundle(o)) => self.tls.put_bundle(o, dirty),
-            Change::Apply(Object::BackendPolicy(o)) => {
-                let key = (Kind::BackendPolicy, o.name.clone());
-                note(self.backends.put(o, &mut dirty.services), &mut dirty.policies, key)
-            }
-            Change::Apply(Object::TrafficPolicy(o)) => {
-                let key = (Kind::BackendTrafficPolicy, o.name.clone());
-                note(self.backends.put_traffic(o, &mut dirty.services), &mut dirty.policies, key)
-            }
+            Change::Apply(Object::BackendPolicy(o)) => self.backends.own.put(o, dirty),
+            Change::Apply(Object::TrafficPolicy(o)) => self.backends.traffic.put(o, dirty),
             Change::Delete(kind, name) => self.delete(kind, name),
         }
     }
@@ -122,14 +116,8 @@ impl Store {
             }
             Kind::BackendTlsPolicy => self.tls.remove(&name, dirty),
             Kind::ConfigMap => self.tls.remove_bundle(&name, dirty),
-            Kind::BackendPolicy => {
-                let gone = self.backends.remove(&name, &mut dirty.services);
-                note(gone, &mut dirty.policies, (kind, name))
-            }
-            Kind::BackendTrafficPolicy => {
-                let gone = self.backends.remove_traffic(&name, &mut dirty.services);
-                note(gone, &mut dirty.policies, (kind, name))
-            }
+            Kind::BackendPolicy => self.backends.own.remove(&name, dirty),
+            Kind::BackendTrafficPolicy => self.backends.traffic.remove(&name, dirty),
             Kind::Service => note(self.services.remove(&name).is_some(), &mut dirty.services, name),
             Kind::EndpointSlice => self.remove_slice(&name),
             Kind::HttpRoute | Kind::GrpcRoute | Kind::TlsRoute | Kind::TcpRoute => {
@@ -210,8 +198,7 @@ impl Store {
 
     /// The policies of all kinds.
     fn policies(&self) -> impl Iterator<Item = (Kind, ObjectName)> {
-        let tls = self.tls.names().map(|name| (Kind::BackendTlsPolicy, name.clone()));
-        tls.chain(self.backends.keys())
+        self.tls.keys().chain(self.backends.own.keys()).chain(self.backends.traffic.keys())
     }
 
     /// The policies of all kinds that target the Service.
@@ -219,8 +206,8 @@ impl Store {
         &self,
         service: &ObjectName,
     ) -> impl Iterator<Item = (Kind, ObjectName)> {
-        let tls = self.tls.of(service).map(|name| (Kind::BackendTlsPolicy, name.clone()));
-        tls.chain(self.backends.of(service))
+        let (own, traffic) = (&self.backends.own, &self.backends.traffic);
+        self.tls.of(service).chain(own.of(service)).chain(traffic.of(service))
     }
 
     pub(super) fn namespace(&self, name: &str) -> Option<&Namespace> {

@@ -6,22 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::model::{Kind, ObjectName, PolicyTarget, Service};
+use super::store::Dirty;
+use crate::model::{Kind, ObjectName, Policy, PolicyTarget, Service};
 
-/// A policy that is attached to what it is for (GEP-2648, "Direct Policy Attachment").
-pub(super) trait Attached: PartialEq {
-    /// What it is.
+/// What policies of one kind ask for.
+pub(super) trait Asked: PartialEq {
+    /// What they are.
     const KIND: Kind;
-    fn name(&self) -> &ObjectName;
-    /// Seconds since the epoch.
-    fn created(&self) -> Option<i64>;
-    fn targets(&self) -> &[PolicyTarget];
 }
 
 /// The policies of one kind, as the source says them.
 #[derive(Debug)]
-pub(super) struct Targets<P> {
-    all: BTreeMap<ObjectName, P>,
+pub(super) struct Targets<S> {
+    all: BTreeMap<ObjectName, Policy<S>>,
     /// By the Service that they target.
     by_service: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
 }
@@ -50,59 +47,60 @@ pub enum PolicyFault {
 
 // === impl Targets ===
 
-impl<P> Default for Targets<P> {
+impl<S> Default for Targets<S> {
     fn default() -> Self {
         Self { all: BTreeMap::new(), by_service: BTreeMap::new() }
     }
 }
 
-impl<P: Attached> Targets<P> {
+impl<S: Asked> Targets<S> {
     /// Takes the policy in; whether it is another than before. The Services for which that makes a
-    /// difference are added to `services`.
-    pub(super) fn put(&mut self, policy: P, services: &mut BTreeSet<ObjectName>) -> bool {
-        if self.all.get(policy.name()) == Some(&policy) {
+    /// difference are `dirty` then, and itself.
+    pub(super) fn put(&mut self, policy: Policy<S>, dirty: &mut Dirty) -> bool {
+        if self.all.get(&policy.name) == Some(&policy) {
             return false;
         }
-        let name = policy.name().clone();
-        self.remove(&name, services);
-        for target in policy.targets() {
-            services.insert(target.service.clone());
-            self.by_service.entry(target.service.clone()).or_default().insert(name.clone());
+        self.remove(&policy.name, dirty);
+        for target in &policy.targets {
+            dirty.services.insert(target.service.clone());
+            let there = self.by_service.entry(target.service.clone()).or_default();
+            there.insert(policy.name.clone());
         }
-        self.all.insert(name, policy);
+        dirty.policies.insert((S::KIND, policy.name.clone()));
+        self.all.insert(policy.name.clone(), policy);
         true
     }
 
     /// Whether it was there.
-    pub(super) fn remove(
-        &mut self,
-        name: &ObjectName,
-        services: &mut BTreeSet<ObjectName>,
-    ) -> bool {
+    pub(super) fn remove(&mut self, name: &ObjectName, dirty: &mut Dirty) -> bool {
         let Some(former) = self.all.remove(name) else { return false };
-        for target in former.targets() {
+        for target in former.targets {
             if let Some(there) = self.by_service.get_mut(&target.service) {
                 there.remove(name);
                 if there.is_empty() {
                     self.by_service.remove(&target.service);
                 }
             }
-            services.insert(target.service.clone());
+            dirty.services.insert(target.service);
         }
+        dirty.policies.insert((S::KIND, name.clone()));
         true
     }
 
-    pub(super) fn get(&self, name: &ObjectName) -> Option<&P> {
+    pub(super) fn get(&self, name: &ObjectName) -> Option<&Policy<S>> {
         self.all.get(name)
     }
 
     /// All of them.
-    pub(super) fn names(&self) -> impl Iterator<Item = &ObjectName> {
-        self.all.keys()
+    pub(super) fn keys(&self) -> impl Iterator<Item = (Kind, ObjectName)> {
+        self.all.keys().map(|name| (S::KIND, name.clone()))
     }
 
     /// Those of a namespace.
-    pub(super) fn within<'a>(&'a self, namespace: &'a Arc<str>) -> impl Iterator<Item = &'a P> {
+    pub(super) fn within<'a>(
+        &'a self,
+        namespace: &'a Arc<str>,
+    ) -> impl Iterator<Item = &'a Policy<S>> {
         let first = ObjectName::new(Arc::clone(namespace), "");
         let there = self.all.range((Bound::Included(first), Bound::Unbounded));
         let there = there.take_while(move |(name, _)| name.namespace == *namespace);
@@ -110,13 +108,14 @@ impl<P: Attached> Targets<P> {
     }
 
     /// Those that target the Service.
-    pub(super) fn of(&self, service: &ObjectName) -> impl Iterator<Item = &ObjectName> {
-        self.by_service.get(service).into_iter().flatten()
+    pub(super) fn of(&self, service: &ObjectName) -> impl Iterator<Item = (Kind, ObjectName)> {
+        let there = self.by_service.get(service).into_iter().flatten();
+        there.map(|name| (S::KIND, name.clone()))
     }
 
     /// The policy that a port obeys: one for this port before one for the whole Service, which then has
     /// no say there at all.
-    pub(super) fn obeyed(&self, service: &ObjectName, port: &Arc<str>) -> Option<&P> {
+    pub(super) fn obeyed(&self, service: &ObjectName, port: &Arc<str>) -> Option<&Policy<S>> {
         let there = self.by_service.get(service)?;
         let section = Some(port).filter(|name| !name.is_empty());
         let of_port = section.and_then(|_| self.first(there, service, section));
@@ -130,19 +129,19 @@ impl<P: Attached> Targets<P> {
         there: &'a BTreeSet<ObjectName>,
         service: &ObjectName,
         section: Option<&Arc<str>>,
-    ) -> Option<&'a P> {
+    ) -> Option<&'a Policy<S>> {
         let same = |t: &PolicyTarget| t.service == *service && t.section.as_ref() == section;
         let policies = there.iter().filter_map(|name| self.all.get(name));
         policies
-            .filter(|policy| policy.targets().iter().any(same))
-            .min_by_key(|policy| (policy.created().unwrap_or(i64::MAX), policy.name()))
+            .filter(|policy| policy.targets.iter().any(same))
+            .min_by_key(|policy| (policy.created.unwrap_or(i64::MAX), &policy.name))
     }
 
     /// What is said of the policy at each of its targets: that there is none, what `otherwise` is wrong
     /// with it, or that another one goes before it.
     pub(super) fn verdicts<'s>(
         &self,
-        policy: &P,
+        policy: &Policy<S>,
         invalid: Option<&Arc<str>>,
         service: impl Fn(&ObjectName) -> Option<&'s Service>,
     ) -> Vec<TargetStatus> {
@@ -150,12 +149,12 @@ impl<P: Attached> Targets<P> {
             target: target.clone(),
             accepted: self.verdict(policy, target, invalid, service(&target.service)),
         };
-        policy.targets().iter().map(verdict).collect()
+        policy.targets.iter().map(verdict).collect()
     }
 
     fn verdict(
         &self,
-        policy: &P,
+        policy: &Policy<S>,
         target: &PolicyTarget,
         invalid: Option<&Arc<str>>,
         service: Option<&Service>,
@@ -176,8 +175,8 @@ impl<P: Attached> Targets<P> {
         }
         let there = self.by_service.get(name);
         let first = there.and_then(|there| self.first(there, name, section.as_ref()));
-        if let Some(first) = first.filter(|first| first.name() != policy.name()) {
-            let (kind, first) = (P::KIND, first.name());
+        if let Some(first) = first.filter(|first| first.name != policy.name) {
+            let (kind, first) = (S::KIND, &first.name);
             let why = format!("{kind} {first} is for the same target, and goes first");
             return Err((PolicyFault::Conflicted, why.into()));
         }

@@ -192,6 +192,8 @@ impl Watches {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use nodeway_core::model::{TlsPolicy, TlsValidation, Trust};
 
     use super::*;
@@ -207,11 +209,11 @@ mod tests {
             generation: 1,
             created: None,
             targets: Vec::new(),
-            validation: Ok(TlsValidation {
+            settings: Ok(Arc::new(TlsValidation {
                 trust: Trust::Bundles(bundles),
                 hostname: "web".into(),
                 names: [].into(),
-            }),
+            })),
         }))
     }
 

@@ -56,12 +56,12 @@ fn a_policy_says_whom_to_believe_and_by_which_names() {
     assert_eq!(target.section.as_deref(), Some("https"));
     let bundles: Vec<_> = policy.bundles().map(ToString::to_string).collect();
     assert_eq!(bundles, ["shop/ca"]);
-    let validation = policy.validation.unwrap();
+    let validation = policy.settings.unwrap();
     assert_eq!(&*validation.hostname, "web.example.com");
     let names =
         [TlsName::Dns("*.example.com".into()), TlsName::Uri("spiffe://cluster/ns/shop".into())];
     assert_eq!(*validation.names, names);
-    let Trust::Bundles(bundles) = validation.trust else { panic!() };
+    let Trust::Bundles(bundles) = &validation.trust else { panic!() };
     assert!(bundles[1].as_ref().unwrap_err().contains("Secret \"ca\": must be a ConfigMap"));
 }
 
@@ -77,7 +77,7 @@ fn a_name_that_no_config_map_can_have_is_asked_of_nobody() {
             taken(policy(web(), json!({"caCertificateRefs": refs, "hostname": "a.b"})));
         assert!(faults.is_empty(), "{faults:?}");
         assert_eq!(policy.bundles().count(), usize::from(good), "{name:?}");
-        let Trust::Bundles(bundles) = policy.validation.unwrap().trust else { panic!() };
+        let Trust::Bundles(bundles) = &policy.settings.unwrap().trust else { panic!() };
         let why = bundles[0].as_ref().err().map(|why| why.contains(&format!("ConfigMap {name:?}")));
         assert_eq!(why, (!good).then_some(true));
     }
@@ -123,7 +123,7 @@ fn whatever_is_wrong_with_a_policy_its_targets_are_known() {
         let (policy, faults) = taken(policy(web(), validation.clone()));
         assert!(faults.len() == 1 && faults[0].starts_with(reason), "{validation}: {faults:?}");
         assert_eq!(policy.targets.len(), 1);
-        assert_eq!(&*policy.validation.unwrap_err(), &*faults[0]);
+        assert_eq!(&*policy.settings.unwrap_err(), &*faults[0]);
     }
 }
 

@@ -199,11 +199,11 @@ fn a_policy_that_cannot_be_kept_refuses_what_else_would_be_sent() {
         generation: 1,
         created: None,
         targets: vec![PolicyTarget { service: name("web"), section: None }],
-        validation: Ok(TlsValidation {
+        settings: Ok(Arc::new(TlsValidation {
             trust: Trust::Bundles(vec![Ok(name("gone"))]),
             hostname: "web.example.com".into(),
             names: [].into(),
-        }),
+        })),
     })));
     let told = explained(&mut store, "http://web/");
     assert_eq!(told.verdict, Outcome::Refused);

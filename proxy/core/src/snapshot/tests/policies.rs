@@ -18,11 +18,11 @@ fn policy(of: &str, created: i64, section: Option<&str>) -> TlsPolicy {
         generation: 1,
         created: Some(created),
         targets: vec![PolicyTarget { service: name("web"), section: section.map(Into::into) }],
-        validation: Ok(TlsValidation {
+        settings: Ok(Arc::new(TlsValidation {
             trust: Trust::Bundles(vec![Ok(name("ca"))]),
             hostname: format!("{of}.example.com").into(),
             names: [].into(),
-        }),
+        })),
     }
 }
 
@@ -135,10 +135,11 @@ fn a_policy_that_cannot_be_kept_closes_its_target_and_nothing_else() {
 #[test]
 fn what_is_wrong_with_a_policy_is_told_by_its_reasons() {
     let mut invalid = policy("invalid", 1, Some("http"));
-    invalid.validation = Err("spec.validation.hostname: \"*\": bad".into());
+    invalid.settings = Err("spec.validation.hostname: \"*\": bad".into());
     let mut kind = policy("kind", 1, Some("https"));
-    if let Ok(validation) = &mut kind.validation {
-        validation.trust = Trust::Bundles(vec![Err("Secret \"ca\": must be a ConfigMap".into())]);
+    if let Ok(validation) = &mut kind.settings {
+        Arc::make_mut(validation).trust =
+            Trust::Bundles(vec![Err("Secret \"ca\": must be a ConfigMap".into())]);
     }
     let mut nobody = policy("nobody", 1, None);
     nobody.targets[0].service = name("nobody");
@@ -157,9 +158,9 @@ fn what_is_wrong_with_a_policy_is_told_by_its_reasons() {
 #[test]
 fn of_several_bundles_those_that_can_be_used_are() {
     let mut several = policy("tls", 1, None);
-    if let Ok(validation) = &mut several.validation {
+    if let Ok(validation) = &mut several.settings {
         let bundles = ["gone", "ca", "more"].map(|of| Ok(name(of)));
-        validation.trust = Trust::Bundles(bundles.into());
+        Arc::make_mut(validation).trust = Trust::Bundles(bundles.into());
     }
     let snapshot =
         whole(store([web(), bundle("ca", Ok(1)), bundle("more", Ok(2)), apply(several)]));
@@ -220,8 +221,9 @@ pub(super) fn any_policy_change() -> impl Strategy<Value = Change> {
         |(i, created, of, section, ca)| {
             let mut policy = policy(&format!("p{i}"), created, section.then_some("http"));
             policy.targets[0].service = name(&format!("s{of}"));
-            if let Ok(validation) = &mut policy.validation {
-                validation.trust = Trust::Bundles(vec![Ok(name(&format!("ca{ca}")))]);
+            if let Ok(validation) = &mut policy.settings {
+                Arc::make_mut(validation).trust =
+                    Trust::Bundles(vec![Ok(name(&format!("ca{ca}")))]);
             }
             apply(policy)
         },
