@@ -179,12 +179,12 @@ pub fn translate<'de>(
             parsed::<ReferenceGrant>(document, |o| reference_grant::reference_grant(identity, &o))
         }
         Kind::BackendTlsPolicy => {
-            parsed::<tls_policy::Document>(document, |o| tls_policy::tls_policy(identity, o))
+            parsed::<policy_targets::Document>(document, |o| tls_policy::tls_policy(identity, o))
         }
         Kind::BackendPolicy => parsed::<backend_policy::Document>(document, |o| {
             backend_policy::backend_policy(identity, &o)
         }),
-        Kind::BackendTrafficPolicy => parsed::<traffic_policy::Document>(document, |o| {
+        Kind::BackendTrafficPolicy => parsed::<policy_targets::Document>(document, |o| {
             traffic_policy::traffic_policy(identity, o)
         }),
         // Nobody's: see `status`.

@@ -8,67 +8,33 @@ use gateway_api::backendtlspolicies::{
     BackendTlsPolicyValidationSubjectAltNames, BackendTlsPolicyValidationSubjectAltNamesType,
 };
 use http::Uri;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use nodeway_core::model::{Object, ObjectName, TlsName, TlsPolicy, TlsValidation, Trust};
-use serde::Deserialize;
-use serde_json::Value;
+use nodeway_core::model::{Object, ObjectName, TlsName, TlsValidation, Trust};
 
 use super::meta::is_dns_name;
-use super::policy_targets::of_services;
+use super::policy_targets::{Document, policy};
 use super::{Faults, Identity, Translated};
-
-/// A policy as it comes: what it is for can be read even if the rest cannot.
-#[derive(Debug, Deserialize)]
-pub(super) struct Document {
-    metadata: ObjectMeta,
-    spec: Spec,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Spec {
-    #[serde(default)]
-    target_refs: Vec<Value>,
-    #[serde(flatten)]
-    rest: Value,
-}
 
 /// Nothing if it is for no Service.
 ///
 /// Whatever is wrong with what it asks for, its targets are known, and nobody must speak to them in the
 /// clear because of a slip: the policy is in force, and cannot be kept by anybody.
-pub(super) fn tls_policy(identity: &Identity, document: Document) -> Translated {
+pub(super) fn tls_policy(identity: &Identity, mut document: Document) -> Translated {
     let mut faults = Faults::default();
-    let targets = of_services(identity, &document.spec.target_refs, &mut faults);
+    let targets = document.of_services(identity, &mut faults);
     if targets.is_empty() {
         return Translated { faults: faults.list, ..Translated::default() };
     }
     let before = faults.list.len();
-    let mut whole = document.spec.rest;
-    if let Value::Object(fields) = &mut whole {
-        fields.insert("targetRefs".to_owned(), Value::Array(Vec::new()));
-    }
-    let read: Result<BackendTlsPolicySpec, _> = serde_path_to_error::deserialize(whole);
-    let validation = match read {
+    let validation = match document.spec::<BackendTlsPolicySpec>() {
         Ok(spec) => validation(identity, &spec, &mut faults),
-        Err(error) => {
-            let field = format!("spec.{}", error.path());
-            faults.note(field, error.into_inner().to_string());
+        Err((field, why)) => {
+            faults.note(field, why);
             None
         }
     };
-    let settings = validation.map(Arc::new).ok_or_else(|| {
-        let told: Vec<String> = faults.list[before..].iter().map(ToString::to_string).collect();
-        Arc::from(told.join("; "))
-    });
-    let meta = document.metadata;
-    faults.with(Object::TlsPolicy(TlsPolicy {
-        name: identity.name.clone(),
-        generation: meta.generation.unwrap_or_default(),
-        created: meta.creation_timestamp.as_ref().map(|time| time.0.as_second()),
-        targets,
-        settings,
-    }))
+    let wrong = &faults.list[before..];
+    let policy = policy(identity, &document.metadata, targets, validation.ok_or(wrong));
+    faults.with(Object::TlsPolicy(policy))
 }
 
 /// None if anything is wrong with it.

@@ -4,7 +4,6 @@
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_api::experimental::xbackendtrafficpolicies::{
@@ -12,38 +11,17 @@ use gateway_api::experimental::xbackendtrafficpolicies::{
     XBackendTrafficPolicySessionPersistenceCookieConfigLifetimeType as Lifetime,
     XBackendTrafficPolicySessionPersistenceType as Persistence, XBackendTrafficPolicySpec,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use nodeway_core::model::{
-    Object, RetryBudget, SessionPersistence, TrafficPolicy, TrafficSettings,
-};
-use serde::Deserialize;
-use serde_json::Value;
+use nodeway_core::model::{Object, RetryBudget, SessionPersistence, TrafficSettings};
 
 use super::attempts::session;
 use super::duration::duration;
-use super::policy_targets::of_services;
+use super::policy_targets::{Document, policy};
 use super::{Faults, Identity, Translated};
 
-/// A policy as it comes: what it is for can be read even if the rest cannot.
-#[derive(Debug, Deserialize)]
-pub(super) struct Document {
-    metadata: ObjectMeta,
-    spec: Spec,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Spec {
-    #[serde(default)]
-    target_refs: Vec<Value>,
-    #[serde(flatten)]
-    rest: Value,
-}
-
 /// Nothing if it is for no Service.
-pub(super) fn traffic_policy(identity: &Identity, document: Document) -> Translated {
+pub(super) fn traffic_policy(identity: &Identity, mut document: Document) -> Translated {
     let mut faults = Faults::default();
-    let mut targets = of_services(identity, &document.spec.target_refs, &mut faults);
+    let mut targets = document.of_services(identity, &mut faults);
     // They have no sections: it is for all ports.
     targets.iter_mut().for_each(|target| target.section = None);
     let mut known = HashSet::new();
@@ -52,40 +30,25 @@ pub(super) fn traffic_policy(identity: &Identity, document: Document) -> Transla
         return Translated { faults: faults.list, ..Translated::default() };
     }
     let before = faults.list.len();
-    let mut whole = document.spec.rest;
-    if let Value::Object(fields) = &mut whole {
-        fields.insert("targetRefs".to_owned(), Value::Array(Vec::new()));
-    }
-    let read: Result<XBackendTrafficPolicySpec, _> = serde_path_to_error::deserialize(whole);
-    let meta = document.metadata;
-    let settings = match read {
+    let settings = match document.spec::<XBackendTrafficPolicySpec>() {
         Ok(spec) => {
             let retry_budget =
                 spec.retry_constraint.as_ref().and_then(|spec| budget(spec, &mut faults));
             let session =
                 session!(spec.session_persistence, Persistence, Lifetime, "spec", &mut faults);
-            let secret = meta.uid.as_deref().unwrap_or_default();
+            let secret = document.metadata.uid.as_deref().unwrap_or_default();
             let session =
                 session.map(|session| SessionPersistence { secret: secret.into(), ..session });
             Some(TrafficSettings { retry_budget, session })
         }
-        Err(error) => {
-            let field = format!("spec.{}", error.path());
-            faults.add(field, error.into_inner().to_string());
+        Err((field, why)) => {
+            faults.add(field, why);
             None
         }
     };
-    let settings = settings.filter(|_| !faults.refused).map(Arc::new).ok_or_else(|| {
-        let told: Vec<String> = faults.list[before..].iter().map(ToString::to_string).collect();
-        Arc::from(told.join("; "))
-    });
-    let policy = TrafficPolicy {
-        name: identity.name.clone(),
-        generation: meta.generation.unwrap_or_default(),
-        created: meta.creation_timestamp.as_ref().map(|time| time.0.as_second()),
-        targets,
-        settings,
-    };
+    let settings = settings.filter(|_| !faults.refused);
+    let wrong = &faults.list[before..];
+    let policy = policy(identity, &document.metadata, targets, settings.ok_or(wrong));
     let object = Some(Object::TrafficPolicy(policy));
     Translated { object, refused: None, faults: faults.list }
 }

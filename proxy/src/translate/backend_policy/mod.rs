@@ -10,11 +10,10 @@ mod limits;
 mod outliers;
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use nodeway_core::model::{BackendPolicy, BackendSettings, Object};
+use nodeway_core::model::{BackendSettings, Object};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -38,26 +37,13 @@ pub(super) fn backend_policy(identity: &Identity, document: &Document) -> Transl
     let refs = document.spec.get("targetRefs");
     let refs = refs.and_then(Value::as_array).unwrap_or(&none);
     let targets = policy_targets::of_our_own(identity, refs, &mut faults);
-    let known = targets.is_empty();
     let settings =
         Fields::of("spec", &document.spec, &mut faults, |spec| settings(spec, refs.len()));
-    if known {
+    if targets.is_empty() {
         return Translated { faults: faults.list, ..Translated::default() };
     }
-    let settings = if faults.refused {
-        let told: Vec<String> = faults.list.iter().map(ToString::to_string).collect();
-        Err(told.join("; ").into())
-    } else {
-        Ok(Arc::new(settings))
-    };
-    let meta = &document.metadata;
-    let policy = BackendPolicy {
-        name: identity.name.clone(),
-        generation: meta.generation.unwrap_or_default(),
-        created: meta.creation_timestamp.as_ref().map(|time| time.0.as_second()),
-        targets,
-        settings,
-    };
+    let settings = if faults.refused { Err(&*faults.list) } else { Ok(settings) };
+    let policy = policy_targets::policy(identity, &document.metadata, targets, settings);
     let object = Some(Object::BackendPolicy(policy));
     Translated { object, refused: None, faults: faults.list }
 }

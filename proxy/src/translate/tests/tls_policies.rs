@@ -77,7 +77,8 @@ fn a_name_that_no_config_map_can_have_is_asked_of_nobody() {
             taken(policy(web(), json!({"caCertificateRefs": refs, "hostname": "a.b"})));
         assert!(faults.is_empty(), "{faults:?}");
         assert_eq!(policy.bundles().count(), usize::from(good), "{name:?}");
-        let Trust::Bundles(bundles) = &policy.settings.unwrap().trust else { panic!() };
+        let validation = policy.settings.unwrap();
+        let Trust::Bundles(bundles) = &validation.trust else { panic!() };
         let why = bundles[0].as_ref().err().map(|why| why.contains(&format!("ConfigMap {name:?}")));
         assert_eq!(why, (!good).then_some(true));
     }
