@@ -39,7 +39,6 @@ mod tests {
     use std::io::{self, Write};
     use std::num::NonZeroU32;
     use std::sync::{Arc, Mutex};
-    use std::time::Duration;
 
     use nodeway_core::balance::{Endpoint, EndpointId, Lasting};
     use nodeway_core::model::{AppProtocol, BackendSettings, HealthCheck, ObjectName, Probe};
@@ -64,15 +63,8 @@ mod tests {
             let address = ([10, 0, 0, id], 80).into();
             Arc::new(Endpoint::new(EndpointId(u64::from(id)), address, None))
         };
-        let check = HealthCheck {
-            probe: Probe::Tcp,
-            port: None,
-            interval: Duration::from_secs(1),
-            timeout: Duration::from_secs(1),
-            jitter: 0,
-            healthy: NonZeroU32::MIN,
-            unhealthy: NonZeroU32::MIN,
-        };
+        let one = NonZeroU32::MIN;
+        let check = HealthCheck { healthy: one, unhealthy: one, ..HealthCheck::of(Probe::Tcp) };
         let settings = BackendSettings { health_check: Some(check), ..BackendSettings::default() };
         let (name, endpoints) = (ObjectName::new("shop", "web"), (1..=endpoints).map(endpoint));
         Backend::new(Lasting::new(1), (name, 80), AppProtocol::Http, None, endpoints)

@@ -135,9 +135,6 @@ pub struct Gone;
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-    use std::time::Duration;
-
     use nodeway_core::balance::{Endpoint, Lasting};
     use nodeway_core::model::{AppProtocol, BackendSettings, HealthCheck, Probe};
 
@@ -146,15 +143,7 @@ mod tests {
 
     fn backend(id: u64, checked: bool) -> Backend {
         let name = ObjectName::new("shop", format!("web-{id}"));
-        let health_check = checked.then(|| HealthCheck {
-            probe: Probe::Tcp,
-            port: None,
-            interval: Duration::from_secs(1),
-            timeout: Duration::from_secs(1),
-            jitter: 0,
-            healthy: NonZeroU32::MIN,
-            unhealthy: NonZeroU32::MIN,
-        });
+        let health_check = checked.then(|| HealthCheck::of(Probe::Tcp));
         let settings = BackendSettings { health_check, ..BackendSettings::default() };
         let nobody: [Arc<Endpoint>; 0] = [];
         Backend::new(Lasting::new(id), (name, 80), AppProtocol::Http, None, nobody)

@@ -377,6 +377,25 @@ fn is_in(address: IpAddr, network: IpAddr, length: u8) -> bool {
     differs.checked_shr(bits - u32::from(length).min(bits)).unwrap_or(0) == 0
 }
 
+// === impl HealthCheck ===
+
+impl HealthCheck {
+    /// Asked like this, and the rest as the policy has it that says no more: two successes bring an endpoint
+    /// back, three failures take it out.
+    pub fn of(probe: Probe) -> Self {
+        let two = NonZeroU32::MIN.saturating_add(1);
+        Self {
+            probe,
+            port: None,
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(1),
+            jitter: 10,
+            healthy: two,
+            unhealthy: two.saturating_add(1),
+        }
+    }
+}
+
 // === impl OutlierDetection ===
 
 impl Default for OutlierDetection {

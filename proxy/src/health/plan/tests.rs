@@ -24,15 +24,8 @@ struct World {
 }
 
 fn check(interval_millis: u64) -> HealthCheck {
-    HealthCheck {
-        probe: Probe::Tcp,
-        port: None,
-        interval: Duration::from_millis(interval_millis),
-        timeout: Duration::from_secs(1),
-        jitter: 0,
-        healthy: NonZeroU32::MIN.saturating_add(1),
-        unhealthy: NonZeroU32::MIN.saturating_add(2),
-    }
+    let interval = Duration::from_millis(interval_millis);
+    HealthCheck { interval, jitter: 0, ..HealthCheck::of(Probe::Tcp) }
 }
 
 fn endpoints(ids: impl IntoIterator<Item = u64>) -> Vec<Arc<Endpoint>> {

@@ -4,7 +4,6 @@
 
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery};
@@ -23,21 +22,21 @@ pub(super) fn check(fields: &mut Fields<'_>) -> Option<HealthCheck> {
     let grpc = fields.object("grpc", |grpc| Probe::Grpc {
         service: grpc.text("service", 253).unwrap_or_default().into(),
     });
-    let number = |n: u32| NonZeroU32::MIN.saturating_add(n - 1);
     let port = fields.integer("port", 1_u16..=65535).and_then(NonZeroU16::new);
     let interval = fields.duration("interval", milliseconds(100, HOUR));
     let timeout = fields.duration("timeout", milliseconds(10, 5 * MINUTE));
     let jitter = fields.integer("jitterPercent", 0..=100);
     let healthy = fields.integer("healthyThreshold", 1_u32..=100).and_then(NonZeroU32::new);
     let unhealthy = fields.integer("unhealthyThreshold", 1_u32..=100).and_then(NonZeroU32::new);
+    let check = HealthCheck::of(http.or(tcp).or(grpc)?);
     Some(HealthCheck {
-        probe: http.or(tcp).or(grpc)?,
         port,
-        interval: interval.unwrap_or(Duration::from_secs(10)),
-        timeout: timeout.unwrap_or(Duration::from_secs(1)),
-        jitter: jitter.unwrap_or(10),
-        healthy: healthy.unwrap_or(number(2)),
-        unhealthy: unhealthy.unwrap_or(number(3)),
+        interval: interval.unwrap_or(check.interval),
+        timeout: timeout.unwrap_or(check.timeout),
+        jitter: jitter.unwrap_or(check.jitter),
+        healthy: healthy.unwrap_or(check.healthy),
+        unhealthy: unhealthy.unwrap_or(check.unhealthy),
+        ..check
     })
 }
 

@@ -35,15 +35,7 @@ fn backend_of(
     outliers: &OutlierDetection,
     checked: bool,
 ) -> Backend {
-    let check = HealthCheck {
-        probe: Probe::Tcp,
-        port: None,
-        interval: Duration::from_secs(5),
-        timeout: Duration::from_secs(1),
-        jitter: 0,
-        healthy: count(2),
-        unhealthy: count(2),
-    };
+    let check = HealthCheck { unhealthy: count(2), ..HealthCheck::of(Probe::Tcp) };
     let settings = BackendSettings {
         outliers: outliers.clone(),
         health_check: checked.then_some(check),

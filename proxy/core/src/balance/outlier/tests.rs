@@ -491,15 +491,7 @@ fn of_several_outliers_the_worst_go_first_and_no_more_than_may() {
 // === active checks ===
 
 fn checked_by(settings: &mut BackendSettings) {
-    settings.health_check = Some(HealthCheck {
-        probe: Probe::Tcp,
-        port: None,
-        interval: Duration::from_secs(5),
-        timeout: Duration::from_secs(1),
-        jitter: 0,
-        healthy: count(2),
-        unhealthy: count(3),
-    });
+    settings.health_check = Some(HealthCheck::of(Probe::Tcp));
 }
 
 fn check(backend: &Backend, endpoint: &Endpoint, now: Millis, verdicts: &[bool]) -> Vec<Change> {
