@@ -69,8 +69,8 @@ pub(crate) struct Args {
     /// A `nodeway` built before, instead of building one now.
     #[arg(long, value_name = "FILE")]
     nodeway: Option<PathBuf>,
-    /// Also write the tables and a plot to docs/benchmarks.
-    #[arg(long)]
+    /// Also write the tables and plots to docs/benchmarks: of all, not of a choice.
+    #[arg(long, conflicts_with_all = ["only", "proxies"])]
     write: bool,
 }
 

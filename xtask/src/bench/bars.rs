@@ -30,13 +30,13 @@ pub(crate) struct Bar {
 /// In pixels: room for the groups' names, the longest bar, and what stands beside it.
 const LEFT: f64 = 250.0;
 const WIDTH: f64 = 420.0;
-const RIGHT: f64 = 110.0;
+const RIGHT: f64 = 170.0;
 const TOP: f64 = 72.0;
 const BAR: f64 = 15.0;
 const GAP: f64 = 14.0;
 const BOTTOM: f64 = 16.0;
 /// Longer bars are cut: one that is ten times the others would leave nothing of them to see.
-const LONGEST: f64 = 5.0;
+const LONGEST: f64 = 6.0;
 const STYLE: &str = "<style>\
     text{font:12px system-ui,sans-serif;fill:#77808b}.title{font-size:14px;font-weight:600}\
     .one{stroke:#8b949e;stroke-dasharray:2 4}\
