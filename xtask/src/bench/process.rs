@@ -180,41 +180,44 @@ pub(super) fn allow_many_files() -> Result<()> {
 
 /// CPU time of a process and its children, all their threads, those that ended too.
 pub(super) fn cpu(id: u32) -> Result<Duration> {
-    let mut all = Duration::ZERO;
-    for id in family(id) {
-        let file = format!("/proc/{id}/stat");
-        let stat = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
-        let one =
-            cpu_of_stat(&stat).with_context(|| format!("{file} is not as proc(5) says: {stat}"))?;
-        all += one;
-    }
-    Ok(all)
+    let own = cpu_of(id)?;
+    // A child that has just ended is nobody's.
+    Ok(own + children(id).into_iter().filter_map(|child| cpu_of(child).ok()).sum::<Duration>())
+}
+
+fn cpu_of(id: u32) -> Result<Duration> {
+    let file = format!("/proc/{id}/stat");
+    let stat = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+    cpu_of_stat(&stat).with_context(|| format!("{file} is not as proc(5) says: {stat}"))
 }
 
 /// Resident memory of a process, in bytes. Of one with children what they share counts once, so to say: each has its
 /// part of it (PSS).
 pub(super) fn rss(id: u32) -> Result<u64> {
-    let family = family(id);
-    let alone = family.len() == 1;
-    let mut all = 0;
-    for id in family {
-        let file = format!("/proc/{id}/{}", if alone { "status" } else { "smaps_rollup" });
-        let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
-        let field = if alone { "VmRSS:" } else { "Pss:" };
-        all += bytes_of(&text, field).with_context(|| format!("{file} has no {field}"))?;
+    let children = children(id);
+    if children.is_empty() {
+        return memory_of(id, "status", "VmRSS:");
     }
-    Ok(all)
+    let part = |id| memory_of(id, "smaps_rollup", "Pss:");
+    let own = part(id)?;
+    Ok(own + children.into_iter().filter_map(|child| part(child).ok()).sum::<u64>())
 }
 
-/// A process and its children: nginx works in those.
-fn family(id: u32) -> Vec<u32> {
+fn memory_of(id: u32, file: &str, field: &str) -> Result<u64> {
+    let file = format!("/proc/{id}/{file}");
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+    bytes_of(&text, field).with_context(|| format!("{file} has no {field}"))
+}
+
+/// nginx works in those.
+fn children(id: u32) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let children = processes.filter_map(|entry| {
+    let children = processes.filter_map(|entry| -> Option<u32> {
         let child = entry.file_name().to_str()?.parse().ok()?;
         let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
         (parent_of_stat(&stat)? == id).then_some(child)
     });
-    std::iter::once(id).chain(children).collect()
+    children.collect()
 }
 
 /// Field 4; field 2 is a name that may hold anything.
