@@ -76,26 +76,28 @@ pub async fn connection(
             first::client(&worker, &client, &mut stream).await
         }
         AppProtocol::Detect => {
-            first::either(&worker, &client, &frontend.backend, target.caller, &mut stream).await
+            Box::pin(first::either(&worker, &client, &frontend.backend, target.caller, &mut stream))
+                .await
         }
         AppProtocol::Http | AppProtocol::Http1 | AppProtocol::Http2 => {
             first::client(&worker, &client, &mut stream).await
         }
     };
     let First { verdict, bytes, upstream } = first;
+    // Each way is boxed: what the largest needs would be copied, and kept, for all.
     match verdict {
         None => {}
         Some(Verdict::Http1) => {
             active.speaks(&worker, Protocol::Http1);
             adopt(&worker, &client, frontend, upstream, Version::Http1);
             drop(view);
-            http::serve_http1(worker, client, target, stream, bytes).await;
+            Box::pin(http::serve_http1(worker, client, target, stream, bytes)).await;
         }
         Some(Verdict::Http2) => {
             active.speaks(&worker, Protocol::Http2);
             adopt(&worker, &client, frontend, upstream, Version::Http2);
             drop(view);
-            http::serve_http2(worker, client, target, stream, bytes).await;
+            Box::pin(http::serve_http2(worker, client, target, stream, bytes)).await;
         }
         Some(Verdict::BadPreface) => worker.metrics.counters.protocol_errors.add(1),
         // Nobody could read what rules are to apply to.
@@ -109,7 +111,7 @@ pub async fn connection(
         Some(Verdict::Opaque | Verdict::NeedMore) if declared_http(declared) => {
             active.speaks(&worker, Protocol::Http1);
             drop(view);
-            http::serve_http1(worker, client, target, stream, bytes).await;
+            Box::pin(http::serve_http1(worker, client, target, stream, bytes)).await;
         }
         Some(Verdict::Tls | Verdict::Opaque | Verdict::NeedMore) => {
             active.speaks(&worker, Protocol::Tcp);
@@ -118,7 +120,7 @@ pub async fn connection(
             drop(view);
             let caller = target.caller;
             let relayed = Relayed { stream, said: bytes, opened: upstream, caller, way };
-            tcp::serve(&worker, &client, &frontend, generation, relayed).await;
+            Box::pin(tcp::serve(&worker, &client, &frontend, generation, relayed)).await;
         }
     }
 }
@@ -212,4 +214,18 @@ impl Drop for ActiveConnection {
 
 fn declared_http(protocol: AppProtocol) -> bool {
     matches!(protocol, AppProtocol::Http | AppProtocol::Http1 | AppProtocol::Http2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_that_waits_is_small() {
+        assert!(size(connection) <= 1024, "{} octets", size(connection));
+    }
 }

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use nodeway_core::balance::{Connected, Endpoint, Report};
 use nodeway_core::detect::{Hello, Verdict, first_bytes, server_name};
 use nodeway_core::snapshot::{Backend, Caller};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 use super::{LAST_CALL, tcp};
@@ -183,27 +184,28 @@ enum Heard<T> {
 
 /// Reads until `decide` knows what the octets mean.
 async fn hear<T>(
-    stream: &TcpStream,
+    stream: &mut TcpStream,
     bytes: &mut BytesMut,
     decide: impl Fn(&[u8]) -> Option<T>,
 ) -> io::Result<Heard<T>> {
-    if bytes.is_empty() {
-        stream.readable().await?;
+    if bytes.is_empty() && stream.read_buf(bytes).await? == 0 {
+        return Ok(Heard::End);
+    }
+    // Mostly one read is enough, and there is nothing to wait for.
+    if let Some(known) = decide(bytes) {
+        return Ok(Heard::Known(known));
     }
     let reading = async {
         loop {
-            if !bytes.is_empty()
-                && let Some(known) = decide(bytes)
-            {
-                return Ok(Heard::Known(known));
-            }
-            stream.readable().await?;
-            if read_now(stream, bytes)? == Some(0) {
+            if stream.read_buf(bytes).await? == 0 {
                 return Ok(Heard::End);
+            }
+            if let Some(known) = decide(bytes) {
+                return Ok(Heard::Known(known));
             }
         }
     };
-    tokio::time::timeout(PATIENCE, reading).await.unwrap_or(Ok(Heard::Late))
+    Box::pin(tokio::time::timeout(PATIENCE, reading)).await.unwrap_or(Ok(Heard::Late))
 }
 
 /// Reads what has come: `None` if nothing has, `Some(0)` at the end.

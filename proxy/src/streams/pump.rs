@@ -1,7 +1,7 @@
 //! A body sent over the sending half of an HTTP/2 stream.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
@@ -60,9 +60,6 @@ where
     /// Sends on; ready when it has ended.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Pumped<BodyError>> {
         loop {
-            if let Poll::Ready(_reset) = self.stream.poll_reset(cx) {
-                return Poll::Ready(Pumped::Refused);
-            }
             if let Some(Waiting { data, last }) = self.waiting.take() {
                 while self.stream.capacity() == 0 && !data.is_empty() {
                     match self.stream.poll_capacity(cx) {
@@ -80,7 +77,11 @@ where
                     Ok(()) => {}
                 }
             }
-            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+                // Of a reset whoever sends, or waits for room to, learns anyway.
+                return self.stream.poll_reset(cx).map(|_reset| Pumped::Refused);
+            };
+            match frame {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         let last = self.body.is_end_stream();

@@ -1,5 +1,6 @@
 //! The receiving half of an HTTP/2 stream as a body.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -17,6 +18,8 @@ pub struct Received {
     /// Octets still to come, if they were announced.
     left: Option<u64>,
     data_ended: bool,
+    /// All has come: h2 is asked no more, which takes a lock each time.
+    ended: Cell<bool>,
     of: Message,
 }
 
@@ -43,7 +46,7 @@ impl Received {
         // h2 refuses lengths that are no numbers, and bodies that are longer or shorter.
         let left =
             headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        Self { stream, left, data_ended: false, of }
+        Self { stream, left, data_ended: false, ended: Cell::new(false), of }
     }
 
     /// The stream, whose data nobody has looked at.
@@ -92,7 +95,11 @@ impl Body for Received {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
+        self.ended.get() || {
+            let ended = self.stream.is_end_stream();
+            self.ended.set(ended);
+            ended
+        }
     }
 
     fn size_hint(&self) -> SizeHint {

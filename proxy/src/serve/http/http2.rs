@@ -94,7 +94,8 @@ async fn accept(
             Some(Ok((request, respond))) => {
                 // Ends with its stream: when it is answered, reset, or its connection breaks.
                 let (conn, resets) = (Rc::clone(conn), Rc::clone(resets));
-                tokio::task::spawn_local(answer(conn, resets, request, respond));
+                // Boxed: what it is made of is large, and a task's is copied half a dozen times.
+                tokio::task::spawn_local(Box::pin(answer(conn, resets, request, respond)));
             }
             Some(Err(error)) => return Err(error),
             None => return Ok(()),
