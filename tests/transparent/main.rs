@@ -64,9 +64,14 @@ fn main() -> ExitCode {
         std::process::exit(1);
     });
     eprintln!("==> Making pods, and what is between them");
-    let mut scenes = Scenes::make(&ways);
-    let samples = measure(&plan, &mut scenes);
-    let page = Page { rounds: plan.rounds, seconds: plan.seconds, samples: &samples };
+    let scenes = Scenes::make(&ways);
+    let samples = measure(&plan, &scenes);
+    let page = Page {
+        rounds: plan.rounds,
+        seconds: plan.seconds,
+        samples: &samples,
+        accelerates: scenes.accelerates(),
+    };
     println!("\n{}", page.text());
     if let Some(folder) = &plan.write {
         page.write(folder);
@@ -80,7 +85,7 @@ fn main() -> ExitCode {
 }
 
 /// Each round begins with another way: what warms up or heats up then hits all alike.
-fn measure(plan: &Plan, scenes: &mut Scenes) -> Vec<Sample> {
+fn measure(plan: &Plan, scenes: &Scenes) -> Vec<Sample> {
     let mut samples = Vec::new();
     for load in Load::ALL {
         eprintln!("==> {}, {} rounds", load.title(), plan.rounds);

@@ -17,6 +17,8 @@ pub(crate) struct Page<'a> {
     pub(crate) rounds: u32,
     pub(crate) seconds: u32,
     pub(crate) samples: &'a [Sample],
+    /// Whether Nodeway, left alone, has payload skip the loopback stack here.
+    pub(crate) accelerates: Option<bool>,
 }
 
 /// What Nodeway may add to p50 of what a pair of sidecars adds.
@@ -121,11 +123,13 @@ impl Page<'_> {
             );
         }
         let of = |way| self.series(Load::Many, way, Sample::proxies);
+        let off = self.accelerates == Some(false);
+        let default = if off { "off by default" } else { "on by default" };
         row(
-            "accelerated: the proxy's CPU per request",
+            &format!("accelerated ({default}): the proxy's CPU per request"),
             format!("at most {ACCELERATED} x that without, or off"),
             Spread::of_ratios(&of(Way::Accelerated), &of(Way::Plain)),
-            &|is| is <= ACCELERATED,
+            &|is| off || is <= ACCELERATED,
         );
         let relays = self.median(Load::Many, Way::L4, Sample::proxies);
         if relays.is_some_and(|micros| micros > RELAYS) {

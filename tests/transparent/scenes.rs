@@ -54,7 +54,16 @@ impl Scenes {
         self.0.iter().map(|scene| scene.way).collect()
     }
 
-    pub(crate) fn of(&mut self, way: Way) -> &Scene {
+    /// Whether Nodeway, left alone, has payload skip the loopback stack here; none where it cannot at all.
+    pub(crate) fn accelerates(&self) -> Option<bool> {
+        let l7 = self.0.iter().find(|scene| scene.way == Way::L7)?;
+        let Proxies::Nodeway(nodeway) = &l7.proxies else { return None };
+        let metrics = nodeway.metrics();
+        let in_state = |state| metrics.sum("nodeway_acceleration", &[("state", state)]) > 0.5;
+        (in_state("on") || in_state("off")).then(|| in_state("on"))
+    }
+
+    pub(crate) fn of(&self, way: Way) -> &Scene {
         self.0.iter().find(|scene| scene.way == way).expect("a scene for each way")
     }
 }
