@@ -7,10 +7,12 @@ use nodeway_tests::http::{Conn, Response};
 use nodeway_tests::mesh::VIP4;
 use nodeway_tests::tls::{Authority, Names, policy};
 use nodeway_tests::wait::over;
-use nodeway_tests::{Mesh, MeshLabel, Plain, Proc, binaries, eventually};
+use nodeway_tests::{Mesh, MeshLabel, Plain, Pod, Proc, binaries, eventually};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(10);
+/// Documentation's (RFC 5737): routed nowhere.
+const EXTERNAL: &str = "192.0.2.10";
 
 /// `interval` x `unhealthyThreshold` is 600 ms.
 const CHECK: &str = "healthyThreshold: 2, unhealthyThreshold: 3, interval: 200ms, timeout: 1s, \
@@ -264,6 +266,42 @@ fn a_pod_that_may_not_reach_an_endpoint_does_not_make_it_ill_for_another_pod() {
     assert_eq!(Mesh::who_answers(&mesh.client, VIP4), "web-1");
     let changes = mesh.node().metrics().sum("nodeway_health_changes_total", &[]);
     assert!(changes < 0.5, "{}", mesh.node().log());
+}
+
+/// Policy `Local` is for cluster IPs, and no endpoint is of this node.
+#[test]
+fn endpoints_that_are_reached_by_an_external_address_alone_are_checked_too() {
+    let Some(mut mesh) = Mesh::new() else { return };
+    let pods = ["web-1", "web-2"].map(|name| mesh.world.pod(name));
+    let _servers = pods.each_ref().map(|pod| pod.serve("http", "v1", 8080));
+    let endpoint = |pod: &Pod| format!("- {{addresses: [{}], nodeName: far-away}}\n", pod.ipv4);
+    mesh.manifests.put(
+        "web.yaml",
+        &format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: default}}\n\
+             spec:\n  clusterIPs: [{VIP4}]\n  externalIPs: [{EXTERNAL}]\n  \
+             internalTrafficPolicy: Local\n  ports: [{{port: 80, targetPort: 8080, appProtocol: http}}]\n\
+             ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+             metadata: {{name: web-1, namespace: default, labels: {{kubernetes.io/service-name: web}}}}\n\
+             addressType: IPv4\nports: [{{port: 8080, appProtocol: http}}]\nendpoints:\n{}",
+            pods.each_ref().map(endpoint).concat()
+        ),
+    );
+    let spec = format!(
+        "loadBalancing: {{panicThresholdPercent: 0}}\nhealthCheck: {{http: {{path: /healthz}}, {CHECK}}}"
+    );
+    mesh.manifests.backend_policy("web", &spec);
+    mesh.start(&[]);
+    eventually(SOON, "one answers", || !Mesh::who_answers(&mesh.client, EXTERNAL).is_empty());
+    let checks = |mesh: &mut Mesh| {
+        mesh.node().metrics().sum("nodeway_health_checks_total", &[("result", "ok")])
+    };
+    eventually(SOON, "both are checked", || checks(&mut mesh) > 5.0);
+    let url = format!("http://{}:8080/health/503", pods[0].ipv4);
+    pods[0].place.ok("curl", &["-s", "--max-time", "5", &url]);
+    eventually(SOON, "the ill one is left out", || {
+        (0..10).all(|_| Mesh::who_answers(&mesh.client, EXTERNAL) == "web-2")
+    });
 }
 
 #[test]

@@ -14,7 +14,7 @@ use nodeway_core::snapshot::Backend;
 
 use super::Outcome;
 use super::pace::{Bucket, Pace, Rate};
-use super::places::{Places, Spot};
+use super::places::{CLIENT_FOR_MILLIS, Places, Spot};
 
 /// Checks under way at once, of all backends,
 const MOST_AT_ONCE: usize = 256;
@@ -55,8 +55,11 @@ pub(super) struct Plan<P> {
 /// A backend whose endpoints are checked.
 #[derive(Debug)]
 struct Watched<P> {
-    /// As it is in the newest snapshot that has been looked at.
+    /// As it is in the newest snapshot that has been looked at. The port's backend for external addresses, if it
+    /// has one and that is in use: it has the other one's endpoints too.
     backend: Arc<Backend>,
+    /// When somebody last used the port by an external address, where that makes a difference.
+    external: Option<Millis>,
     places: Places<P>,
     requests: Rate,
     running: usize,
@@ -132,11 +135,12 @@ impl<P: Spot> Plan<P> {
         self.watched.is_empty()
     }
 
-    /// Who lives at `place` has sent so many requests to a backend that is `found` so in the snapshot in force.
+    /// Who lives at `place` has sent so many requests to a backend that is `found` so in the snapshot in force;
+    /// whether it is the port's other one, for external addresses.
     pub(super) fn used(
         &mut self,
         port: Port,
-        found: Option<&Arc<Backend>>,
+        (found, external): (Option<&Arc<Backend>>, bool),
         (place, requests): (P, u32),
         now: Millis,
         random: &mut fastrand::Rng,
@@ -144,12 +148,17 @@ impl<P: Spot> Plan<P> {
         if let Some(watched) = self.watched.get_mut(&port) {
             watched.places.used(place, now);
             watched.requests.add(requests, now);
+            if !external {
+                return;
+            }
+            let begins = !watched.is_external(now);
+            watched.external = Some(now);
+            if let Some(backend) = found.filter(|_| begins).filter(is_checked) {
+                self.becomes(&port, backend, now, random);
+            }
             return;
         }
-        let Some(backend) = found.filter(|backend| backend.settings().health_check.is_some())
-        else {
-            return;
-        };
+        let Some(backend) = found.filter(is_checked) else { return };
         let mut places = Places::new();
         places.used(place, now);
         let mut rate = Rate::new(now);
@@ -157,6 +166,7 @@ impl<P: Spot> Plan<P> {
         let port = Arc::new(port);
         let watched = Watched {
             backend: Arc::clone(backend),
+            external: external.then_some(now),
             places,
             requests: rate,
             running: 0,
@@ -166,28 +176,44 @@ impl<P: Spot> Plan<P> {
         self.schedule(&port, now, random);
     }
 
-    /// Brings all in line with the snapshot in force, in which backends are found by `find`, of a cluster
-    /// of so many nodes. Backends that nobody uses any more are forgotten.
+    /// Brings all in line with the snapshot in force, in which backends are found by `find` (for external
+    /// addresses, if these are in use), of a cluster of so many nodes. Backends that nobody uses any more are forgotten.
     pub(super) fn refresh(
         &mut self,
         nodes: usize,
-        find: impl Fn(&Port) -> Option<Arc<Backend>>,
+        find: impl Fn(&Port, bool) -> Option<Arc<Backend>>,
         now: Millis,
         random: &mut fastrand::Rng,
     ) {
         self.nodes = nodes;
         let ports: Vec<Arc<Port>> = self.watched.keys().cloned().collect();
         for port in ports {
-            let found = find(&port).filter(|backend| backend.settings().health_check.is_some());
             let Some(watched) = self.watched.get_mut(&port) else { continue };
+            let found = find(&port, watched.is_external(now));
+            let found = found.as_ref().filter(is_checked);
             match found.filter(|_| watched.places.sweep(now)) {
                 None => self.forget(&port, now),
-                Some(backend) if Arc::ptr_eq(&backend, &watched.backend) => {}
-                Some(backend) => {
-                    let former = std::mem::replace(&mut watched.backend, backend);
-                    self.change(&port, &former, now, random);
-                }
+                Some(backend) => self.becomes(&port, backend, now, random),
             }
+        }
+    }
+
+    /// This is what is checked at a port from now on.
+    fn becomes(
+        &mut self,
+        port: &Port,
+        backend: &Arc<Backend>,
+        now: Millis,
+        random: &mut fastrand::Rng,
+    ) {
+        let Some(key) = self.watched.get_key_value(port).map(|(key, _)| Arc::clone(key)) else {
+            return;
+        };
+        if let Some(watched) = self.watched.get_mut(&key)
+            && !Arc::ptr_eq(backend, &watched.backend)
+        {
+            let former = std::mem::replace(&mut watched.backend, Arc::clone(backend));
+            self.change(&key, &former, now, random);
         }
     }
 
@@ -435,6 +461,11 @@ impl<P: Spot> Plan<P> {
 // === impl Watched ===
 
 impl<P: Spot> Watched<P> {
+    /// Whether external addresses of the port are in use, and lead to endpoints of their own.
+    fn is_external(&self, now: Millis) -> bool {
+        self.external.is_some_and(|used| now.0.saturating_sub(used.0) < CLIENT_FOR_MILLIS)
+    }
+
     /// From where else an endpoint is to be asked that was not reached.
     fn doubts(&mut self, checked: &Checked, from: u64, now: Millis) -> Option<P> {
         // Who has reached it knows best, also of one that is out: or those that never could would keep it out.
@@ -458,6 +489,10 @@ fn most_of_backend(backends: usize, long: bool) -> usize {
     let most = MOST_AT_ONCE / (backends + 1);
     let most = most.clamp(LEAST_OF_BACKEND, MOST_OF_BACKEND);
     if long { most / 2 } else { most }
+}
+
+fn is_checked(backend: &&Arc<Backend>) -> bool {
+    backend.settings().health_check.is_some()
 }
 
 fn is_long(check: &HealthCheck) -> bool {

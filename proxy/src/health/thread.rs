@@ -124,9 +124,13 @@ impl Checker {
     }
 
     fn take(&mut self, used: Use) {
-        let Use { service, port, place, requests } = used;
+        let Use { service, port, backend, place, requests } = used;
         let (now, view) = (self.now(), self.worker.view());
-        let found = view.service_port(&service, port).map(|frontend| &frontend.backend);
+        let frontend = view.service_port(&service, port);
+        let external = frontend.and_then(|frontend| frontend.external());
+        let external = external.filter(|external| external.id == backend);
+        let found = external.or_else(|| frontend.map(|frontend| &frontend.backend));
+        let found = (found, external.is_some());
         self.plan.used((service, port), found, (place, requests), now, &mut self.random);
     }
 
@@ -138,8 +142,10 @@ impl Checker {
             return;
         }
         self.seen = (view.generation(), now);
-        let find = |port: &(_, u16)| {
-            view.service_port(&port.0, port.1).map(|frontend| Arc::clone(&frontend.backend))
+        let find = |port: &(_, u16), external: bool| {
+            let frontend = view.service_port(&port.0, port.1)?;
+            let external = frontend.external().filter(|_| external);
+            Some(Arc::clone(external.unwrap_or(&frontend.backend)))
         };
         self.plan.refresh(view.nodes(), find, now, &mut self.random);
     }

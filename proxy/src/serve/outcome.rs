@@ -80,7 +80,8 @@ pub(super) fn cut(
     let view = worker.view();
     // What was deleted meanwhile has no future to decide on.
     if let Some(frontend) = view.service_port(service, port) {
-        failed(worker, (caller, began), (&frontend.backend, endpoint), Report::Cut, error);
+        let backend = frontend.backend_of(endpoint);
+        failed(worker, (caller, began), (backend, endpoint), Report::Cut, error);
     }
 }
 

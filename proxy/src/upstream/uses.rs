@@ -31,6 +31,8 @@ pub struct Use {
     pub service: ObjectName,
     /// The Service's port.
     pub port: u16,
+    /// The backend's number: there may be another one for the port's external addresses.
+    pub backend: u64,
     /// Where the client's sockets are made.
     pub place: Place,
     /// Requests and connections since it was told last.
@@ -96,8 +98,8 @@ impl Client {
             None => Place::Host,
             Some(netns) => Place::Pod(netns.cookie(), Arc::downgrade(netns)),
         };
-        let (service, port) = (backend.service.clone(), backend.port);
-        let used = Use { service, port, place, requests: one.requests.get() };
+        let (service, port, backend) = (backend.service.clone(), backend.port, backend.id);
+        let used = Use { service, port, backend, place, requests: one.requests.get() };
         if listener.try_send(used).is_ok() {
             one.requests.set(0);
         }

@@ -310,7 +310,7 @@ impl Compiler {
         };
         let registry = &mut self.registry;
         let session = port.session.as_ref();
-        let mut frontend = |backend: &Arc<_>, before: Option<&Arc<Frontend>>| {
+        let mut frontend = |backend: &Arc<_>, external, before: Option<&Arc<Frontend>>| {
             let session = session.and_then(|spec| Session::of_service(key, spec));
             let own = session.map(|session| {
                 let backend =
@@ -323,13 +323,15 @@ impl Compiler {
                 port: key.1,
                 protocol: port.backend.protocol,
                 backend: Arc::clone(backend),
+                external,
                 routes: Arc::clone(&routes),
                 own,
             })
         };
-        let internal = frontend(&port.backend, before.as_ref().map(|(internal, _)| internal));
+        let internal = before.as_ref().map(|(internal, _)| internal);
+        let internal = frontend(&port.backend, port.external.clone(), internal);
         let before = before.as_ref().and_then(|(_, external)| external.as_ref());
-        let external = port.external.as_ref().map(|backend| frontend(backend, before));
+        let external = port.external.as_ref().map(|backend| frontend(backend, None, before));
         port.frontends = Some((internal, external));
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use http::HeaderMap;
 
-use crate::balance::{Backend, Family, Millis};
+use crate::balance::{Backend, Endpoint, Family, Millis};
 use crate::model::{AppProtocol, ObjectName};
 use crate::route::{
     Brought, Matched, RequestHead, Router, RouterBuilder, Rule, ServerNames, Session,
@@ -27,6 +27,8 @@ pub struct Frontend {
     pub protocol: AppProtocol,
     /// The Service's own endpoints.
     pub backend: Arc<Backend>,
+    /// The endpoints for its external addresses, if these are others; the frontend of those does not say.
+    pub(super) external: Option<Arc<Backend>>,
     pub(super) routes: Arc<Routes>,
     /// How requests stay with one of the Service's own endpoints, where no route applies.
     pub(super) own: Option<Arc<OwnSession>>,
@@ -92,6 +94,20 @@ pub enum Routed<'a> {
 // === impl Frontend ===
 
 impl Frontend {
+    /// The endpoints for its external addresses, if these are others: policy `Local` is for cluster IPs.
+    pub fn external(&self) -> Option<&Arc<Backend>> {
+        self.external.as_ref()
+    }
+
+    /// To which of the two this endpoint belongs; to the first if to both.
+    pub fn backend_of(&self, endpoint: &Endpoint) -> &Arc<Backend> {
+        let has = |backend: &&Arc<Backend>| {
+            backend.at(endpoint.address).is_some_and(|known| known.id == endpoint.id)
+        };
+        let other = || self.external.as_ref().filter(has);
+        Some(&self.backend).filter(has).or_else(other).unwrap_or(&self.backend)
+    }
+
     /// How requests stay with one of the Service's own endpoints, where no route applies, if they do.
     #[inline]
     pub fn session(&self) -> Option<&Session> {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use nodeway_core::balance::Lasting;
 use nodeway_core::model::{AppProtocol, BackendSettings, Probe};
 
-use super::super::places::CLIENT_FOR_MILLIS;
 use super::super::places::tests::Pod;
 use super::*;
 
@@ -82,7 +81,7 @@ impl World {
     fn uses(&mut self, backend: &Arc<Backend>, by: &Pod) {
         let port = (backend.service.clone(), backend.port);
         let now = Millis(self.now);
-        self.plan.used(port, Some(backend), (by.clone(), 1), now, &mut self.random);
+        self.plan.used(port, (Some(backend), false), (by.clone(), 1), now, &mut self.random);
     }
 
     /// All checks that begin until then, of endpoints that say nothing.
@@ -100,7 +99,7 @@ impl World {
     fn refresh(&mut self) {
         let found = Some(Arc::clone(&self.backend));
         let now = Millis(self.now);
-        self.plan.refresh(self.nodes, |_| found.clone(), now, &mut self.random);
+        self.plan.refresh(self.nodes, |_, _| found.clone(), now, &mut self.random);
     }
 
     /// Until then, checks end at once, and as `answer` says of the endpoint and the client.
@@ -504,4 +503,40 @@ fn in_a_big_cluster_checks_are_rare_unless_requests_are_many() {
     }
     let begun = world.begun.len();
     assert!((5..=8).contains(&begun), "{begun} in 300 s, of one in 50 s");
+}
+
+#[test]
+fn endpoints_behind_external_addresses_are_asked_while_somebody_uses_these() {
+    let mut world = World::new([1], 1_000);
+    let here = Arc::clone(&world.backend);
+    let away = backend(endpoints([2, 3]), None);
+    let away = here.endpoints().iter().chain(away.endpoints()).cloned().collect();
+    let all = backend(away, Some(check(1_000)));
+    let pod = Pod::new(1);
+    let asked = |world: &mut World, until| {
+        let from = world.begun.len();
+        world.run(until, |_, _| Outcome::Well);
+        let asked: HashSet<u64> = world.begun[from..].iter().map(|(_, id, _)| *id).collect();
+        asked.len()
+    };
+    let refresh = |world: &mut World| {
+        let now = Millis(world.now);
+        let find = |_: &Port, external| Some(Arc::clone(if external { &all } else { &here }));
+        world.plan.refresh(world.nodes, find, now, &mut world.random);
+    };
+    world.used(&pod);
+    assert_eq!(asked(&mut world, 5_000), 1, "those of this node are all that are in use");
+    let port = (here.service.clone(), here.port);
+    let now = Millis(world.now);
+    world.plan.used(port, (Some(&all), true), (pod.clone(), 1), now, &mut world.random);
+    assert_eq!(asked(&mut world, 10_000), 3);
+    refresh(&mut world);
+    world.used(&pod);
+    assert_eq!(asked(&mut world, 60_000), 3);
+    world.used(&pod);
+    // The last use of an external address was a minute ago.
+    world.run(66_000, |_, _| Outcome::Well);
+    refresh(&mut world);
+    assert_eq!(asked(&mut world, 80_000), 1);
+    assert!(all.endpoints().iter().all(|endpoint| !endpoint.ill()));
 }

@@ -102,6 +102,23 @@ fn external_addresses_lead_to_all_endpoints_and_cluster_ips_of_policy_local_to_t
 }
 
 #[test]
+fn who_is_reached_by_external_addresses_alone_belongs_to_their_backend() {
+    let local = with(|s| {
+        s.external_ips = vec!["192.0.2.1".parse().unwrap()];
+        s.internal_local = true;
+    });
+    let endpoints = [endpoint("10.0.0.1", on("here")), endpoint("10.0.0.2", on("there"))];
+    let snapshot = whole(store([local, slice_of(endpoints)]));
+    let web = snapshot.service_port(&name("web"), 80).unwrap();
+    let external = web.external().unwrap();
+    let dialled = snapshot.frontend("192.0.2.1:80".parse().unwrap()).unwrap();
+    assert!(Arc::ptr_eq(external, &dialled.backend));
+    let [here, there] = external.endpoints() else { panic!() };
+    assert!(Arc::ptr_eq(web.backend_of(here), &web.backend));
+    assert!(Arc::ptr_eq(web.backend_of(there), external));
+}
+
+#[test]
 fn limits_are_of_a_port_whichever_of_its_addresses_is_dialled() {
     let local = with(|s| {
         s.external_ips = vec!["192.0.2.1".parse().unwrap()];
