@@ -40,6 +40,8 @@ struct Endpoint {
     ready: bool,
     /// The pod behind it, as Kubernetes names it for all but hand-made endpoints.
     pod: Option<String>,
+    /// Where it is, and whom its hints mean it for.
+    zone: Option<&'static str>,
 }
 
 #[derive(Debug, Clone)]
@@ -93,7 +95,14 @@ impl Service {
     /// One more ready endpoint.
     #[must_use]
     pub fn to(mut self, address: SocketAddr) -> Self {
-        self.endpoints.push(Endpoint { address, ready: true, pod: None });
+        self.endpoints.push(Endpoint { address, ready: true, pod: None, zone: None });
+        self
+    }
+
+    /// One more, in a zone and meant for the clients there.
+    #[must_use]
+    pub fn to_in(mut self, address: SocketAddr, zone: &'static str) -> Self {
+        self.endpoints.push(Endpoint { address, ready: true, pod: None, zone: Some(zone) });
         self
     }
 
@@ -102,7 +111,7 @@ impl Service {
     pub fn to_pod(mut self, pod: &Pod) -> Self {
         for address in [pod.v4(0), pod.v6(0)] {
             let pod = Some(pod.name.clone());
-            self.endpoints.push(Endpoint { address, ready: true, pod });
+            self.endpoints.push(Endpoint { address, ready: true, pod, zone: None });
         }
         self
     }
@@ -110,7 +119,7 @@ impl Service {
     /// One more endpoint that is not ready.
     #[must_use]
     pub fn unready(mut self, address: SocketAddr) -> Self {
-        self.endpoints.push(Endpoint { address, ready: false, pod: None });
+        self.endpoints.push(Endpoint { address, ready: false, pod: None, zone: None });
         self
     }
 
@@ -141,16 +150,19 @@ impl Service {
             ("IPv6", SocketAddr::is_ipv6),
         ] {
             let mut endpoints = String::new();
-            for Endpoint { address, ready, pod } in
+            for Endpoint { address, ready, pod, zone } in
                 self.endpoints.iter().filter(|endpoint| is_kind(&endpoint.address))
             {
                 let ip = address.ip();
                 let pod = pod.as_ref().map_or_else(String::new, |pod| {
                     format!(", targetRef: {{kind: Pod, name: {pod}, namespace: default}}")
                 });
+                let zone = zone.map_or_else(String::new, |zone| {
+                    format!(", zone: {zone}, hints: {{forZones: [{{name: {zone}}}]}}")
+                });
                 writeln!(
                     endpoints,
-                    "- {{addresses: [\"{ip}\"], conditions: {{ready: {ready}, serving: {ready}, terminating: false}}{pod}}}"
+                    "- {{addresses: [\"{ip}\"], conditions: {{ready: {ready}, serving: {ready}, terminating: false}}{pod}{zone}}}"
                 )
                 .unwrap();
             }

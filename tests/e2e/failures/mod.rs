@@ -6,6 +6,7 @@ mod modes;
 mod panic;
 mod pods;
 mod ramp;
+mod zones;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
