@@ -23,6 +23,7 @@ mod run;
 mod shell;
 mod test;
 mod toolchain;
+mod vmtest;
 
 /// Build, try, test and measure Nodeway.
 ///
@@ -53,6 +54,8 @@ enum Command {
     Lint,
     /// Measure Nodeway side by side with HAProxy, nginx and Envoy on this machine.
     Bench(bench::Args),
+    /// Run the tests that go through eBPF on Debian's kernel too, in an emulated machine.
+    Vmtest(vmtest::Args),
     /// What a release consists of, in target/dist: binary, image, manifests and chart.
     Dist(dist::Args),
 }
@@ -77,6 +80,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Fuzz(args) => fuzz::main(&args),
         Command::Lint => lint::main(),
         Command::Bench(args) => bench::main(&args),
+        Command::Vmtest(args) => vmtest::main(&args),
         Command::Dist(args) => dist::main(&args),
     }
 }

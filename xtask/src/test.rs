@@ -73,14 +73,21 @@ fn unprivileged(args: &Args) -> Result<Tally> {
 }
 
 fn unit(args: &Args) -> Command {
+    let mut command = unit_tests();
+    command.arg("--no-fail-fast");
+    pass_on(&mut command, args);
+    command
+}
+
+/// All tests of all packages but the end-to-end ones.
+pub(crate) fn unit_tests() -> Command {
     let mut command = shell::cargo();
     // Never with --all-features: the programs' own feature is for the BPF target only.
-    command.args(["test", "--workspace", "--exclude", E2E_PACKAGE, "--no-fail-fast"]);
+    command.args(["test", "--workspace", "--exclude", E2E_PACKAGE]);
     let object = ebpf::object_path();
     if object.is_file() {
         command.env(ebpf::OBJECT_VARIABLE, object);
     }
-    pass_on(&mut command, args);
     command
 }
 
@@ -179,8 +186,8 @@ fn pass_through(mut from: impl BufRead, to: &mut impl Write) -> Result<Tally> {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
-    passed: u64,
-    failed: u64,
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -192,7 +199,7 @@ impl std::ops::AddAssign for Tally {
 
 impl Tally {
     /// `test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; ...`
-    fn from_line(line: &str) -> Option<Self> {
+    pub(crate) fn from_line(line: &str) -> Option<Self> {
         let line = without_colour(line);
         // A test may have left its own output on the line before it.
         let (_, counts) = line.split_once("test result: ")?.1.split_once(". ")?;
