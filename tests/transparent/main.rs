@@ -33,11 +33,13 @@ use page::Page;
 use scenes::Scenes;
 use way::Way;
 
-const USAGE: &str = "usage: transparent [--rounds N] [--seconds N] [--write FOLDER]";
+const USAGE: &str = "usage: transparent [--fewer-ways] [--rounds N] [--seconds N] [--write FOLDER]";
 /// For all that is no load: more is a fault.
 const BESIDE: Duration = Duration::from_secs(120);
 
 struct Plan {
+    /// Without those that only tell what acceleration does.
+    fewer: bool,
     rounds: u32,
     seconds: u32,
     write: Option<PathBuf>,
@@ -55,7 +57,7 @@ fn main() -> ExitCode {
         eprintln!("error: this bench needs {missing}");
         return ExitCode::FAILURE;
     }
-    let ways = Way::all();
+    let ways = Way::all(plan.fewer);
     let most = plan.at_most(ways.len());
     std::thread::spawn(move || {
         std::thread::sleep(most);
@@ -110,8 +112,12 @@ fn measure(plan: &Plan, scenes: &Scenes) -> Vec<Sample> {
 
 impl Plan {
     fn of(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut plan = Self { rounds: 5, seconds: 5, write: None };
+        let mut plan = Self { fewer: false, rounds: 5, seconds: 5, write: None };
         while let Some(argument) = arguments.next() {
+            if argument == "--fewer-ways" {
+                plan.fewer = true;
+                continue;
+            }
             let value = arguments.next().ok_or_else(|| argument.clone())?;
             let number = || value.parse().map_err(|_| format!("{argument} {value}"));
             match argument.as_str() {

@@ -27,9 +27,9 @@ pub(crate) enum Way {
 
 impl Way {
     /// Those that there are here.
-    pub(crate) fn all() -> Vec<Self> {
+    pub(crate) fn all(fewer: bool) -> Vec<Self> {
         let mut ways = vec![Self::Pod, Self::ServiceAddress, Self::L7];
-        if nodeway_takes("--accelerate") {
+        if !fewer && nodeway_takes("--accelerate") {
             ways.extend([Self::Accelerated, Self::Plain]);
         }
         ways.push(Self::L4);

@@ -177,8 +177,8 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode> {
     drop((backends, folder));
     match nodeway {
         Some(nodeway) if whole => {
-            let Plan { rounds, load, .. } = plan;
-            let extent = Extent { rounds, seconds: load.as_secs(), write: args.write };
+            let Plan { quick, rounds, load, .. } = plan;
+            let extent = Extent { quick, rounds, seconds: load.as_secs(), write: args.write };
             transparent::run(&extent, nodeway)
         }
         _ => Ok(ExitCode::SUCCESS),

@@ -15,7 +15,7 @@ use crate::{packages, shell};
 /// translation, with Nodeway (L7, and balanced by the kernel), with a pair of Envoy sidecars. Some 15 minutes.
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A look in a minute: 2 rounds of a second.
+    /// A look in a minute: 2 rounds of a second, without what acceleration does.
     #[arg(long)]
     quick: bool,
     /// How often each load is run by each way [default: 5].
@@ -34,6 +34,7 @@ pub(super) struct Args {
 
 /// How much of it.
 pub(super) struct Extent {
+    pub(super) quick: bool,
     pub(super) rounds: u32,
     pub(super) seconds: u64,
     pub(super) write: bool,
@@ -42,6 +43,7 @@ pub(super) struct Extent {
 pub(super) fn main(args: &Args) -> Result<ExitCode> {
     let (rounds, seconds) = if args.quick { (2, 1) } else { (5, 5) };
     let extent = Extent {
+        quick: args.quick,
         rounds: args.rounds.unwrap_or(rounds),
         seconds: args.seconds.unwrap_or(seconds).into(),
         write: args.write,
@@ -79,6 +81,9 @@ pub(super) fn run(extent: &Extent, nodeway: &Path) -> Result<ExitCode> {
     command.env("NODEWAY_BIN", nodeway).env("ENVOY_BIN", envoy::binary()?);
     command.args(["--rounds", &extent.rounds.to_string()]);
     command.args(["--seconds", &extent.seconds.to_string()]);
+    if extent.quick {
+        command.arg("--fewer-ways");
+    }
     if extent.write {
         command.arg("--write").arg(shell::workspace().join("docs/benchmarks"));
     }
