@@ -132,7 +132,7 @@ pub async fn send(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     to: To<'_>,
-    request: Request<RequestBody>,
+    request: Box<Request<RequestBody>>,
 ) -> Result<(Response<Inbound>, Lease), SendError> {
     let link = client.link(worker, &to);
     if to.choice
@@ -140,12 +140,21 @@ pub async fn send(
         && let Some(version) = link.chosen()
         && version != to.version
     {
-        return Err(SendError::OtherVersion { request: Box::new(request), version });
+        return Err(SendError::OtherVersion { request, version });
     }
     match link.cut() {
-        None => send_over(worker, client, to, link, request).await,
+        None => match to.version {
+            Version::Http1 => send_http1(worker, client, to, link, request).await,
+            Version::Http2 => send_http2(worker, client, to, link, request).await,
+        },
         Some(mut cut) => {
-            let sending = Box::pin(send_over(worker, client, to, link, request));
+            let sending = async {
+                match to.version {
+                    Version::Http1 => send_http1(worker, client, to, link, request).await,
+                    Version::Http2 => send_http2(worker, client, to, link, request).await,
+                }
+            };
+            let sending = Box::pin(sending);
             tokio::select! {
                 biased;
                 sent = sending => sent,
@@ -155,25 +164,12 @@ pub async fn send(
     }
 }
 
-async fn send_over(
-    worker: &Rc<Worker>,
-    client: &Rc<Client>,
-    to: To<'_>,
-    link: Rc<Link>,
-    request: Request<RequestBody>,
-) -> Result<(Response<Inbound>, Lease), SendError> {
-    match to.version {
-        Version::Http1 => send_http1(worker, client, to, link, request).await,
-        Version::Http2 => send_http2(worker, client, to, link, request).await,
-    }
-}
-
 async fn send_http1(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     to: To<'_>,
     link: Rc<Link>,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
 ) -> Result<(Response<Inbound>, Lease), SendError> {
     let mut pooled = if link.has_waiting() { None } else { link.take_http1(to.now) };
     if to.once && pooled.is_some() {
@@ -185,20 +181,20 @@ async fn send_http1(
         None => match Box::pin(obtain(worker, client, to, &link, request.body())).await {
             Ok(Obtained::Idle(connection)) => connection,
             Ok(Obtained::New(transport, Version::Http1)) => {
-                match handshake_http1(worker, transport).await {
+                match Box::pin(handshake_http1(worker, transport)).await {
                     Ok(connection) => connection,
                     Err(error) => return Err(SendError::Lost { error: BodyError::Http1(error) }),
                 }
             }
             Ok(Obtained::New(transport, version)) => {
                 Box::pin(keep(worker, client, &link, version, transport)).await;
-                return Err(SendError::OtherVersion { request: Box::new(request), version });
+                return Err(SendError::OtherVersion { request, version });
             }
             Err(NoConnection::Failed(error)) => {
-                return Err(SendError::Connect { request: Box::new(request), error });
+                return Err(SendError::Connect { request, error });
             }
             Err(NoConnection::Full(overflow)) => {
-                return Err(SendError::Full { request: Box::new(request), overflow });
+                return Err(SendError::Full { request, overflow });
             }
         },
     };
@@ -208,7 +204,7 @@ async fn send_http1(
     prewarm(worker, client, &link, to.choice);
     connection.ear.begin(Listener::of(&request));
     let handed_over = request.body_mut().hand_over();
-    match connection.sender.try_send_request(request).await {
+    match connection.sender.try_send_request(*request).await {
         Ok(response) => {
             let latency = handed_over.elapsed();
             let lease = Lease { carrier: Carrier::Http1(connection), link, latency };
@@ -238,7 +234,7 @@ async fn send_http2(
     client: &Rc<Client>,
     to: To<'_>,
     link: Rc<Link>,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
 ) -> Result<(Response<Inbound>, Lease), SendError> {
     keep_swept(worker, client);
     let shared = link.http2();
@@ -265,12 +261,13 @@ async fn send_http2(
                 .map_err(|full| NoHttp2::Failed(io::Error::other(full.to_string())))?,
         };
         body.held_up(HeldUpBy::Endpoint);
-        let dialled = dial(worker, client, &link, connected, to.version, to.choice).await;
+        let dialled = dial(worker, client, &link, connected, to.version, to.choice);
+        let dialled = Box::pin(dialled).await;
         let (transport, version) = dialled.map_err(NoHttp2::Failed)?;
         if version != Version::Http2 {
             return Err(NoHttp2::Other(Some(transport), version));
         }
-        let opened = open_http2(worker, shared, transport).await;
+        let opened = Box::pin(open_http2(worker, shared, transport)).await;
         opened.map_err(|error| NoHttp2::Failed(io::Error::other(error)))
     };
     let stream = loop {
@@ -283,28 +280,28 @@ async fn send_http2(
     let stream = match stream {
         Ok(stream) => stream,
         Err(NoHttp2::Failed(error)) => {
-            return Err(SendError::Connect { request: Box::new(request), error });
+            return Err(SendError::Connect { request, error });
         }
         Err(NoHttp2::Full(overflow)) => {
-            return Err(SendError::Full { request: Box::new(request), overflow });
+            return Err(SendError::Full { request, overflow });
         }
         Err(NoHttp2::Other(transport, version)) => {
             if let Some(transport) = transport {
-                keep(worker, client, &link, version, transport).await;
+                Box::pin(keep(worker, client, &link, version, transport)).await;
             }
-            return Err(SendError::OtherVersion { request: Box::new(request), version });
+            return Err(SendError::OtherVersion { request, version });
         }
     };
     request.body().held_up(HeldUpBy::Endpoint);
     if request.extensions().get::<Protocol>().is_some() && !stream.takes_extended_connect().await {
         let version = Version::Http1;
-        return Err(SendError::OtherVersion { request: Box::new(request), version });
+        return Err(SendError::OtherVersion { request, version });
     }
     if link.tls().is_some() {
         secured(&mut request);
     }
     let handed_over = request.body_mut().hand_over();
-    let (response, open) = stream.send(request, to.spared).await?;
+    let (response, open) = stream.send(*request, to.spared).await?;
     let latency = handed_over.elapsed();
     Ok((response, Lease { carrier: Carrier::Http2(open), link, latency }))
 }

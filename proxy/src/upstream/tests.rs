@@ -77,7 +77,7 @@ impl World {
         let (version, now) = (self.version, self.worker.clock.now());
         let (endpoint, backend) = (self.endpoint(), &self.backend);
         let to = To { endpoint, backend, version, choice: false, spared: false, once, now };
-        send(&self.worker, &self.client, to, request).await
+        send(&self.worker, &self.client, to, Box::new(request)).await
     }
 
     /// Asks and reads the answer.

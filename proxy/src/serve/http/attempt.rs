@@ -66,7 +66,7 @@ struct Ended {
     flag: Flag,
     answer: Option<(Response<Inbound>, Lease)>,
     /// The request, if none of it was sent and it was not spared.
-    unsent: Option<Request<RequestBody>>,
+    unsent: Option<Box<Request<RequestBody>>>,
 }
 
 /// Sends `request`, as often as its rule wants and its time lets.
@@ -76,7 +76,7 @@ struct Ended {
 pub(super) async fn send(
     conn: &Rc<Conn>,
     order: Order<'_>,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
 ) -> Result<Answer, Flag> {
     let Order { start, backend, mut endpoint, rule, mut version, caller } = order;
     let worker = &conn.worker;
@@ -89,8 +89,7 @@ pub(super) async fn send(
     let policy = rule.and_then(|rule| rule.retry.as_ref());
     let idempotent = idempotent(request.method());
     let mut retries = Retries::new(policy, idempotent);
-    let spare;
-    (request, spare) = Spare::of(request, version, policy, idempotent);
+    let spare = Spare::of(&mut request, version, policy, idempotent);
     let mut avoided: Option<Arc<Endpoint>> = None;
     let mut retrying: Option<Retrying> = None;
     let (mut stale, mut other, mut full) = (0, 0, 0);
@@ -121,7 +120,7 @@ pub(super) async fn send(
                     (avoided, endpoint) = (Some(Arc::clone(picked)), None);
                 }
                 let again = || spare.as_ref().and_then(|spare| spare.copy(version));
-                let Some(unsent) = unsent.map(|unsent| *unsent).or_else(again) else {
+                let Some(unsent) = unsent.or_else(again) else {
                     return Err(Flag::UpstreamReset);
                 };
                 request = unsent;
@@ -132,7 +131,7 @@ pub(super) async fn send(
                 if other < MAX_OTHER =>
             {
                 other += 1;
-                request = *unsent;
+                request = unsent;
                 secured::say_in(&mut request, version, spoken);
                 version = spoken;
                 continue;
@@ -142,7 +141,7 @@ pub(super) async fn send(
                 if overflow.of == Scope::Endpoint && endpoint.is_none() && full < MAX_FULL =>
             {
                 full += 1;
-                request = *whole;
+                request = whole;
                 avoided = Some(Arc::clone(picked));
                 continue;
             }
@@ -270,32 +269,31 @@ impl Ended {
             Err(SendError::Unsent { request, .. }) => {
                 // Once too often to be nobody's fault.
                 failed(Report::Lost, &outcome::Failure::HungUp);
-                let request = request.map(|request| *request);
                 Self::without_answer(Outcome::Unsent, Flag::UpstreamReset, request)
             }
             Err(SendError::OtherVersion { request, .. }) => {
                 let flag = Flag::UpstreamConnectFailure;
-                Self::without_answer(Outcome::Unsent, flag, Some(*request))
+                Self::without_answer(Outcome::Unsent, flag, Some(request))
             }
             Err(SendError::Connect { request, error }) if distrusted(&error) => {
                 if !blameless(&error) {
                     failed(Report::NotConnected, &error);
                 }
-                Self::without_answer(Outcome::Unsent, Flag::UpstreamTls, Some(*request))
+                Self::without_answer(Outcome::Unsent, Flag::UpstreamTls, Some(request))
             }
             Err(SendError::Connect { request, error }) => {
                 if !blameless(&error) {
                     failed(Report::NotConnected, &error);
                 }
                 let flag = Flag::UpstreamConnectFailure;
-                Self::without_answer(Outcome::Unsent, flag, Some(*request))
+                Self::without_answer(Outcome::Unsent, flag, Some(request))
             }
             Err(SendError::Lost { error }) => {
                 failed(Report::Lost, &error);
                 Self::without_answer(Outcome::Lost, Flag::UpstreamReset, None)
             }
             Err(SendError::Full { request, .. }) => {
-                Self::without_answer(Outcome::Unsent, Flag::Overflow, Some(*request))
+                Self::without_answer(Outcome::Unsent, Flag::Overflow, Some(request))
             }
             Err(SendError::Cut) => Self::without_answer(Outcome::Lost, Flag::EndpointGone, None),
             Err(SendError::Abandoned) => {
@@ -304,7 +302,11 @@ impl Ended {
         }
     }
 
-    fn without_answer(outcome: Outcome, flag: Flag, unsent: Option<Request<RequestBody>>) -> Self {
+    fn without_answer(
+        outcome: Outcome,
+        flag: Flag,
+        unsent: Option<Box<Request<RequestBody>>>,
+    ) -> Self {
         Self { outcome, flag, answer: None, unsent }
     }
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use nodeway_core::model::Timeouts;
+use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
 /// Goes with a request from its head to its response's end.
@@ -26,6 +27,16 @@ pub(super) enum Expired {
     Request,
     /// The time of this attempt.
     Attempt,
+}
+
+pin_project! {
+    /// See [`within`].
+    #[derive(Debug)]
+    pub(super) struct Within<'a, F> {
+        deadline: Option<&'a mut Deadline>,
+        #[pin]
+        future: F,
+    }
 }
 
 // === impl Deadline ===
@@ -62,19 +73,25 @@ impl Deadline {
     }
 }
 
-/// Waits for `future` as long as there is time.
-///
-/// # Errors
-/// What is over: `future` is dropped then.
-pub(super) async fn within<T>(
-    deadline: &mut Option<Deadline>,
-    future: impl Future<Output = T>,
-) -> Result<T, Expired> {
-    let Some(deadline) = deadline else { return Ok(future.await) };
-    tokio::select! {
-        biased;
-        done = future => Ok(done),
-        expired = std::future::poll_fn(|cx| deadline.poll_expired(cx)) => Err(expired),
+/// Waits for `future` as long as there is time; what is over, if it is. No `async fn`: that would hold
+/// `future` twice, which is large.
+pub(super) fn within<F: Future>(deadline: &mut Option<Deadline>, future: F) -> Within<'_, F> {
+    Within { deadline: deadline.as_mut(), future }
+}
+
+impl<F: Future> Future for Within<'_, F> {
+    type Output = Result<F::Output, Expired>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(done) = this.future.poll(cx) {
+            return Poll::Ready(Ok(done));
+        }
+        match this.deadline {
+            Some(deadline) => deadline.poll_expired(cx).map(Err),
+            None => Poll::Pending,
+        }
     }
 }
 

@@ -104,9 +104,9 @@ pub(super) async fn handle(
     let path = Path { rule: decision.rule, backend: Some(decision.backend), ..path };
     let version = decision.version(&conn, hop.tunnel.as_ref());
     if hop.tunnel.is_none() {
-        request = copies.send(&conn, request);
+        copies.send(&conn, &mut request);
     }
-    let request = send_off(&conn, request, version, &mut hop);
+    send_off(&conn, &mut request, version, &mut hop);
     let Decision { backend, rule, stay, .. } = decision;
     let endpoint = stay.and_then(|stay| stay.brought).map(|brought| brought.endpoint);
     let (caller, cookie) = decision.caller(&conn, &request);
@@ -183,7 +183,7 @@ fn receive(
     conn: &Conn,
     mut request: Request<Inbound>,
     informer: Option<Informer>,
-) -> (Request<RequestBody>, Hop) {
+) -> (Box<Request<RequestBody>>, Hop) {
     let tunnel = Tunnel::asked(conn, &mut request);
     let upgrading = tunnel.as_ref().is_some_and(|tunnel| !tunnel.is_connect());
     let expects = request
@@ -191,7 +191,9 @@ fn receive(
         .get(EXPECT)
         .is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     let (parts, incoming) = request.into_parts();
-    let mut request = Request::from_parts(parts, RequestBody::new(incoming).telling(informer));
+    // Boxed: it is handed on often from here, and some hundred octets would be copied each time.
+    let mut request =
+        Box::new(Request::from_parts(parts, RequestBody::new(incoming).telling(informer)));
     request.extensions_mut().clear();
     strip_hop_by_hop(request.headers_mut(), upgrading);
     (request, Hop { tunnel, expects })
@@ -259,24 +261,19 @@ fn decide<'a>(
 }
 
 /// Makes of a request one for the endpoint, which speaks `version`.
-fn send_off(
-    conn: &Conn,
-    mut request: Request<RequestBody>,
-    version: Version,
-    hop: &mut Hop,
-) -> Request<RequestBody> {
-    translate(&mut request, conn.version, version);
+fn send_off(conn: &Conn, request: &mut Request<RequestBody>, version: Version, hop: &mut Hop) {
+    translate(request, conn.version, version);
     if version == Version::Http2
         && let Some(tunnel) = &mut hop.tunnel
     {
-        tunnel.ask_in_http2(&mut request);
+        tunnel.ask_in_http2(request);
     }
     if hop.expects {
         // RFC 9110, 10.1.1: the body waits until the endpoint asks for it. The client is told to go on when
         // its body is first wanted (hyper does so), so that the endpoint's word decides end to end.
-        request = request.map(|body| body.behind(ContinueGate::default()));
+        let body = std::mem::take(request.body_mut());
+        *request.body_mut() = body.behind(ContinueGate::default());
     }
-    request
 }
 
 fn respond(

@@ -60,10 +60,10 @@ impl Copies {
     }
 
     /// Sends them with copies of `request`'s body, which streams on as if there were none.
-    pub(super) fn send(self, conn: &Conn, request: Request<RequestBody>) -> Request<RequestBody> {
+    pub(super) fn send(self, conn: &Conn, request: &mut Request<RequestBody>) {
         // What leaves HTTP, or asks whether it may, has no second end.
         if self.0.is_empty() || *request.method() == Method::CONNECT {
-            return request;
+            return;
         }
         let (worker, client) = (&conn.worker, &conn.client);
         let mut deliveries = Vec::with_capacity(self.0.len());
@@ -78,8 +78,9 @@ impl Copies {
             let delivery = Delivery { worker, client, caller, backend, version, _share: share };
             deliveries.push((delivery, head));
         }
-        let (head, body) = request.into_parts();
+        let body = std::mem::take(request.body_mut());
         let (body, copies) = body.copied(deliveries.len(), &worker.copied);
+        *request.body_mut() = body;
         let mut copies = copies.into_iter();
         for (delivery, head) in deliveries {
             let copy = copies.next();
@@ -91,7 +92,6 @@ impl Copies {
             // Nobody waits for it: it ends by itself, soon after the original's body, and with its worker.
             tokio::task::spawn_local(delivery.run(request, watch));
         }
-        Request::from_parts(head, body)
     }
 }
 
@@ -101,7 +101,7 @@ impl Delivery {
     async fn run(self, request: Request<RequestBody>, watch: Watch) {
         let counters = Rc::clone(&self.worker);
         let counters = &counters.metrics.counters;
-        let mut delivered = std::pin::pin!(self.deliver(request));
+        let mut delivered = std::pin::pin!(self.deliver(Box::new(request)));
         let arrived = loop {
             tokio::select! {
                 biased;
@@ -120,7 +120,7 @@ impl Delivery {
     }
 
     /// Whether the mirror has answered.
-    async fn deliver(mut self, mut request: Request<RequestBody>) -> bool {
+    async fn deliver(mut self, mut request: Box<Request<RequestBody>>) -> bool {
         if secured::refused(&self.backend).is_some() {
             return false;
         }
@@ -149,10 +149,10 @@ impl Delivery {
                 }
                 Err(SendError::Unsent { request: unsent, .. }) => {
                     let Some(unsent) = unsent else { return false };
-                    request = *unsent;
+                    request = unsent;
                 }
                 Err(SendError::OtherVersion { request: unsent, version }) => {
-                    request = *unsent;
+                    request = unsent;
                     secured::say_in(&mut request, self.version, version);
                     self.version = version;
                 }

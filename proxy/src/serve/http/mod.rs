@@ -86,7 +86,8 @@ pub async fn serve_http1(
     let conn = Rc::new(conn);
     let service = service_fn(|request: Request<Incoming>| {
         let (conn, interim) = (Rc::clone(&conn), Arc::clone(&interim));
-        async move {
+        // Boxed, for hyper moves it about, and it is large.
+        Box::pin(async move {
             let connect = request.method() == Method::CONNECT;
             interim.begin();
             // RFC 9110, 15.2: HTTP/1.0 knows no interim responses.
@@ -104,7 +105,7 @@ pub async fn serve_http1(
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)
-        }
+        })
     });
     let connection = http1::Builder::new()
         .auto_date_header(false)

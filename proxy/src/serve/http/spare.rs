@@ -28,11 +28,11 @@ impl Spare {
     /// What it takes to send `request`, said in `version`, again, if it can be. A body is kept only where
     /// the rule asks for retries: else nobody pays for that.
     pub(super) fn of(
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         version: Version,
         policy: Option<&Retry>,
         idempotent: bool,
-    ) -> (Request<RequestBody>, Option<Self>) {
+    ) -> Option<Self> {
         let wanted = match policy {
             // What leads out of HTTP is not HTTP's to repeat.
             Some(policy) => policy.attempts != Some(0) && *request.method() != Method::CONNECT,
@@ -40,13 +40,14 @@ impl Spare {
         };
         let too_long = || request.body().size_hint().lower() > MOST_KEPT as u64;
         if !wanted || too_long() {
-            return (request, None);
+            return None;
         }
-        let head = copy_of(&request, ());
-        let (parts, body) = request.into_parts();
+        let head = copy_of(request, ());
+        let body = std::mem::take(request.body_mut());
         let informer = body.informer().cloned();
         let (body, replay) = body.replayable();
-        (Request::from_parts(parts, body), Some(Self { head, version, body: replay, informer }))
+        *request.body_mut() = body;
+        Some(Self { head, version, body: replay, informer })
     }
 
     /// Whether it is all that there is to the request, and always will be.
@@ -60,7 +61,7 @@ impl Spare {
     }
 
     /// The request once more, from its beginning, said in `version`.
-    pub(super) fn copy(&self, version: Version) -> Option<Request<RequestBody>> {
+    pub(super) fn copy(&self, version: Version) -> Option<Box<Request<RequestBody>>> {
         let (mut body, mut waits) = (RequestBody::empty(), false);
         if let Some(replay) = &self.body {
             waits = self.head.headers().contains_key(EXPECT) && !replay.has_begun();
@@ -77,7 +78,7 @@ impl Spare {
         if version != self.version {
             secured::say_in(&mut copy, self.version, version);
         }
-        Some(copy)
+        Some(Box::new(copy))
     }
 }
 
