@@ -3,6 +3,7 @@
 //! Not the connections: clients' are `serve`'s, endpoints' are `upstream`'s.
 
 mod copied;
+mod gather;
 mod inbound;
 mod octets;
 mod pump;
@@ -10,6 +11,7 @@ mod received;
 mod trailers;
 
 pub use copied::{BodyCopy, Copied, Watch};
+pub use gather::poll_write_gathered;
 pub use inbound::{BodyError, Inbound};
 pub use octets::{Later, Octets, Outlet, split};
 pub use pump::{Pump, Pumped};

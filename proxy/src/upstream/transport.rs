@@ -10,6 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::streams::poll_write_gathered;
+
 /// A connection to an endpoint.
 #[derive(Debug)]
 pub enum Transport {
@@ -122,7 +124,7 @@ impl AsyncWrite for Transport {
         octets: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, octets),
+            Self::Plain(stream) => poll_write_gathered(Pin::new(stream), cx, octets),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, octets),
         }
     }

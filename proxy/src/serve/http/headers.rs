@@ -33,12 +33,53 @@ fn leads_past_the_rules(upgrade: &HeaderValue) -> bool {
 /// anew. `TE: trailers` stays as a statement, because trailers are passed on. With `upgrade` the two
 /// fields that ask for or grant an upgrade stay.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
-    // Most messages have none of them: one look at all names costs less than a search for each.
-    if !upgrade && !headers.keys().any(ends_here) {
-        return;
+    // One look at each name is cheaper than a search for each of these.
+    let found = headers.keys().fold(0, |found, name| found | of_this_hop(name));
+    let trailers = found & HOP_TE != 0 && headers.get_all(TE).iter().any(names_trailers);
+    if found & HOP_CONNECTION != 0 {
+        strip_connection(headers, upgrade);
     }
-    let trailers = headers.get_all(TE).iter().any(names_trailers);
-    if headers.contains_key(CONNECTION) {
+    if found & HOP_OTHERS != 0 {
+        headers.remove(KEEP_ALIVE);
+        headers.remove(PROXY_CONNECTION);
+        headers.remove(TRANSFER_ENCODING);
+    }
+    if found & HOP_TE != 0 {
+        headers.remove(TE);
+    }
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    } else if found & HOP_UPGRADE != 0 {
+        headers.remove(UPGRADE);
+    }
+}
+
+const HOP_CONNECTION: u8 = 1;
+const HOP_TE: u8 = 2;
+const HOP_UPGRADE: u8 = 4;
+const HOP_OTHERS: u8 = 8;
+
+/// Which of the fields of a hop `name` is, if it is one.
+#[inline]
+fn of_this_hop(name: &HeaderName) -> u8 {
+    match name.as_str() {
+        "connection" => HOP_CONNECTION,
+        "te" => HOP_TE,
+        "upgrade" => HOP_UPGRADE,
+        "keep-alive" | "proxy-connection" | "transfer-encoding" => HOP_OTHERS,
+        _ => 0,
+    }
+}
+
+/// Takes away `Connection` and what it names.
+fn strip_connection(headers: &mut HeaderMap, upgrade: bool) {
+    let mut said = headers.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
+    // What servers say to each other all day needs no list.
+    let usual = matches!(said.next(), Some(b"keep-alive" | b"close")) && said.next().is_none();
+    if !usual {
         let named: Vec<HeaderName> =
             connection_options(headers).filter_map(|o| o.trim().parse().ok()).collect();
         for name in named {
@@ -48,26 +89,8 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
                 headers.remove(name);
             }
         }
-        headers.remove(CONNECTION);
     }
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
-    headers.remove(TRANSFER_ENCODING);
-    headers.remove(TE);
-    if trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
-    if upgrade {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    } else {
-        headers.remove(UPGRADE);
-    }
-}
-
-fn ends_here(name: &HeaderName) -> bool {
-    const NAMES: [HeaderName; 6] =
-        [CONNECTION, TE, UPGRADE, TRANSFER_ENCODING, KEEP_ALIVE, PROXY_CONNECTION];
-    NAMES.contains(name)
+    headers.remove(CONNECTION);
 }
 
 /// Makes a request that came as `from` one that can be sent as `to`.

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use super::interim::Interim;
+use crate::streams::poll_write_gathered;
 
 /// How long a client may take from the first octet of a request's head to its last.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
@@ -196,7 +197,7 @@ impl AsyncWrite for PrefixedIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        poll_write_gathered(Pin::new(&mut self.stream), cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
