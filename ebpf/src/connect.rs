@@ -1,4 +1,5 @@
-//! cgroup/connect4, connect6: sends a pod's connect to a Service to the pod's own listener.
+//! cgroup/connect4, connect6: sends a pod's connect to a Service to the pod's own listener, or, where the
+//! proxy has said so, to an endpoint at once.
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::bpf_sock_tuple;
@@ -8,8 +9,9 @@ use aya_ebpf::helpers::generated::{
 };
 use aya_ebpf::programs::SockAddrContext;
 use aya_log_ebpf::debug;
-use nodeway_ebpf::{Address, Exit, Redirect};
+use nodeway_ebpf::{Address, Exit, Frontend, Mode, Redirect};
 
+use crate::carry::{self, carry};
 use crate::exit::{allow, deny};
 use crate::maps::{FRONTENDS, NETNS, ORIGINAL, PROXY};
 
@@ -36,13 +38,13 @@ pub(crate) fn connect4(ctx: &SockAddrContext) -> i32 {
     // SAFETY: the context's fields, readable in connect4 programs.
     let (ip, port) = unsafe { ((*addr).user_ip4, (*addr).user_port as u16) };
     match redirect(ctx, &Address::v4(ip, port)) {
-        Ok(listener) => {
+        Ok((to, exit)) => {
             // SAFETY: the two fields that connect4 programs may write.
             unsafe {
-                (*addr).user_ip4 = LOOPBACK4;
-                (*addr).user_port = u32::from(listener.to_be());
+                (*addr).user_ip4 = to.ip[3];
+                (*addr).user_port = u32::from(to.port);
             }
-            allow(Exit::Redirected)
+            allow(exit)
         }
         Err(verdict) => verdict,
     }
@@ -63,29 +65,27 @@ pub(crate) fn connect6(ctx: &SockAddrContext) -> i32 {
         ];
         (words, (*addr).user_port as u16)
     };
-    let dialled = Address::v6(ip, port);
-    match redirect(ctx, &dialled) {
-        Ok(listener) => {
-            // A dual-stack socket that dialled an IPv4 address stays with the mapped form.
-            let to = if dialled.is_v4() { Address::v4(LOOPBACK4, 0).ip } else { LOOPBACK6 };
+    match redirect(ctx, &Address::v6(ip, port)) {
+        Ok((to, exit)) => {
             // SAFETY: the fields that connect6 programs may write, word by word.
             unsafe {
                 let ip = (&raw mut (*addr).user_ip6).cast::<u32>();
-                ip.write_volatile(to[0]);
-                ip.add(1).write_volatile(to[1]);
-                ip.add(2).write_volatile(to[2]);
-                ip.add(3).write_volatile(to[3]);
-                (*addr).user_port = u32::from(listener.to_be());
+                ip.write_volatile(to.ip[0]);
+                ip.add(1).write_volatile(to.ip[1]);
+                ip.add(2).write_volatile(to.ip[2]);
+                ip.add(3).write_volatile(to.ip[3]);
+                (*addr).user_port = u32::from(to.port);
             }
-            allow(Exit::Redirected)
+            allow(exit)
         }
         Err(verdict) => verdict,
     }
 }
 
-/// The port of the listener that the connect is to be sent to, or the verdict that lets it be.
+/// Where the connect is to be sent to, in the family that was dialled (a dual-stack socket that dialled an
+/// IPv4 address stays with the mapped form), or the verdict that lets it be.
 #[inline(always)]
-fn redirect(ctx: &SockAddrContext, dialled: &Address) -> Result<u16, i32> {
+fn redirect(ctx: &SockAddrContext, dialled: &Address) -> Result<(Address, Exit), i32> {
     let addr = ctx.sock_addr;
     // SAFETY: the context's fields, readable in all programs of this type.
     let (kind, protocol) = unsafe { ((*addr).type_, (*addr).protocol) };
@@ -105,10 +105,12 @@ fn redirect(ctx: &SockAddrContext, dialled: &Address) -> Result<u16, i32> {
     // SAFETY: a helper for this program type since 4.19.
     let socket = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     // SAFETY: as above.
-    if unsafe { FRONTENDS.get(dialled) }.is_none() {
+    let Some(frontend) = (unsafe { FRONTENDS.get(dialled) }) else {
         return Err(leave(socket, Exit::NotFrontend));
-    }
-    if is_bound_to_device(ctx) {
+    };
+    let frontend: Frontend = *frontend;
+    let carried = frontend.mode == Mode::L4 as u32;
+    if !carried && is_bound_to_device(ctx) {
         return Err(leave(socket, Exit::BoundToDevice));
     }
     let v4 = dialled.is_v4();
@@ -117,25 +119,47 @@ fn redirect(ctx: &SockAddrContext, dialled: &Address) -> Result<u16, i32> {
         // SAFETY: a constant for the program's life; volatile, or the compiler would use its
         // initial value.
         if unsafe { (&raw const FAIL_CLOSED).read_volatile() } != 0 {
-            let _ = ORIGINAL.remove(socket);
+            forget(socket);
             return Err(deny(Exit::Refused));
         }
         return Err(leave(socket, Exit::NoListener));
     }
+    if carried {
+        if let Some((to, exit)) = carry(ctx, (socket, cookie), dialled, &frontend) {
+            return Ok((to, exit));
+        }
+        // Its table has just been replaced, or there is no room for the note: the proxy can do it too.
+        if is_bound_to_device(ctx) {
+            return Err(leave(socket, Exit::BoundToDevice));
+        }
+    }
+    carry::forget(socket);
     let note = Redirect { dialled: *dialled, listener_port, family };
     if ORIGINAL.insert(socket, note, 0).is_err() {
         return Err(leave(socket, Exit::NotNoted));
     }
     debug!(ctx, "connect of socket {} in namespace {} redirected", socket, cookie);
-    Ok(listener_port)
+    Ok((loopback(v4, listener_port), Exit::Redirected))
+}
+
+/// The loopback of the family, with this port, host byte order.
+#[inline(always)]
+pub(crate) fn loopback(v4: bool, port: u16) -> Address {
+    if v4 { Address::v4(LOOPBACK4, port.to_be()) } else { Address::v6(LOOPBACK6, port.to_be()) }
 }
 
 /// Lets the connect be. The socket may have been redirected by an earlier connect: forget that, or
 /// getpeername would tell the former destination.
 #[inline(always)]
 fn leave(socket: u64, exit: Exit) -> i32 {
-    let _ = ORIGINAL.remove(socket);
+    forget(socket);
     allow(exit)
+}
+
+#[inline(always)]
+fn forget(socket: u64) {
+    let _ = ORIGINAL.remove(socket);
+    carry::forget(socket);
 }
 
 /// Whether the socket's way is laid down by SO_BINDTODEVICE: sent to loopback through another device,

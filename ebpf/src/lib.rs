@@ -4,8 +4,12 @@
 //! is `repr(C)` without hidden bytes, so that both sides see the same and map keys compare whole.
 #![cfg_attr(not(test), no_std)]
 
-/// The version of everything in this file; part of the path where links are pinned.
-pub const ABI_VERSION: u32 = 1;
+mod l4;
+
+pub use l4::{Carried, End, Ended, Fins, Slot, SlotKey, Target, Use};
+
+/// The version of everything in this crate; part of the path where links are pinned.
+pub const ABI_VERSION: u32 = 2;
 
 /// A transport address as the socket layer hands it to programs.
 #[repr(C)]
@@ -28,6 +32,13 @@ pub type FrontendKey = Address;
 pub struct Frontend {
     /// What happens to a connect: a [`Mode`] as a number.
     pub mode: u32,
+    /// With [`Mode::L4`]: the table that a connect is sent by. No number is used for a second one, so
+    /// whoever has read an old value finds the old table or none.
+    pub table: u32,
+    /// How many slots that has.
+    pub slots: u32,
+    /// A [`Draw`] as a number.
+    pub draw: u32,
 }
 
 /// What happens to a connect to a frontend.
@@ -36,7 +47,18 @@ pub struct Frontend {
 pub enum Mode {
     /// Redirected to the pod's listener.
     L7 = 1,
-    // 2 is kept for balancing in the kernel, without the proxy.
+    /// Sent to an endpoint at once, without the proxy.
+    L4 = 2,
+}
+
+/// How a slot of a table is drawn.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Draw {
+    /// By chance.
+    Chance = 0,
+    /// By the client's network namespace: a pod has the same slot each time.
+    Client = 1,
 }
 
 /// Value of `NETNS`, whose key is a network-namespace cookie: an enrolled namespace.
@@ -93,7 +115,7 @@ pub struct Proxy {
 
 const _: () = {
     assert!(size_of::<Address>() == 20);
-    assert!(size_of::<Frontend>() == 4);
+    assert!(size_of::<Frontend>() == 16);
     assert!(size_of::<Netns>() == 4);
     assert!(size_of::<Redirect>() == 24);
     assert!(size_of::<FlowKey>() == 16);
@@ -125,11 +147,15 @@ pub enum Exit {
     NotNoted = 7,
     /// The socket is bound to a device (SO_BINDTODEVICE), which need not lead to loopback: left alone.
     BoundToDevice = 8,
+    /// Sent to an endpoint, without the proxy.
+    Carried = 9,
+    /// The share of the connections that it fell into has no endpoint: refused.
+    NoEndpoint = 10,
 }
 
 impl Exit {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Redirected,
         Self::NotTcp,
         Self::NotEnrolled,
@@ -139,6 +165,8 @@ impl Exit {
         Self::Refused,
         Self::NotNoted,
         Self::BoundToDevice,
+        Self::Carried,
+        Self::NoEndpoint,
     ];
 
     /// The value of the metric's label `exit`.
@@ -153,13 +181,25 @@ impl Exit {
             Self::Refused => "refused",
             Self::NotNoted => "not_noted",
             Self::BoundToDevice => "bound_to_device",
+            Self::Carried => "carried",
+            Self::NoEndpoint => "no_endpoint",
         }
     }
+}
+
+// === impl Frontend ===
+
+impl Frontend {
+    /// One whose connections go to the pod's listener.
+    pub const L7: Self = Self { mode: Mode::L7 as u32, table: 0, slots: 0, draw: 0 };
 }
 
 // === impl Address ===
 
 impl Address {
+    /// Nobody's.
+    pub const NONE: Self = Self { ip: [0; 4], port: 0, pad: 0 };
+
     /// An IPv4 address; `ip` and `port` in network byte order.
     #[inline(always)]
     pub fn v4(ip: u32, port: u16) -> Self {

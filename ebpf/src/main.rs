@@ -7,12 +7,14 @@
     reason = "the macros of entry points make public items of their own"
 )]
 
+mod carry;
 mod connect;
 mod exit;
 mod maps;
 mod peername;
 mod sock_ops;
 mod sock_release;
+mod telemetry;
 
 use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr, sock_ops};
 use aya_ebpf::programs::{SockAddrContext, SockContext, SockOpsContext};

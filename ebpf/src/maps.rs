@@ -2,8 +2,11 @@
 //! 127.0.0.1 means another place in every pod.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray};
-use nodeway_ebpf::{Address, Exit, FlowKey, Frontend, FrontendKey, Netns, Proxy, Redirect};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use nodeway_ebpf::{
+    Address, Carried, Exit, FlowKey, Frontend, FrontendKey, Netns, Proxy, Redirect, Slot, SlotKey,
+    Use,
+};
 
 /// Entries are allocated when used (BPF_F_NO_PREALLOC); a bound itself costs its 16 octets a bucket.
 /// LRU hashes have no such choice: `ORIGINAL` takes 12 MiB of the kernel's memory, `FLOWS` 6.5 MiB.
@@ -37,3 +40,28 @@ pub(crate) static PROXY: Array<Proxy> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static EXITS: PerCpuArray<u64> =
     PerCpuArray::with_max_entries(Exit::ALL.len() as u32, 0);
+
+/// The tables by which connections go to endpoints without the proxy, slot by slot. Written by the proxy:
+/// a new table first, then the frontends that name it, and the old one goes some time later.
+#[map]
+pub(crate) static SLOTS: HashMap<SlotKey, Slot> = HashMap::with_max_entries(1 << 18, NO_PREALLOC);
+
+/// Socket cookie -> where its connect was sent without the proxy. Written by connect; removed by sock_ops when
+/// the connection has ended, or by sock_release if it never was one. The least recently used entry makes
+/// room as a safety net only.
+#[map]
+pub(crate) static CARRIED: LruHashMap<u64, Carried> = LruHashMap::with_max_entries(1 << 16, 0);
+
+/// Who uses what without the proxy -> when last, nanoseconds of the monotonic clock. Written by connect, where
+/// somebody has to know; read and removed by the proxy.
+#[map]
+pub(crate) static USES: LruHashMap<Use, u64> = LruHashMap::with_max_entries(1 << 14, 0);
+
+/// What came of such connections: records of type `Ended`. The proxy looks for them from time to time, so
+/// nobody is woken; it holds 20 000.
+#[map]
+pub(crate) static ENDED: RingBuf = RingBuf::with_byte_size(1 << 21, 0);
+
+/// How many records there was no room for.
+#[map]
+pub(crate) static UNTOLD: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);

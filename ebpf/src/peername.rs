@@ -1,11 +1,11 @@
-//! cgroup/getpeername4, 6: the app sees the address it dialled, not the listener's.
+//! cgroup/getpeername4, 6: the app sees the address it dialled, not the listener's or an endpoint's.
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::programs::SockAddrContext;
 use nodeway_ebpf::Address;
 
-use crate::maps::ORIGINAL;
+use crate::maps::{CARRIED, ORIGINAL};
 
 /// The only verdict these hooks have.
 const OK: i32 = 1;
@@ -45,6 +45,10 @@ fn dialled(ctx: &SockAddrContext) -> Option<&Address> {
     // SAFETY: a helper for this program type since 4.19.
     let socket = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     // SAFETY: the value is copied at once; only the socket's own connect or release changes it.
-    let redirect = unsafe { ORIGINAL.get(socket) }?;
-    Some(&redirect.dialled)
+    if let Some(redirect) = unsafe { ORIGINAL.get(socket) } {
+        return Some(&redirect.dialled);
+    }
+    // SAFETY: as above.
+    let carried = unsafe { CARRIED.get(socket) }?;
+    Some(&carried.dialled)
 }

@@ -5,6 +5,7 @@ use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::programs::SockContext;
 
 use crate::maps::ORIGINAL;
+use crate::telemetry;
 
 /// The only verdict this hook has.
 const OK: i32 = 1;
@@ -19,5 +20,6 @@ pub(crate) fn sock_release(ctx: &SockContext) -> i32 {
     // SAFETY: a helper for this program type since 5.7.
     let socket = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     let _ = ORIGINAL.remove(socket);
+    telemetry::released(ctx, socket);
     OK
 }

@@ -1,5 +1,6 @@
 //! The composition root: the one place that knows all rooms and starts both flows.
 
+mod carried;
 mod catching;
 mod workers;
 
@@ -30,6 +31,7 @@ use crate::telemetry::{
     render_source_age,
 };
 
+use self::carried::Means;
 use self::catching::Catching;
 use self::workers::Workers;
 
@@ -83,10 +85,20 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         let health = Arc::clone(&health);
         metrics.collect(move |text| render_source_age(text, health.age()));
     }
+    let kernel_shard = metrics.kernel();
     let (used, view) = (metrics.used(), Arc::clone(&published));
     metrics.collect(move |text| render_backends(text, &used, &view.load(), clock.now()));
     let status = start_status(&config, &mut metrics)?;
     let checks = start_checks(clock, &published, &mut metrics)?;
+    if let Some(catching) = &mut catching {
+        catching.carry(Means {
+            published: Arc::clone(&published),
+            clock,
+            shard: kernel_shard.open(),
+            uses: checks.uses.clone(),
+            access_log: config.access_log,
+        })?;
+    }
     let metrics = Arc::new(metrics);
     let workers = Workers {
         threads: workers::spawn(&config, clock, &metrics, &published, &checks.uses)?,
@@ -224,7 +236,7 @@ impl Control {
     }
 
     fn put_in_force(&mut self, compiled: Compiled, start: Instant) {
-        let Compiled { snapshot, frontends, pods, problems, left } = compiled;
+        let Compiled { snapshot, touched, pods, problems, left, .. } = compiled;
         if problems {
             let former = self.published.load();
             let known: HashSet<&snapshot::Problem> = former.problems().iter().collect();
@@ -235,8 +247,8 @@ impl Control {
         self.published.publish(Arc::clone(&snapshot));
         self.workers.leave(left);
         if let Some(catching) = &mut self.catching {
-            catching.frontends(&snapshot, frontends);
-            self.gauges.frontends(catching.interceptor.frontends());
+            let (frontends, carried) = catching.frontends(&snapshot, touched);
+            self.gauges.frontends(frontends, carried);
             if pods {
                 catching.want(snapshot.pods(), &mut self.workers);
                 catching.proceed(&mut self.workers);

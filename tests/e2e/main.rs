@@ -30,6 +30,7 @@ mod http_messages;
 mod http_streams;
 mod idle;
 mod interim;
+mod l4_kernel;
 mod l4_routes;
 mod limits;
 mod mirrors;

@@ -8,7 +8,7 @@ use rustix::fs::statfs;
 use rustix::process::{Resource, getrlimit};
 
 use crate::intercept::{
-    cgroup2_at, find_cgroup2, find_kubepods, kernel_has_bpffs, neighbours, object,
+    can_reset, cgroup2_at, find_cgroup2, find_kubepods, kernel_has_bpffs, neighbours, object,
 };
 
 /// The oldest kernel: `bpf_get_netns_cookie` in sock_ops.
@@ -77,6 +77,7 @@ pub(super) fn check(cgroup: Option<&Path>, bpffs: &Path) -> ExitCode {
         ),
         capabilities(&read("/proc/self/status")),
         jit(&read("/proc/sys/net/core/bpf_jit_enable")),
+        resets(can_reset()),
         memory_lock(&release, getrlimit(Resource::Memlock).maximum),
         open_files(getrlimit(Resource::Nofile).maximum),
         line(
@@ -107,6 +108,19 @@ pub(super) fn check(cgroup: Option<&Path>, bpffs: &Path) -> ExitCode {
     }
     let failed = lines.iter().any(|line| line.state == State::Fail);
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Connections that go to endpoints without the proxy can be ended by the kernel alone.
+fn resets(can: std::io::Result<()>) -> Line {
+    Line {
+        what: "resets",
+        state: if can.is_ok() { State::Ok } else { State::Warn },
+        found: match can {
+            Ok(()) => "connections of pods can be reset (sock_diag)".to_owned(),
+            Err(error) => format!("connections of pods cannot be reset: {error}"),
+        },
+        todo: "without that, drainTimeout does not hold for opaque TCP: connections to endpoints that are gone go on",
+    }
 }
 
 fn read(path: &str) -> String {

@@ -9,6 +9,7 @@ use std::path::Path;
 use aya::Pod;
 
 // Of enum bpf_cmd (linux/bpf.h).
+const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const PROG_QUERY: libc::c_long = 16;
@@ -27,7 +28,7 @@ struct ElementAttr {
     flags: u64,
 }
 
-/// The part of `union bpf_attr` that BPF_OBJ_GET reads.
+/// The part of `union bpf_attr` that BPF_OBJ_GET and BPF_OBJ_PIN read.
 #[repr(C)]
 struct PathAttr {
     path: u64,
@@ -145,6 +146,16 @@ pub(super) fn connect4_programs(cgroup: BorrowedFd<'_>) -> io::Result<Vec<u32>> 
     unsafe { bpf_mut(PROG_QUERY, &mut attr) }?;
     let count = usize::try_from(attr.prog_cnt).map_or(0, |count| count.min(MOST_PROGRAMS));
     Ok(ids[..count].to_vec())
+}
+
+/// Pins what is pinned at `from` at `to` too.
+pub(super) fn pin_again(from: &Path, to: &Path) -> io::Result<()> {
+    let object = pinned(from)?;
+    let to = CString::new(to.as_os_str().as_bytes())?;
+    let attr = PathAttr { path: to.as_ptr() as u64, bpf_fd: number(object.as_fd()), file_flags: 0 };
+    // SAFETY: the path ends with NUL and lives through the call.
+    unsafe { bpf(OBJ_PIN, &attr) }?;
+    Ok(())
 }
 
 fn pinned(path: &Path) -> io::Result<OwnedFd> {

@@ -169,6 +169,11 @@ impl Enrolment {
         (self.enrolled.len(), starting, failed)
     }
 
+    /// The pods that are enrolled, and their namespaces.
+    pub fn pods(&self) -> impl Iterator<Item = (&Arc<Pod>, &Arc<PodNetns>)> {
+        self.enrolled.values().map(|enrolled| (&enrolled.pod, &enrolled.netns))
+    }
+
     /// Enrols nobody any more: the kernel leaves their connects alone from now on.
     pub fn clear(&mut self, interceptor: &mut Interceptor, attach: &mut impl Attach) {
         self.waiting.retain(|_| false);

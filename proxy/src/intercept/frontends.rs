@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use aya::maps::{HashMap, MapData, MapError};
-use nodeway_ebpf::{Address, Frontend, Mode};
+use nodeway_ebpf::{Address, Frontend};
 
 use super::InterceptError;
 
@@ -16,9 +16,9 @@ const MAP: &str = "FRONTENDS";
 pub(super) struct Frontends {
     map: HashMap<MapData, Address, Frontend>,
     /// By the kernel's form of the address, in which `1.2.3.4` and `::ffff:1.2.3.4` are one.
-    written: StdHashMap<Address, Mode>,
+    written: StdHashMap<Address, Frontend>,
     /// What could not be written or removed last time: tried again at the next change.
-    left: StdHashMap<Address, Option<Mode>>,
+    left: StdHashMap<Address, Option<Frontend>>,
 }
 
 /// What could not be written, so far.
@@ -44,26 +44,26 @@ impl Frontends {
     /// first, so that a full map has room again.
     pub(super) fn change(
         &mut self,
-        changes: impl Iterator<Item = (SocketAddr, Option<Mode>)>,
+        changes: impl Iterator<Item = (SocketAddr, Option<Frontend>)>,
     ) -> Result<(), InterceptError> {
         // Of one address, what is said last counts.
         let mut wanted = std::mem::take(&mut self.left);
-        wanted.extend(changes.map(|(address, mode)| (Address::from(address), mode)));
+        wanted.extend(changes.map(|(address, value)| (Address::from(address), value)));
         let mut changes: Vec<_> = wanted.into_iter().collect();
-        changes.sort_by_key(|(_, mode)| mode.is_some());
+        changes.sort_by_key(|(_, value)| value.is_some());
         let mut failures = Failures::default();
-        for (address, mode) in changes {
-            if self.written.get(&address) == mode.as_ref() {
+        for (address, value) in changes {
+            if self.written.get(&address) == value.as_ref() {
                 continue;
             }
-            let result = match mode {
-                Some(mode) => self.map.insert(address, Frontend { mode: mode as u32 }, 0),
+            let result = match value {
+                Some(value) => self.map.insert(address, value, 0),
                 None => remove(&mut self.map, &address),
             };
             if !failures.note(result) {
-                self.left.insert(address, mode);
-            } else if let Some(mode) = mode {
-                self.written.insert(address, mode);
+                self.left.insert(address, value);
+            } else if let Some(value) = value {
+                self.written.insert(address, value);
             } else {
                 self.written.remove(&address);
             }

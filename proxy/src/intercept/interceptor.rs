@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
-use nodeway_ebpf::{Exit, Mode, Netns};
+use nodeway_ebpf::{Exit, Frontend, Netns};
 
 use super::cgroup::warn_if_private;
 use super::frontends::Frontends;
+use super::l4::{Carrying, Records, Resetter, Tables};
 use super::log::KernelLog;
 use super::neighbours::warn_of_neighbours;
 use super::owner::Owner;
@@ -74,7 +75,7 @@ impl Interceptor {
         let (owner, predecessor) = Owner::take(&options.cgroup, &options.bpffs, options.takeover)?;
         // Any number but 0, which is what sockets without a mark have.
         let listener_mark = fastrand::u32(1..);
-        let mut ebpf = programs::load(listener_mark, options.fail_policy)?;
+        let mut ebpf = programs::load(listener_mark, options.fail_policy, owner.pins())?;
         let frontends = Frontends::new(take(&mut ebpf, "FRONTENDS")?);
         let netns = take(&mut ebpf, "NETNS")?;
         let mut proxy: Array<MapData, _> = take(&mut ebpf, "PROXY")?;
@@ -177,7 +178,7 @@ impl Interceptor {
     /// How many could not be written, and why the first; what could be done is done.
     pub fn change_frontends(
         &mut self,
-        changes: impl Iterator<Item = (SocketAddr, Option<Mode>)>,
+        changes: impl Iterator<Item = (SocketAddr, Option<Frontend>)>,
     ) -> Result<(), InterceptError> {
         self.frontends.change(changes)
     }
@@ -226,6 +227,18 @@ impl Interceptor {
     /// The object lacks the map.
     pub fn take_exits(&mut self) -> Result<Exits, InterceptError> {
         Ok(Exits { map: take(&mut self.ebpf, "EXITS")? })
+    }
+
+    /// The tables of frontends that go without the proxy, and what the kernel tells of their connections. Once.
+    ///
+    /// # Errors
+    /// The object lacks the maps, or the kernel refuses.
+    pub fn take_l4(&mut self) -> Result<(Carrying, Records, Resetter), InterceptError> {
+        let ebpf = &mut self.ebpf;
+        let carrying = Carrying::new(Tables::new(take(ebpf, "SLOTS")?));
+        let records =
+            Records::new(take(ebpf, "ENDED")?, take(ebpf, "UNTOLD")?, take(ebpf, "USES")?);
+        Ok((carrying, records, Resetter::new(take(ebpf, "CARRIED")?)))
     }
 
     /// The programs' log records.

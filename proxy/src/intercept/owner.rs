@@ -15,13 +15,15 @@ use nodeway_ebpf::ABI_VERSION;
 use rustix::fs::{FlockOperation, flock};
 
 use super::InterceptError;
-use super::bpf::{detach, is_detached};
+use super::bpf::{detach, is_detached, pin_again};
 use super::cgroup::{cgroup_id, ensure_bpffs};
 
 /// Whoever else is starting on the cgroup needs a moment only.
 const TURN: Duration = Duration::from_secs(5);
 /// A directory among the pins: the mark.
 const SERVES: &str = "serves";
+/// A map among the pins: the notes of connections that go on when their process has gone.
+pub(super) const CARRIED: &str = "CARRIED";
 
 /// This process's directory of pins, and the right to serve the cgroup.
 #[derive(Debug)]
@@ -62,12 +64,33 @@ impl Owner {
         let Some(lock) = lock(&pins) else {
             return Err(InterceptError::Owned { cgroup, pins });
         };
-        Ok((Self { directory, pins, lock }, predecessor))
+        let owner = Self { directory, pins, lock };
+        owner.take_notes();
+        Ok((owner, predecessor))
     }
 
     /// Where this process's links are pinned.
     pub(super) fn pins(&self) -> &Path {
         &self.pins
+    }
+
+    /// Takes the notes of connections that go on over from another process of this version that keeps them, or has
+    /// left them. For whoever has the turn: nobody removes them meanwhile.
+    fn take_notes(&self) {
+        let ours = |pins: &PathBuf| {
+            let name = pins.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.starts_with(&format!("v{ABI_VERSION}-")))
+        };
+        // Who lives has newer ones.
+        let mut others: Vec<PathBuf> = self.others().filter(ours).collect();
+        others.sort_by_key(|pins| lock(pins).is_some());
+        let own = self.pins.join(CARRIED);
+        let kept = others.iter().map(|pins| pins.join(CARRIED)).find(|notes| notes.exists());
+        if let Some(notes) = kept
+            && let Err(error) = pin_again(&notes, &own)
+        {
+            tracing::warn!(path = %notes.display(), %error, "notes of connections are lost");
+        }
     }
 
     /// Marks that connects are in good hands here, or not any more.
@@ -196,6 +219,7 @@ fn free_name(directory: &Path) -> PathBuf {
 /// cannot do more.
 fn remove_pins(directory: &Path) {
     let _ = fs::remove_dir(directory.join(SERVES));
+    let _ = fs::remove_file(directory.join(CARRIED));
     for pin in links(directory) {
         if let Err(error) = detach(&pin) {
             tracing::warn!(path = %pin.display(), %error, "cannot detach a pinned link");
@@ -211,7 +235,7 @@ fn remove_pins(directory: &Path) {
 
 /// The pinned links in a directory of pins.
 fn links(pins: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    entries(pins).filter(|pin| !pin.ends_with(SERVES))
+    entries(pins).filter(|pin| !pin.ends_with(SERVES) && !pin.ends_with(CARRIED))
 }
 
 fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {

@@ -7,6 +7,7 @@ use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, CgroupSock, CgroupSockAddr, ProgramError, SockOps};
 use aya::{Ebpf, EbpfLoader};
 
+use super::owner::CARRIED;
 use super::{FailPolicy, InterceptError, object};
 use crate::errors::chain;
 
@@ -17,8 +18,13 @@ pub(super) const ALL: [&str; 6] =
 /// Those that decide where a connect goes. The others follow up what these have begun.
 pub(super) const DECIDING: [&str; 2] = ["connect6", "connect4"];
 
-/// Loads the object that this binary carries.
-pub(super) fn load(listener_mark: u32, fail: FailPolicy) -> Result<Ebpf, InterceptError> {
+/// Loads the object that this binary carries. Connections that go without the proxy outlive it: their notes are
+/// pinned below `pins`, or are taken from there.
+pub(super) fn load(
+    listener_mark: u32,
+    fail: FailPolicy,
+    pins: &Path,
+) -> Result<Ebpf, InterceptError> {
     let object = object().ok_or(InterceptError::NoObject)?;
     let fail_closed = u32::from(fail == FailPolicy::Closed);
     let log_level = u8::from(tracing::enabled!(tracing::Level::DEBUG)) * LOG_DEBUG;
@@ -26,6 +32,7 @@ pub(super) fn load(listener_mark: u32, fail: FailPolicy) -> Result<Ebpf, Interce
         .override_global("LISTENER_MARK", &listener_mark, true)
         .override_global("FAIL_CLOSED", &fail_closed, true)
         .override_global(aya_log::LEVEL, &log_level, false)
+        .map_pin_path(CARRIED, pins.join(CARRIED))
         .load(object)
         .map_err(|error| InterceptError::Load(chain(&error)))
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use nodeway_core::model::Pod;
 use nodeway_core::snapshot::Snapshot;
-use nodeway_ebpf::Mode;
 
+use super::carried::{Carried, Means};
 use super::workers::Workers;
 use crate::intercept::{Enrolment, InterceptError, Interceptor, Options};
 
@@ -18,6 +18,8 @@ const LOOK_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Catching {
     pub(super) interceptor: Interceptor,
     enrolment: Enrolment,
+    /// None before there is anything to count with.
+    carried: Option<Carried>,
     /// When the kernel side is looked after next.
     look_after: Instant,
 }
@@ -33,16 +35,28 @@ impl Catching {
         let interceptor = Interceptor::start(options)?;
         let now = Instant::now();
         let enrolment = Enrolment::new(&options.cgroup, now);
-        Ok(Self { interceptor, enrolment, look_after: now + LOOK_AFTER })
+        Ok(Self { interceptor, enrolment, carried: None, look_after: now + LOOK_AFTER })
     }
 
-    /// What is dialled at these addresses is as the snapshot says.
-    pub(super) fn frontends(&mut self, snapshot: &Snapshot, changed: Vec<SocketAddr>) {
-        let mode = |address| snapshot.frontend(address).map(|_| Mode::L7);
-        let changes = changed.into_iter().map(|address| (address, mode(address)));
-        if let Err(error) = self.interceptor.change_frontends(changes) {
-            tracing::error!(%error, "some Services are not caught");
-        }
+    /// From now on frontends that need no proxy go without.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(super) fn carry(&mut self, means: Means) -> Result<(), InterceptError> {
+        self.carried = Some(Carried::start(&mut self.interceptor, means)?);
+        Ok(())
+    }
+
+    /// What is dialled at these addresses is as the snapshot says. How many frontends there are, and how many
+    /// of them go without the proxy.
+    pub(super) fn frontends(
+        &mut self,
+        snapshot: &Snapshot,
+        touched: Vec<SocketAddr>,
+    ) -> (usize, usize) {
+        let Some(carried) = &mut self.carried else { return (0, 0) };
+        carried.frontends(&mut self.interceptor, snapshot, touched);
+        (self.interceptor.frontends(), carried.len())
     }
 
     /// These pods are to be caught from now on, and nobody else.
@@ -52,7 +66,9 @@ impl Catching {
 
     /// When there is something to proceed with again.
     pub(super) fn next(&self) -> Instant {
-        self.enrolment.next().map_or(self.look_after, |next| next.min(self.look_after))
+        let carried = self.carried.as_ref().and_then(Carried::next);
+        let others = self.enrolment.next().into_iter().chain(carried).min();
+        others.map_or(self.look_after, |next| next.min(self.look_after))
     }
 
     /// Does what is due.
@@ -64,6 +80,9 @@ impl Catching {
                 tracing::error!(%error, "connects are not caught");
             }
         }
+        if let Some(carried) = &mut self.carried {
+            carried.proceed(&mut self.interceptor, &self.enrolment);
+        }
         self.enrolment.proceed(now, workers.threads.len(), &mut self.interceptor, workers);
         let (enrolled, starting, failed) = self.enrolment.count();
         workers.gauges.pods(enrolled, starting, failed);
@@ -72,6 +91,9 @@ impl Catching {
     /// Catches nobody any more.
     pub(super) fn clear(&mut self, workers: &mut Workers) {
         self.interceptor.give_back();
+        if let Some(carried) = &mut self.carried {
+            carried.read(&self.enrolment);
+        }
         self.enrolment.clear(&mut self.interceptor, workers);
     }
 }

@@ -14,6 +14,7 @@ pub struct Gauges {
     snapshot_problems: AtomicU64,
     object_problems: AtomicU64,
     frontends: AtomicU64,
+    carried: AtomicU64,
     pods_enrolled: AtomicU64,
     pods_starting: AtomicU64,
     pods_failed: AtomicU64,
@@ -36,9 +37,10 @@ impl Gauges {
         self.object_problems.store(n as u64, Ordering::Relaxed);
     }
 
-    /// The kernel knows so many addresses.
-    pub fn frontends(&self, n: usize) {
+    /// The kernel knows so many addresses; so many frontends go without the proxy.
+    pub fn frontends(&self, n: usize, carried: usize) {
         self.frontends.store(n as u64, Ordering::Relaxed);
+        self.carried.store(carried as u64, Ordering::Relaxed);
     }
 
     /// So many pods are caught, so many will be once they run, so many should be and cannot.
@@ -78,6 +80,12 @@ impl Gauges {
             Type::Gauge,
             "Addresses that the kernel side catches.",
             get(&self.frontends).to_string(),
+        );
+        one(
+            "nodeway_ebpf_frontends_l4",
+            Type::Gauge,
+            "Service ports, by family, whose connections go to endpoints without the proxy.",
+            get(&self.carried).to_string(),
         );
         let name = "nodeway_problems";
         text.family(name, Type::Gauge, "What is wrong with objects, each by itself or together.");

@@ -4,6 +4,7 @@
 //! line. Series are made on first use and expire when idle. Logs are set up in `cli`.
 
 mod backends;
+mod carried;
 mod changes;
 mod counter;
 mod family;
@@ -15,6 +16,7 @@ mod shard;
 mod status;
 
 pub use backends::render_backends;
+pub use carried::Carried;
 pub use changes::{tell_changes, tell_panic};
 pub use counter::{Counter, Histogram};
 pub use family::{Family, Handle, IDLE_LIFE_SECONDS, Registry};

@@ -13,6 +13,8 @@ pub enum Type {
     Gauge,
     /// Cumulative buckets, sum and count.
     Histogram,
+    /// Sum and count.
+    Summary,
 }
 
 /// A page being written.
@@ -30,6 +32,7 @@ impl Text {
             Type::Counter => "counter",
             Type::Gauge => "gauge",
             Type::Histogram => "histogram",
+            Type::Summary => "summary",
         };
         let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nodeway_core::balance::Cause;
 use nodeway_core::model::ObjectName;
 
+use super::carried::{Carried, CarriedSeries, CarriedTotals};
 use super::family::{Family, Handle, Registry, read};
 use super::render::{Text, Type};
 use super::{
@@ -39,6 +40,7 @@ pub struct TcpSeries {
     connections: Counter,
     sent: Counter,
     received: Counter,
+    pub(super) carried: CarriedSeries,
 }
 
 /// A worker's numbers that have no labels of objects.
@@ -110,6 +112,8 @@ pub struct Used {
 /// All workers' metrics, and what other rooms add to the page.
 pub struct Metrics {
     start: Instant,
+    workers: usize,
+    /// Of the workers, and then of others.
     shards: Vec<Arc<Registries>>,
     collectors: Vec<Collector>,
 }
@@ -162,6 +166,16 @@ impl Shard {
         series.received.add(received);
     }
 
+    /// Counts a connection that has ended, of those that the proxy never sees.
+    pub fn tcp_carried(&self, labels: TcpLabels, numbers: &Carried) {
+        let series = self.tcp.uncached(labels, self.seconds(Instant::now()));
+        let series = &series.entry.series;
+        series.connections.add(1);
+        series.sent.add(numbers.sent);
+        series.received.add(numbers.received);
+        series.carried.count(numbers);
+    }
+
     /// Counts what a limit has refused.
     pub fn overflowed(
         &self,
@@ -206,13 +220,20 @@ impl Metrics {
     /// Metrics for `workers` workers.
     pub fn new(workers: usize) -> Self {
         let shards = (0..workers).map(|_| Arc::default()).collect();
-        Self { start: Instant::now(), shards, collectors: Vec::new() }
+        Self { start: Instant::now(), workers, shards, collectors: Vec::new() }
     }
 
     /// What workers count into, one each.
     pub fn shards(&self) -> Vec<ShardSeed> {
         let seed = |registries| ShardSeed { registries, start: self.start };
-        self.shards.iter().map(Arc::clone).map(seed).collect()
+        self.shards.iter().take(self.workers).map(Arc::clone).map(seed).collect()
+    }
+
+    /// What is counted into that the kernel tells.
+    pub fn kernel(&mut self) -> ShardSeed {
+        let registries = Arc::<Registries>::default();
+        self.shards.push(Arc::clone(&registries));
+        ShardSeed { registries, start: self.start }
     }
 
     /// Which backends are used.
@@ -297,36 +318,28 @@ impl Metrics {
     fn render_tcp(&self, text: &mut Text) {
         let now = self.start.elapsed().as_secs();
         let mut totals: BTreeMap<TcpLabels, [u64; 3]> = BTreeMap::new();
+        let mut carried = CarriedTotals::default();
         for shard in &self.shards {
             read(&shard.tcp, now, |labels, series| {
                 let total = totals.entry(labels.clone()).or_default();
                 total[0] += series.connections.get();
                 total[1] += series.sent.get();
                 total[2] += series.received.get();
+                carried.add(labels, &series.carried);
             });
         }
         let families = [
-            ("nodeway_tcp_connections_total", "Relayed connections that ended."),
-            ("nodeway_tcp_sent_bytes_total", "Relayed from clients to endpoints."),
-            ("nodeway_tcp_received_bytes_total", "Relayed from endpoints to clients."),
+            ("nodeway_tcp_connections_total", "Connections that ended, relayed or not."),
+            ("nodeway_tcp_sent_bytes_total", "Octets from clients to endpoints."),
+            ("nodeway_tcp_received_bytes_total", "Octets from endpoints to clients."),
         ];
         for (i, (name, help)) in families.into_iter().enumerate() {
             text.family(name, Type::Counter, help);
             for (labels, numbers) in &totals {
-                let (route, backend) = (parts(&labels.route), parts(&labels.backend));
-                let labels = [
-                    ("parent_namespace", &*labels.parent.namespace),
-                    ("parent_name", &*labels.parent.name),
-                    ("route_namespace", route.0),
-                    ("route_name", route.1),
-                    ("backend_namespace", backend.0),
-                    ("backend_name", backend.1),
-                    ("source_workload", &*labels.source_workload),
-                    ("response_flags", labels.flag.as_str()),
-                ];
-                text.sample(name, &labels, numbers[i]);
+                text.sample(name, &tcp_labels(labels), numbers[i]);
             }
         }
+        carried.render(text);
     }
 
     fn render_ejections(&self, text: &mut Text) {
@@ -432,6 +445,20 @@ impl fmt::Debug for Metrics {
 /// Namespace and name; empty for none.
 fn parts(name: &Option<ObjectName>) -> (&str, &str) {
     name.as_ref().map_or(("", ""), |name| (&*name.namespace, &*name.name))
+}
+
+pub(super) fn tcp_labels(labels: &TcpLabels) -> [(&'static str, &str); 8] {
+    let (route, backend) = (parts(&labels.route), parts(&labels.backend));
+    [
+        ("parent_namespace", &*labels.parent.namespace),
+        ("parent_name", &*labels.parent.name),
+        ("route_namespace", route.0),
+        ("route_name", route.1),
+        ("backend_namespace", backend.0),
+        ("backend_name", backend.1),
+        ("source_workload", &*labels.source_workload),
+        ("response_flags", labels.flag.as_str()),
+    ]
 }
 
 fn request_labels(labels: &RequestLabels) -> [(&'static str, std::borrow::Cow<'_, str>); 9] {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nodeway::intercept::{
     FailPolicy, InterceptError, Interceptor, PodListeners, PodNetns, neighbours,
 };
-use nodeway_ebpf::{Exit, Mode};
+use nodeway_ebpf::{Exit, Frontend};
 use socket2::{Domain, Socket, Type};
 
 use kernel::{assert_gone, attach_a_neighbour, attached, maps_of};
@@ -109,7 +109,7 @@ fn frontends_follow_what_changes() {
     // The mapped form is the same address: both together are one entry.
     let twice = ["10.96.0.1:80", "[::ffff:10.96.0.1]:80"];
     interceptor
-        .change_frontends(twice.into_iter().map(|text| (text.parse().unwrap(), Some(Mode::L7))))
+        .change_frontends(twice.into_iter().map(|text| (text.parse().unwrap(), Some(Frontend::L7))))
         .unwrap();
     assert_eq!(interceptor.frontends(), 1);
     assert_eq!(world.python(dial), "10.96.0.1 80 for 10.96.0.1:80");

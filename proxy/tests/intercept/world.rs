@@ -14,7 +14,7 @@ use nodeway::intercept::{
     FailPolicy, Interceptor, Options, OriginalDestinations, PodListeners, PodNetns, find_cgroup2,
     object,
 };
-use nodeway_ebpf::{Exit, Mode};
+use nodeway_ebpf::{Exit, Frontend};
 
 /// Answered by the pod itself when nobody intercepts; caught when somebody does.
 pub(crate) const VIP4: &str = "10.96.0.1:80";
@@ -247,8 +247,8 @@ pub(crate) fn original(stream: &TcpStream, netns: u64, flows: &OriginalDestinati
 }
 
 /// The service addresses.
-pub(crate) fn frontends() -> impl Iterator<Item = (SocketAddr, Option<Mode>)> {
-    [VIP4, VIP6].into_iter().map(|address| (address.parse().unwrap(), Some(Mode::L7)))
+pub(crate) fn frontends() -> impl Iterator<Item = (SocketAddr, Option<Frontend>)> {
+    [VIP4, VIP6].into_iter().map(|address| (address.parse().unwrap(), Some(Frontend::L7)))
 }
 
 /// The count of one exit.

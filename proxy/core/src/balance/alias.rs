@@ -58,6 +58,12 @@ impl Alias {
         Some(Self { slots })
     }
 
+    /// Of each slot, how large a part, of 2^32, is its own place's (the largest number is all of it), and whose
+    /// the rest is.
+    pub(super) fn slots(&self) -> impl Iterator<Item = (u32, usize)> {
+        self.slots.iter().map(|slot| (slot.own, slot.other.try_into().unwrap_or(usize::MAX)))
+    }
+
     /// The place that `chance` falls on.
     #[inline]
     pub(super) fn draw(&self, chance: u64) -> usize {

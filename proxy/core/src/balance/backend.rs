@@ -284,6 +284,15 @@ impl Backend {
         }
     }
 
+    /// From and up to which place of [`Self::endpoints`] those of a family are.
+    pub(super) fn of_family(&self, family: Family) -> (usize, usize) {
+        let [_, v4, v6] = self.groups;
+        match family {
+            Family::V4 => v4,
+            Family::V6 => v6,
+        }
+    }
+
     /// Its tables, if it hashes.
     #[inline]
     pub(super) fn hashed(&self) -> Option<&Hashed> {

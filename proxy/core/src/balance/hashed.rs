@@ -179,7 +179,7 @@ fn spare<'a>(draw: &Draw<'a, '_>, pool: &Pool, key: u64) -> Option<&'a Arc<Endpo
 }
 
 /// The same on every node and in every version: no hasher whose results may change with its crate.
-fn hash_of(address: SocketAddr) -> u64 {
+pub(super) fn hash_of(address: SocketAddr) -> u64 {
     let (high, low) = match address.ip() {
         IpAddr::V4(ip) => (0, u64::from(u32::from(ip))),
         IpAddr::V6(ip) => {

@@ -20,10 +20,15 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(all: &[Owner]) -> Self {
+        Self::sized(all, SIZE)
+    }
+
+    /// With so many entries, a prime.
+    pub(super) fn sized(all: &[Owner], entries: u32) -> Self {
         let Some(most) = all.iter().map(|owner| owner.weight).max() else {
             return Self { owners: Box::default() };
         };
-        let size = u64::from(SIZE);
+        let size = u64::from(entries);
         // By hash, so that each node gives the first turn to the same one.
         let mut all: Vec<(u64, u64, u16, u32)> = all
             .iter()
@@ -34,8 +39,8 @@ impl Table {
             .collect();
         all.sort_unstable();
         const FREE: u32 = u32::MAX;
-        let mut owners = vec![FREE; usize::try_from(SIZE).unwrap_or(0)].into_boxed_slice();
-        let mut left = SIZE;
+        let mut owners = vec![FREE; usize::try_from(entries).unwrap_or(0)].into_boxed_slice();
+        let mut left = entries;
         for turn in 1_u64.. {
             for (next, step, weight, place) in &mut all {
                 // In each turn of the heaviest the others have a part of one.

@@ -20,6 +20,7 @@ mod report;
 mod ring_hash;
 mod roster;
 mod round_robin;
+mod table;
 mod telling;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub use limits::{
 pub use outlier::{Cause, Change, Ejection, HealthEvent};
 pub use pace::Pace;
 pub use report::{Report, status_of_grpc};
+pub use table::{Part, Slot, Table};
 pub use telling::Telling;
 pub use tls::{BackendTls, TlsRoots, TlsTerms};
 

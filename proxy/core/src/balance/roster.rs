@@ -60,6 +60,17 @@ pub(super) struct Group {
     to_near: u64,
 }
 
+/// What a group is made of.
+pub(super) struct Sides {
+    pub(super) near: Wanted,
+    pub(super) far: Wanted,
+    near_is: Side,
+    panic: bool,
+    fullest: f32,
+    /// As [`Group`] has it.
+    pub(super) to_near: u64,
+}
+
 /// Endpoints to draw from.
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -167,6 +178,30 @@ impl Roster {
 
 impl Group {
     fn new(backend: &Backend, index: usize, places: (usize, usize), now: Millis) -> Self {
+        let Sides { near, far, near_is, panic, fullest, to_near } =
+            Sides::new(backend, places, now);
+        let (near, far) = (near.pool(near_is), far.pool(Side::Far));
+        Self { index, places, panic, near, far, fullest, to_near }
+    }
+
+    /// What [`Self::pool`] needs.
+    #[inline]
+    pub(super) fn chance(&self, random: &mut fastrand::Rng) -> u64 {
+        if self.to_near >= 1 << 32 { 0 } else { random.u32(..).into() }
+    }
+
+    /// Those whose turn it is by how many of the near ones are usable; `chance` is of 2^32.
+    #[inline]
+    pub(super) fn pool(&self, chance: u64) -> &Pool {
+        if chance & 0xffff_ffff < self.to_near { &self.near } else { &self.far }
+    }
+}
+
+// === impl Sides ===
+
+impl Sides {
+    /// The endpoints from and up to a place of the backend's.
+    pub(super) fn new(backend: &Backend, places: (usize, usize), now: Millis) -> Self {
         let settings = &backend.settings().balancing;
         let zones = settings.zone_aware && backend.has_near();
         let (mut near, mut far) = (Wanted::default(), Wanted::default());
@@ -205,20 +240,7 @@ impl Group {
             true => 1 << 32,
             false => (carries.min(1.0) * 4_294_967_296.0) as u64,
         };
-        let (near, far) = (near.pool(near_is), far.pool(Side::Far));
-        Self { index, places, panic, near, far, fullest, to_near }
-    }
-
-    /// What [`Self::pool`] needs.
-    #[inline]
-    pub(super) fn chance(&self, random: &mut fastrand::Rng) -> u64 {
-        if self.to_near >= 1 << 32 { 0 } else { random.u32(..).into() }
-    }
-
-    /// Those whose turn it is by how many of the near ones are usable; `chance` is of 2^32.
-    #[inline]
-    pub(super) fn pool(&self, chance: u64) -> &Pool {
-        if chance & 0xffff_ffff < self.to_near { &self.near } else { &self.far }
+        Self { near, far, near_is, panic, fullest, to_near }
     }
 }
 
@@ -231,9 +253,9 @@ fn ramp(backend: &Backend, endpoint: &Endpoint, now: Millis) -> f32 {
 
 /// A pool in the making.
 #[derive(Debug, Default)]
-struct Wanted {
-    places: Vec<u32>,
-    weights: Vec<f32>,
+pub(super) struct Wanted {
+    pub(super) places: Vec<u32>,
+    pub(super) weights: Vec<f32>,
     /// Weight of those that are usable, and of all.
     usable: f32,
     all: f32,

@@ -150,6 +150,19 @@ impl Rule {
         }
     }
 
+    /// Its shares, each with its weight; none for those who are in vain.
+    pub fn weighted_shares(&self) -> impl Iterator<Item = (u64, Option<&WeightedBackend>)> {
+        let mut before = 0;
+        let valid = self.filters.invalid().is_none();
+        self.split.shares.iter().map(move |(upto, share)| {
+            let weight = upto - std::mem::replace(&mut before, *upto);
+            match share {
+                Share::Backend(backend) if valid => (weight, Some(backend)),
+                _ => (weight, None),
+            }
+        })
+    }
+
     /// How its requests stay with one endpoint, if they do.
     #[inline]
     pub fn session(&self) -> Option<&Session> {

@@ -65,6 +65,8 @@ pub struct Compiled {
     pub snapshot: Arc<Snapshot>,
     /// What is dialled at these addresses was not there before, or is gone.
     pub frontends: Vec<SocketAddr>,
+    /// What is dialled at these addresses may be other than before: those, and others.
+    pub touched: Vec<SocketAddr>,
     /// Whether the pods to enrol are others.
     pub pods: bool,
     /// Whether its problems are others.
@@ -147,6 +149,7 @@ impl Compiler {
         (any || touched.problems || pods || first).then(|| Compiled {
             snapshot: Arc::new(self.snapshot.clone()),
             frontends,
+            touched: touched.places.iter().map(|place| SocketAddr::new(place.0, place.1)).collect(),
             pods: pods || first,
             problems: touched.problems,
             left: touched.left,

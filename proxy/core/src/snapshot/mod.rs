@@ -3,6 +3,7 @@
 //! [`Store`] holds the objects as the source says them, [`Compiler`] makes a [`Snapshot`] of them.
 //! Nothing is published here: the composition root swaps snapshots.
 
+mod alone;
 mod backend_policies;
 mod claims;
 mod compile;
@@ -27,6 +28,7 @@ mod targets;
 mod tests;
 mod view;
 
+pub use alone::{Alone, Share};
 pub use compile::{CompileOptions, Compiled, Compiler};
 pub use enrol::Enroll;
 pub use frontend::{Connections, Frontend, Routed};
