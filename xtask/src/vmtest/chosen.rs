@@ -5,7 +5,7 @@
 use anyhow::{Result, bail};
 
 /// Of the end-to-end tests, by how their names begin. The others' requests never go through eBPF.
-pub(super) const E2E: [&str; 18] = [
+pub(super) const E2E: [&str; 19] = [
     "backend_tls::a_pods_plain_requests_leave_it_in_tls",
     "capabilities::",
     "cleanup::",
@@ -17,6 +17,7 @@ pub(super) const E2E: [&str; 18] = [
     "health::a_killed_endpoint_costs_no_request",
     "health_checks::a_pod_that_may_not_reach_an_endpoint_does_not_make_it_ill_for_another_pod",
     "health_checks::checks_come_from_the_pods_that_use_the_backend",
+    "l4_kernel::",
     "l4_routes::connections_are_split_by_weight_through_ebpf",
     "l4_routes::tls_goes_to_the_server_that_is_named_and_is_not_opened",
     "observability::",
