@@ -15,7 +15,7 @@ use crate::shell::{self, Step};
 /// The core's: they build quickly.
 const CORE: [&str; 5] = ["first_bytes", "http1", "path", "router", "sni"];
 /// Those that need the Kubernetes crates too.
-const OBJECTS: [&str; 2] = ["grpc_health", "manifests"];
+const OBJECTS: [&str; 3] = ["grpc_health", "manifests", "responses"];
 /// What LLVM is to add to each function, as cargo-fuzz asks for it.
 const FLAGS: [&str; 6] = [
     "--cfg=fuzzing",

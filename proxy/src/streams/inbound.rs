@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
-use super::{BodyCopy, Copied, Later, Octets, Received, trailers};
+use super::{BodyCopy, Copied, Later, Malformed, Octets, Reader, Received, trailers};
 
 /// A body that comes from a client or an endpoint. Its trailers are those that a trailer section may have.
 #[derive(Debug, Default)]
@@ -19,10 +19,12 @@ pub enum Inbound {
     /// There is none.
     #[default]
     Empty,
-    /// Over HTTP/1.
+    /// Over HTTP/1, from a client.
     Http1(Incoming),
     /// Over HTTP/2.
     Http2(Received),
+    /// Over HTTP/1, from an endpoint.
+    Endpoint(Reader),
     /// Either, copied as it passes.
     Copied(Box<Copied>),
     /// A copy of one.
@@ -40,8 +42,14 @@ pub enum BodyError {
     Http1(hyper::Error),
     /// Over HTTP/2.
     Http2(h2::Error),
-    /// Over a connection that has left HTTP.
+    /// Over HTTP/1 from an endpoint, or a connection that has left HTTP.
     Io(io::Error),
+    /// Over HTTP/1, from an endpoint that says what makes no sense.
+    Malformed(Malformed),
+    /// The endpoint has ended the connection before the response.
+    Incomplete,
+    /// The response's request broke off.
+    Abandoned,
     /// The request is being sent again, and this attempt is over.
     Superseded,
     /// The request's time was over before its response was.
@@ -88,6 +96,7 @@ impl Body for Inbound {
             Self::Empty => return Poll::Ready(None),
             Self::Http1(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::Http1),
             Self::Http2(received) => Pin::new(received).poll_frame(cx).map_err(BodyError::Http2),
+            Self::Endpoint(reader) => reader.poll_frame(cx),
             Self::Copied(body) => return Pin::new(body).poll_frame(cx),
             Self::Copy(copy) => return Pin::new(copy).poll_frame(cx),
             Self::Octets(octets) => {
@@ -111,6 +120,7 @@ impl Body for Inbound {
             Self::Empty => true,
             Self::Http1(incoming) => incoming.is_end_stream(),
             Self::Http2(received) => received.is_end_stream(),
+            Self::Endpoint(reader) => reader.is_end_stream(),
             Self::Copied(body) => body.is_end_stream(),
             Self::Copy(copy) => copy.is_end_stream(),
             Self::Octets(_) | Self::Later(_) => false,
@@ -122,6 +132,7 @@ impl Body for Inbound {
             Self::Empty => SizeHint::with_exact(0),
             Self::Http1(incoming) => incoming.size_hint(),
             Self::Http2(received) => received.size_hint(),
+            Self::Endpoint(reader) => reader.size_hint(),
             Self::Copied(body) => body.size_hint(),
             Self::Copy(copy) => copy.size_hint(),
             Self::Octets(_) | Self::Later(_) => SizeHint::default(),
@@ -147,6 +158,9 @@ impl fmt::Display for BodyError {
             Self::Http1(error) => error.fmt(f),
             Self::Http2(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
+            Self::Malformed(why) => why.fmt(f),
+            Self::Incomplete => f.write_str("the connection ended before the response"),
+            Self::Abandoned => f.write_str("the request broke off before its response ended"),
             Self::Superseded => f.write_str("the request is sent again"),
             Self::Gone => f.write_str("the endpoint is gone, and its time to drain is over"),
             Self::TimedOut => f.write_str("the request's time was over before its response was"),
@@ -162,6 +176,7 @@ impl Error for BodyError {
             Self::Http1(error) => error.source(),
             Self::Http2(error) => error.source(),
             Self::Io(error) => error.source(),
+            Self::Malformed(_) | Self::Incomplete | Self::Abandoned => None,
             Self::Superseded | Self::TimedOut | Self::Gone | Self::Cut | Self::Endless => None,
         }
     }

@@ -8,6 +8,7 @@ mod inbound;
 mod octets;
 mod pump;
 mod received;
+mod source;
 mod trailers;
 
 pub use copied::{BodyCopy, Copied, Watch};
@@ -16,3 +17,4 @@ pub use inbound::{BodyError, Inbound};
 pub use octets::{Later, Octets, Outlet, split};
 pub use pump::{Pump, Pumped};
 pub use received::Received;
+pub use source::{Malformed, Reader, Source};

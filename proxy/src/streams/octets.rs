@@ -1,13 +1,12 @@
 //! Octets of a connection that has left HTTP, as a body.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf};
 use tokio::sync::oneshot;
 
 use super::{BodyError, Inbound};
@@ -15,7 +14,12 @@ use super::{BodyError, Inbound};
 /// Read at once.
 const CHUNK: usize = 16 << 10;
 
-type Io = TokioIo<Upgraded>;
+/// A connection that has left HTTP, whoever's.
+trait Duplex: AsyncRead + AsyncWrite + Unpin + fmt::Debug {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + fmt::Debug> Duplex for T {}
+
+type Io = Box<dyn Duplex>;
 
 /// What comes over an upgraded connection; read only when somebody wants it.
 #[derive(Debug)]
@@ -37,8 +41,10 @@ pub enum Later {
 pub struct Outlet(WriteHalf<Io>);
 
 /// The two directions of an upgraded connection.
-pub fn split(upgraded: Upgraded) -> (Inbound, Outlet) {
-    let (from, to) = tokio::io::split(TokioIo::new(upgraded));
+pub fn split(
+    upgraded: impl AsyncRead + AsyncWrite + Unpin + fmt::Debug + 'static,
+) -> (Inbound, Outlet) {
+    let (from, to) = tokio::io::split(Box::new(upgraded) as Io);
     (Inbound::Octets(Octets { from }), Outlet(to))
 }
 

@@ -68,7 +68,7 @@ enum Source {
     Replayed(Replayed),
 }
 
-/// Holds a body back until the endpoint asks for it; cloned into hyper's callback.
+/// Holds a body back until the endpoint asks for it.
 #[derive(Debug, Clone, Default)]
 pub struct ContinueGate {
     open: Arc<AtomicBool>,

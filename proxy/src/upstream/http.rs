@@ -9,17 +9,14 @@ use std::time::Duration;
 use h2::ext::Protocol;
 use http::uri::Scheme;
 use http::{Request, Response};
-use hyper::client::conn::{TrySendError, http1};
-use hyper_util::rt::TokioIo;
 use nodeway_core::balance::{Backend, Connected, Endpoint, Millis, Overflow};
 use tokio::net::TcpStream;
 
 use super::body::HeldUpBy;
-use super::hearing::Heard;
+use super::http1::{self, Failure, Upgraded};
 use super::http2::{Connection, OpenStream};
-use super::interim::Listener;
 use super::link::{Age, Http1, Link};
-use super::obtain::{NoConnection, Obtained, first, obtain, wanted};
+use super::obtain::{NoConnection, Obtained, first, obtain};
 use super::pool::keep_swept;
 use super::prewarm::prewarm;
 use super::shared::{NoHttp2, Shared};
@@ -114,6 +111,8 @@ pub struct Lease {
 enum Carrier {
     Http1(Http1),
     Http2(OpenStream),
+    /// It has left HTTP, and somebody else has it.
+    Upgraded,
 }
 
 /// What is under way with an endpoint, and may have to end with it.
@@ -175,17 +174,12 @@ async fn send_http1(
     if to.once && pooled.is_some() {
         pooled = Box::pin(alive(&link, pooled, to.now)).await;
     }
-    let mut connection = match pooled {
+    let connection = match pooled {
         Some(connection) => connection,
         // Apart: what a new connection needs would make every request's future larger, and that is copied.
         None => match Box::pin(obtain(worker, client, to, &link, request.body())).await {
             Ok(Obtained::Idle(connection)) => connection,
-            Ok(Obtained::New(transport, Version::Http1)) => {
-                match Box::pin(handshake_http1(worker, transport)).await {
-                    Ok(connection) => connection,
-                    Err(error) => return Err(SendError::Lost { error: BodyError::Http1(error) }),
-                }
-            }
+            Ok(Obtained::New(transport, Version::Http1)) => new_http1(worker, transport),
             Ok(Obtained::New(transport, version)) => {
                 Box::pin(keep(worker, client, &link, version, transport)).await;
                 return Err(SendError::OtherVersion { request, version });
@@ -202,16 +196,16 @@ async fn send_http1(
     let fresh = connection.is_fresh();
     connection.begin();
     prewarm(worker, client, &link, to.choice);
-    connection.ear.begin(Listener::of(&request));
     let handed_over = request.body_mut().hand_over();
-    match connection.sender.try_send_request(*request).await {
+    let mut request = Some(request);
+    match poll_fn(|cx| connection.connection.poll_send(cx, &mut request)).await {
         Ok(response) => {
             let latency = handed_over.elapsed();
-            let lease = Lease { carrier: Carrier::Http1(connection), link, latency };
-            Ok((response.map(Inbound::Http1), lease))
+            Ok((response, Lease { carrier: Carrier::Http1(connection), link, latency }))
         }
-        Err(_) if connection.ear.is_flooded() => Err(SendError::Lost { error: BodyError::Endless }),
-        Err(error) => Err(lost(error, fresh)),
+        Err(Failure::Unsent) => Err(SendError::Unsent { request, fresh }),
+        Err(Failure::Abandoned) => Err(SendError::Abandoned),
+        Err(Failure::Lost(error)) => Err(SendError::Lost { error }),
     }
 }
 
@@ -219,9 +213,7 @@ async fn send_http1(
 /// yet. A request that can be sent only once must not meet one (RFC 9112, 9.5). Others do: they are sent again.
 async fn alive(link: &Link, mut pooled: Option<Http1>, now: Millis) -> Option<Http1> {
     while let Some(connection) = pooled {
-        // Whatever has come by now is read before this task goes on.
-        tokio::task::yield_now().await;
-        if connection.sender.is_ready() {
+        if !connection.connection.is_over_now().await {
             return Some(connection);
         }
         pooled = link.take_http1(now);
@@ -389,9 +381,7 @@ pub(super) async fn keep(
     keep_swept(worker, client);
     match version {
         Version::Http1 => {
-            if let Ok(connection) = handshake_http1(worker, transport).await {
-                link.put_soon(connection).await;
-            }
+            link.put_http1(new_http1(worker, transport));
         }
         Version::Http2 => {
             let shared = link.http2();
@@ -404,27 +394,10 @@ pub(super) async fn keep(
     }
 }
 
-async fn handshake_http1(worker: &Worker, transport: Counted) -> Result<Http1, hyper::Error> {
+fn new_http1(worker: &Worker, transport: Counted) -> Http1 {
     let ticket = transport.ticket().cloned();
-    let (transport, ear) = Heard::new(transport);
-    let (sender, connection) = http1::handshake(TokioIo::new(transport)).await?;
-    // Ends when the sender is dropped or the endpoint closes; the errors that matter reach the
-    // request that met them.
-    let connection = connection.with_upgrades();
-    match ticket.clone() {
-        None => drop(tokio::task::spawn_local(connection)),
-        // Who takes it into use takes its ticket first: what is wanted is idle.
-        ticket => drop(tokio::task::spawn_local(async move {
-            tokio::select! {
-                biased;
-                // As above.
-                _ = connection => {}
-                () = wanted(ticket, || true) => {}
-            }
-        })),
-    }
     let age = Age::new(worker.clock.now(), early(worker));
-    Ok(Http1::new(sender, ear, age, ticket))
+    Http1::new(http1::Connection::new(transport), age, ticket)
 }
 
 async fn open_http2(
@@ -434,14 +407,6 @@ async fn open_http2(
 ) -> Result<Rc<Connection>, h2::Error> {
     let ticket = transport.ticket().cloned();
     Connection::open(transport, shared, worker.clock, early(worker), ticket).await
-}
-
-fn lost(mut failed: TrySendError<Request<RequestBody>>, fresh: bool) -> SendError {
-    match failed.take_message() {
-        Some(request) => SendError::Unsent { request: Some(Box::new(request)), fresh },
-        None if failed.error().is_user() => SendError::Abandoned,
-        None => SendError::Lost { error: BodyError::Http1(failed.into_error()) },
-    }
 }
 
 // === impl Lease ===
@@ -457,11 +422,15 @@ impl Lease {
         let connection = match self.carrier {
             Carrier::Http1(connection) => connection,
             Carrier::Http2(open) => return open.response_ended(),
+            Carrier::Upgraded => return,
         };
-        if !connection.is_limited() || connection.sender.is_ready() {
+        if connection.connection.is_idle() {
             if self.link.put_http1(connection) {
                 keep_swept(worker, client);
             }
+            return;
+        }
+        if !connection.connection.is_sending() {
             return;
         }
         let (worker, client, link) = (Rc::clone(worker), Rc::clone(client), self.link);
@@ -470,6 +439,14 @@ impl Lease {
                 keep_swept(&worker, &client);
             }
         });
+    }
+
+    /// The connection itself, whose response leads out of HTTP; none if it is HTTP/2's.
+    pub fn upgraded(&mut self) -> Option<Upgraded> {
+        match std::mem::replace(&mut self.carrier, Carrier::Upgraded) {
+            Carrier::Http1(connection) => connection.connection.into_upgraded(),
+            Carrier::Http2(_) | Carrier::Upgraded => None,
+        }
     }
 
     /// Fires when the response is to be cut, if its policy has it so.

@@ -7,17 +7,18 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::client::conn::http1;
 use nodeway_core::balance::{
     BackendTls, Connected, Endpoint, Millis, Overflow, Pending, Ticket, UnderWay, Waiting,
 };
 use nodeway_core::model::{BackendSettings, ConnectionLife};
 
-use super::hearing::Ear;
+use super::http1::Connection;
+use super::idle::Watched;
 use super::shared::Shared;
-use super::{Client, RequestBody, To, Version, pool};
+use super::{Client, To, Version, pool};
 use crate::runtime::{Clock, Signal, SignalListener, Worker};
 
 /// Idle HTTP/1 connections kept per endpoint.
@@ -36,6 +37,7 @@ pub(super) struct Link {
     client: Weak<Client>,
     clock: Clock,
     http1: RefCell<Vec<Idle>>,
+    idle: Watched,
     http2: OnceCell<Rc<Shared>>,
     /// What a server chose to speak that had the choice.
     chosen: Cell<Option<Version>>,
@@ -52,9 +54,7 @@ pub(super) struct Link {
 /// An HTTP/1 connection that carries a request, or could.
 #[derive(Debug)]
 pub(super) struct Http1 {
-    pub(super) sender: http1::SendRequest<RequestBody>,
-    /// Hears what comes before its responses.
-    pub(super) ear: Arc<Ear>,
+    pub(super) connection: Rc<Connection>,
     age: Age,
     /// None where connections are not limited.
     ticket: Option<Arc<Ticket>>,
@@ -90,6 +90,7 @@ impl Link {
             client: Rc::downgrade(client),
             clock: worker.clock,
             http1: RefCell::default(),
+            idle: Watched::default(),
             http2: OnceCell::new(),
             chosen: Cell::new(None),
             left: Cell::new(false),
@@ -148,11 +149,10 @@ impl Link {
             at -= 1;
             if idle[at].is_over(&life, now) {
                 idle.swap_remove(at);
-            } else if idle[at].connection.sender.is_ready() {
-                // Behind the last one may lie one that is still busy with its last body's end.
-                let connection = idle.remove(at).connection;
-                if connection.take() {
-                    return Some(connection);
+            } else {
+                let taken = idle.remove(at).connection;
+                if taken.take() && !taken.connection.is_over() {
+                    return Some(taken);
                 }
             }
         }
@@ -164,13 +164,14 @@ impl Link {
         self.take_http1(self.clock.now())
     }
 
-    /// Keeps a connection as soon as it can take another request: who waits for one is called when there is one,
-    /// and goes on waiting for others until then. It is closed if that takes too long, or is to be cut.
-    pub(super) async fn put_soon(&self, mut connection: Http1) -> bool {
+    /// Keeps a connection as soon as it can take another request, when the last of the one before has left: who
+    /// waits for one is called when there is one, and goes on waiting for others until then. It is closed if that
+    /// takes too long, or is to be cut.
+    pub(super) async fn put_soon(self: &Rc<Self>, connection: Http1) -> bool {
         let cut = self.cut();
         let ready = tokio::select! {
             biased;
-            ready = connection.sender.ready() => ready.is_ok(),
+            ready = poll_fn(|cx| connection.connection.poll_rest(cx)) => ready,
             () = tokio::time::sleep(self.life.get().idle) => false,
             () = fired(cut) => false,
         };
@@ -209,7 +210,7 @@ impl Link {
     }
 
     /// Keeps a connection whose response has ended; `false` if it is to be closed.
-    pub(super) fn put_http1(&self, connection: Http1) -> bool {
+    pub(super) fn put_http1(self: &Rc<Self>, connection: Http1) -> bool {
         let life = self.life.get();
         let since = self.clock.now();
         // One that was made before there was a limit could not be closed for who waits.
@@ -221,12 +222,25 @@ impl Link {
         let room = idle.len() < MAX_IDLE;
         if room {
             let ticket = connection.ticket.clone();
+            self.idle.watch(self, &connection);
             idle.push(Idle { connection, since });
             if let Some(ticket) = ticket {
                 ticket.rest(since);
             }
         }
         room
+    }
+
+    /// Closes idle HTTP/1 connections whose end has come, or whose place is wanted; wakes `cx` when there are some.
+    pub(super) fn poll_ends(&self, cx: &mut Context<'_>) {
+        self.http1.borrow_mut().retain(|Idle { connection, .. }| {
+            while connection.poll_end(cx).is_ready() {
+                if connection.is_wanted() || connection.connection.is_over() {
+                    return false;
+                }
+            }
+            true
+        });
     }
 
     /// How many HTTP/1 connections wait for a request.
@@ -254,6 +268,11 @@ impl Link {
     /// The server has chosen to speak this.
     pub(super) fn choose(&self, version: Version) {
         self.chosen.set(Some(version));
+    }
+
+    /// The task that watches its idle connections.
+    pub(super) fn watched(&self) -> &Watched {
+        &self.idle
     }
 
     /// Drops what is closed or too old; says whether there is reason to keep the link.
@@ -316,24 +335,14 @@ impl Drop for Link {
 // === impl Http1 ===
 
 impl Http1 {
-    pub(super) fn new(
-        sender: http1::SendRequest<RequestBody>,
-        ear: Arc<Ear>,
-        age: Age,
-        ticket: Option<Arc<Ticket>>,
-    ) -> Self {
-        Self { sender, ear, age, ticket }
+    pub(super) fn new(connection: Rc<Connection>, age: Age, ticket: Option<Arc<Ticket>>) -> Self {
+        Self { connection, age, ticket }
     }
 
     /// Takes it into use; `false` if it is being closed to make room for another.
     #[inline]
     fn take(&self) -> bool {
         self.ticket.as_ref().is_none_or(|ticket| ticket.take())
-    }
-
-    /// Whether somebody may be waiting for it.
-    pub(super) fn is_limited(&self) -> bool {
-        self.ticket.is_some()
     }
 
     /// It is given one more request.
@@ -346,8 +355,23 @@ impl Http1 {
         self.age.requests.get() == 0
     }
 
+    /// Whether it is too old for another.
     fn is_over(&self, life: &ConnectionLife, now: Millis) -> bool {
-        self.sender.is_closed() || self.age.is_over(life, || now)
+        self.age.is_over(life, || now)
+    }
+
+    /// Of one that is idle: whether its end has come, or somebody else needs its place; else wakes `cx` when
+    /// either is so.
+    pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.ticket.as_ref().is_some_and(|ticket| ticket.poll_wanted(cx).is_ready()) {
+            return Poll::Ready(());
+        }
+        self.connection.watch(cx)
+    }
+
+    /// Whether it is to be closed for somebody else.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.ticket.as_ref().is_some_and(|ticket| ticket.is_wanted())
     }
 }
 

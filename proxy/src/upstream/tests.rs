@@ -16,6 +16,7 @@ use crate::runtime::{Clock, Published, Signal, Worker};
 use crate::streams::Inbound;
 use crate::telemetry::Metrics;
 
+mod http1;
 mod life;
 mod limits;
 mod race;

@@ -1,9 +1,10 @@
 //! What carries octets to an endpoint: TCP as it is, or TLS over it.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use nodeway_core::balance::{Connected, Ticket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -40,6 +41,31 @@ impl Counted {
     /// What it is doing, for those who could have its place; none where there is no limit.
     pub(super) fn ticket(&self) -> Option<&Arc<Ticket>> {
         self.connected.ticket()
+    }
+
+    /// Whether something has come that nobody waits for, or the end, as far as the reactor knows; of what is
+    /// TLS's own nobody is told. What has come is lost.
+    #[inline]
+    pub(super) fn has_something(&mut self) -> bool {
+        match &mut self.transport {
+            Transport::Plain(stream) => !would_block(&stream.try_read(&mut [0])),
+            Transport::Tls(stream) => {
+                let (mut octet, mut cx) = ([0], Context::from_waker(Waker::noop()));
+                Pin::new(stream).poll_read(&mut cx, &mut ReadBuf::new(&mut octet)).is_ready()
+            }
+        }
+    }
+
+    /// Whether something may have come by now, whatever the reactor knows.
+    pub(super) fn has_something_now(&self) -> bool {
+        let socket = socket2::SockRef::from(self.transport.stream());
+        !would_block(&socket.peek(&mut [MaybeUninit::uninit()]))
+    }
+
+    /// Wakes `cx` when something may have come.
+    #[inline]
+    pub(super) fn poll_something(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.transport.stream().poll_read_ready(cx).map(drop)
     }
 }
 
@@ -88,7 +114,21 @@ impl AsyncWrite for Counted {
     }
 }
 
+fn would_block<T>(result: &io::Result<T>) -> bool {
+    matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
 // === impl Transport ===
+
+impl Transport {
+    /// The TCP connection below.
+    fn stream(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+}
 
 impl AsyncRead for Transport {
     #[inline]

@@ -85,6 +85,7 @@ impl ResponseBody {
             // A client that does not read keeps its own response from ending.
             (Kind::Relayed(relayed), BodyError::TimedOut) => (Flag::TimedOut, relayed.waiting),
             (_, BodyError::Gone) => (Flag::EndpointGone, false),
+            (_, BodyError::Abandoned) => (Flag::DownstreamProtocol, false),
             _ => (Flag::UpstreamReset, true),
         };
         if let (Kind::Relayed(relayed), Some(record)) = (&self.kind, &self.record)

@@ -19,7 +19,7 @@ use super::{Conn, websocket};
 use crate::serve::connection::ActiveConnection;
 use crate::streams::{Inbound, split};
 use crate::telemetry::Flag;
-use crate::upstream::{Lease, RequestBody, UnderWay, Version};
+use crate::upstream::{Lease, RequestBody, UnderWay, Upgraded, Version};
 
 /// What a client waits for that has asked to leave HTTP.
 pub(super) struct Tunnel {
@@ -129,10 +129,10 @@ impl Tunnel {
         }
         let to_http2 = response.version() == Spoken::HTTP_2;
         let Self { client, connect, upgrade, key, feed, .. } = self;
-        let Parts { lease, active, record } = parts;
+        let Parts { mut lease, active, record } = parts;
         match client {
             Client::Http1(client) if !to_http2 => {
-                let endpoint = hyper::upgrade::on(&mut response);
+                let endpoint = lease.upgraded();
                 relay(conn, client, endpoint, Parts { lease, active, record });
                 response.map(|_| ResponseBody::full(Bytes::new(), None))
             }
@@ -161,7 +161,7 @@ impl Tunnel {
                         ResponseBody::relayed(endpoint, conn, lease, active, None, record)
                     });
                 }
-                let endpoint = hyper::upgrade::on(&mut response);
+                let endpoint = lease.upgraded();
                 let later = pour_to_endpoint(client, endpoint);
                 response.map(|_| ResponseBody::relayed(later, conn, lease, active, None, record))
             }
@@ -170,16 +170,16 @@ impl Tunnel {
 }
 
 /// HTTP/1.1 on both sides.
-fn relay(conn: &Rc<Conn>, client: OnUpgrade, endpoint: OnUpgrade, parts: Parts) {
+fn relay(conn: &Rc<Conn>, client: OnUpgrade, endpoint: Option<Upgraded>, parts: Parts) {
     // To hyper the client's connection has ended.
     let connection = ActiveConnection::begin(&conn.worker);
     tokio::task::spawn_local(async move {
         let Parts { lease, active, record } = parts;
         let _active = (active, connection);
         let mut cut = None;
-        // Both are ready once the 101 has been relayed; either fails if its connection broke first.
-        if let Ok((client, endpoint)) = tokio::try_join!(client, endpoint) {
-            let (mut client, mut endpoint) = (TokioIo::new(client), TokioIo::new(endpoint));
+        // The client is ready once the 101 has been relayed; it fails if its connection broke first.
+        if let (Some(mut endpoint), Ok(client)) = (endpoint, client.await) {
+            let mut client = TokioIo::new(client);
             tokio::select! {
                 biased;
                 relayed = tokio::io::copy_bidirectional(&mut client, &mut endpoint) => {
@@ -209,7 +209,7 @@ fn pour_to_client(
         let _active = (active, connection);
         let mut cut = None;
         if let (Ok(client), Some(feed)) = (client.await, feed) {
-            let (from, to) = split(client);
+            let (from, to) = split(TokioIo::new(client));
             // Who does not take it has gone, which the other direction shows.
             let _ = feed.send(from);
             tokio::select! {
@@ -226,16 +226,13 @@ fn pour_to_client(
 }
 
 /// A stream from the client, HTTP/1.1 to the endpoint: what the endpoint says is the response's body.
-fn pour_to_endpoint(client: Inbound, endpoint: OnUpgrade) -> Inbound {
-    let (feed, later) = Inbound::later();
+fn pour_to_endpoint(client: Inbound, endpoint: Option<Upgraded>) -> Inbound {
+    let Some(endpoint) = endpoint else { return Inbound::Empty };
+    let (from, to) = split(endpoint);
     tokio::task::spawn_local(async move {
-        let Ok(endpoint) = endpoint.await else { return };
-        let (from, to) = split(endpoint);
-        // As above.
-        let _ = feed.send(from);
         if let Err(error) = to.pour(client).await {
             tracing::debug!(%error, "an upgraded connection broke");
         }
     });
-    later
+    from
 }
