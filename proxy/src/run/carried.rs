@@ -108,7 +108,7 @@ impl Carried {
 
     /// How many frontends go without the proxy.
     pub(super) fn len(&self) -> usize {
-        self.carrying.len()
+        self.carrying.count()
     }
 
     /// When there is something to do again.

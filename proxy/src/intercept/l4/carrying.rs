@@ -115,7 +115,7 @@ impl Carrying {
     }
 
     /// How many frontends go without the proxy.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.kept.len()
     }
 
