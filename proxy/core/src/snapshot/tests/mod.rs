@@ -1,5 +1,6 @@
 //! What objects become.
 
+mod alone;
 mod backend_policies;
 mod contests;
 mod explain;
