@@ -84,18 +84,24 @@ fn each_of_the_daemon_sets_capabilities_is_needed() {
 #[test]
 fn check_is_content_with_the_daemon_sets_capabilities() {
     let all = of_the_daemon_set();
-    let check = |capabilities: &[String]| {
+    let check = |capabilities: &[String], what: &str| {
         let through = as_in_the_pod(capabilities);
         let mut command = Command::new(&through[0]);
         command.args(&through[1..]).arg(binaries::nodeway()).arg("check");
         let said = command.output().expect("setpriv starts");
         let text = String::from_utf8_lossy(&said.stdout).into_owned();
-        text.lines().find(|line| line.contains("capabilities")).unwrap_or_default().to_owned()
+        let about = |line: &&str| line.split_whitespace().nth(1) == Some(what);
+        text.lines().find(about).unwrap_or_default().to_owned()
     };
     if nodeway_tests::skip::missing_privilege().is_some() {
         nodeway_tests::skip::skipped("root, to give capabilities away");
         return;
     }
-    assert!(check(&all).starts_with("ok"), "{}", check(&all));
-    assert!(check(&all[1..]).starts_with("FAIL"), "{}", check(&all[1..]));
+    for (held, outcome) in [(&all[..], "ok"), (&all[1..], "FAIL")] {
+        let found = check(held, "capabilities");
+        assert!(found.starts_with(outcome), "{found}");
+    }
+    // With them the kernel is asked to verify the programs, and takes them.
+    let kernel = check(&all, "kernel");
+    assert!(kernel.starts_with("ok") && kernel.ends_with("takes the eBPF programs"), "{kernel}");
 }

@@ -8,13 +8,10 @@ use rustix::fs::statfs;
 use rustix::process::{Resource, getrlimit};
 
 use crate::intercept::{
-    can_reset, cgroup2_at, find_cgroup2, find_kubepods, kernel_has_bpffs, neighbours, object,
+    InterceptError, can_reset, cgroup2_at, find_cgroup2, find_kubepods, kernel_has_bpffs,
+    locks_memory, neighbours, object, try_programs,
 };
 
-/// The oldest kernel: `bpf_get_netns_cookie` in sock_ops.
-const OLDEST: (u32, u32) = (5, 15);
-/// BPF's memory is charged to the cgroup, not to RLIMIT_MEMLOCK (5.11).
-const NO_MEMLOCK: (u32, u32) = (5, 11);
 /// linux/magic.h.
 const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
 /// Two descriptors a connection.
@@ -52,11 +49,12 @@ struct Line {
 pub(super) fn check(cgroup: Option<&Path>, bpffs: &Path) -> ExitCode {
     let cgroup = cgroup.map(|named| cgroup2_at(named.to_owned()));
     let cgroup = cgroup.as_deref();
-    let release = read("/proc/sys/kernel/osrelease");
+    let may = capabilities(&read("/proc/self/status"));
+    let programs = (may.state == State::Ok && object().is_some()).then(try_programs);
     let tree = cgroup.map_or_else(|| find_cgroup2().unwrap_or_default(), Path::to_owned);
     let kubepods = find_kubepods(&tree);
     let lines = [
-        kernel(&release),
+        kernel(&read("/proc/sys/kernel/osrelease"), programs),
         line(
             "BTF",
             Path::new("/sys/kernel/btf/vmlinux").exists(),
@@ -75,10 +73,10 @@ pub(super) fn check(cgroup: Option<&Path>, bpffs: &Path) -> ExitCode {
             ("mounted", "not mounted"),
             "`nodeway run` mounts it; or: mount -t bpf bpf /sys/fs/bpf",
         ),
-        capabilities(&read("/proc/self/status")),
+        may,
         jit(&read("/proc/sys/net/core/bpf_jit_enable")),
         resets(can_reset()),
-        memory_lock(&release, getrlimit(Resource::Memlock).maximum),
+        memory_lock(locks_memory(), getrlimit(Resource::Memlock).maximum),
         open_files(getrlimit(Resource::Nofile).maximum),
         line(
             "IPv6",
@@ -138,17 +136,28 @@ fn line(
     Line { what, state, found: found.to_owned(), todo }
 }
 
-fn kernel(release: &str) -> Line {
-    let good = version(release).is_some_and(|version| version >= OLDEST);
+/// By its verdict on the programs, where it could be asked for one.
+fn kernel(release: &str, programs: Option<Result<(), InterceptError>>) -> Line {
     let release = release.trim();
-    line("kernel", good, State::Fail, (release, release), "5.15 or newer is needed")
+    let (state, found) = match programs {
+        Some(Ok(())) => (State::Ok, format!("{release}, takes the eBPF programs")),
+        Some(Err(error)) => (State::Fail, format!("{release}: {}", shortened(&error.to_string()))),
+        None => (State::Warn, format!("{release}, not asked whether it takes the eBPF programs")),
+    };
+    let todo = match state {
+        State::Fail => "5.15 or newer is needed, with CONFIG_CGROUP_BPF=y; or run with --no-ebpf",
+        _ => "run this as root, with a binary that carries them",
+    };
+    Line { what: "kernel", state, found, todo }
 }
 
-fn version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.trim().split(['.', '-', '+']).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => Some((major, minor)),
-        _ => None,
+/// The verifier tells all that it looked at; what was wrong is its last word but for statistics.
+fn shortened(refusal: &str) -> String {
+    let mut lines = refusal.lines().filter(|line| !line.trim().is_empty());
+    let first = lines.next().unwrap_or_default();
+    match lines.rfind(|line| !line.starts_with("processed ")) {
+        Some(last) => format!("{first} ... {last}"),
+        None => first.to_owned(),
     }
 }
 
@@ -199,10 +208,9 @@ fn others(programs: &[String]) -> Line {
     line("other programs", programs.is_empty(), State::Warn, ("none see connects", &found), todo)
 }
 
-fn memory_lock(release: &str, hard: Option<u64>) -> Line {
-    let irrelevant = version(release).is_some_and(|version| version >= NO_MEMLOCK);
-    let found = if irrelevant { "no limit for BPF on this kernel" } else { "unlimited" };
-    let good = irrelevant || hard.is_none();
+fn memory_lock(counts: Option<bool>, hard: Option<u64>) -> Line {
+    let found = if counts == Some(true) { "unlimited" } else { "no limit for BPF on this kernel" };
+    let good = counts != Some(true) || hard.is_none();
     let todo = "raise the limit (LimitMEMLOCK=infinity)";
     line("memory lock", good, State::Warn, (found, "limited"), todo)
 }
@@ -241,16 +249,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kernels_are_compared_by_number() {
-        for (release, state) in [
-            ("5.15.0-91-generic\n", State::Ok),
-            ("6.1.0", State::Ok),
-            ("5.4.0", State::Fail),
-            ("10.0-x", State::Ok),
-            ("strange", State::Fail),
-        ] {
-            assert_eq!(kernel(release).state, state, "{release}");
-        }
+    fn a_kernel_is_judged_by_what_it_says_of_the_programs() {
+        assert_eq!(kernel("4.18.0-553.el8\n", Some(Ok(()))).state, State::Ok);
+        let refused =
+            InterceptError::Verify { program: "connect4", message: "unknown func".into() };
+        let refused = kernel("6.1.0", Some(Err(refused)));
+        assert_eq!(refused.state, State::Fail);
+        assert!(refused.found.contains("connect4"), "{}", refused.found);
+        let told = "program x: Verifier output: 0: R1=ctx()\n1: (85) call 122\nunknown func 122\nprocessed 2 insns\n\n";
+        let short = shortened(told);
+        assert_eq!(short, "program x: Verifier output: 0: R1=ctx() ... unknown func 122");
+        let unasked = kernel("6.1.0", None);
+        assert_eq!(unasked.state, State::Warn, "{}", unasked.found);
     }
 
     #[test]
@@ -278,9 +288,10 @@ mod tests {
         assert_eq!(open_files(None).state, State::Ok);
         assert_eq!(open_files(Some(1 << 20)).state, State::Ok);
         assert_eq!(open_files(Some(1024)).state, State::Warn);
-        assert_eq!(memory_lock("5.15.0", Some(65_536)).state, State::Ok);
-        assert_eq!(memory_lock("5.10.0", None).state, State::Ok);
-        assert_eq!(memory_lock("5.10.0", Some(65_536)).state, State::Warn);
+        assert_eq!(memory_lock(Some(false), Some(65_536)).state, State::Ok);
+        assert_eq!(memory_lock(Some(true), None).state, State::Ok);
+        assert_eq!(memory_lock(Some(true), Some(65_536)).state, State::Warn);
+        assert_eq!(memory_lock(None, Some(65_536)).state, State::Ok);
         assert_eq!(cgroup_namespace("0::/init.scope\n", false).state, State::Ok);
         let outside = "12:cpu:/\n0::/../../init.scope\n";
         assert_eq!(cgroup_namespace(outside, false).state, State::Warn);

@@ -65,6 +65,14 @@ pub enum InterceptError {
     /// The kernel did not take the programs or maps.
     #[error("loading the eBPF object: {0}")]
     Load(String),
+    /// The kernel did not take a program.
+    #[error("eBPF program {program} is not for this kernel: {message}")]
+    Verify {
+        /// The program.
+        program: &'static str,
+        /// Why.
+        message: String,
+    },
     /// A program could not be attached or pinned.
     #[error("attaching eBPF program {program}: {message}")]
     Attach {

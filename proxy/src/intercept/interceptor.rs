@@ -75,7 +75,7 @@ impl Interceptor {
         let (owner, predecessor) = Owner::take(&options.cgroup, &options.bpffs, options.takeover)?;
         // Any number but 0, which is what sockets without a mark have.
         let listener_mark = fastrand::u32(1..);
-        let mut ebpf = programs::load(listener_mark, options.fail_policy, owner.pins())?;
+        let mut ebpf = programs::load(listener_mark, options.fail_policy, Some(owner.pins()))?;
         let frontends = Frontends::new(take(&mut ebpf, "FRONTENDS")?);
         let netns = take(&mut ebpf, "NETNS")?;
         let mut proxy: Array<MapData, _> = take(&mut ebpf, "PROXY")?;

@@ -21,6 +21,7 @@ mod owner;
 mod probe;
 mod processes;
 mod programs;
+mod trial;
 mod waiting;
 
 pub use cgroup::{cgroup2_at, find_cgroup2, kernel_has_bpffs};
@@ -35,3 +36,4 @@ pub use neighbours::neighbours;
 pub use netns::PodNetns;
 pub use object::object;
 pub use original::OriginalDestinations;
+pub use trial::{locks_memory, try_programs};

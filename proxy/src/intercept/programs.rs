@@ -19,20 +19,23 @@ pub(super) const ALL: [&str; 6] =
 pub(super) const DECIDING: [&str; 2] = ["connect6", "connect4"];
 
 /// Loads the object that this binary carries. Connections that go without the proxy outlive it: their notes are
-/// pinned below `pins`, or are taken from there.
+/// pinned below `pins`, or are taken from there; without `pins` nothing is.
 pub(super) fn load(
     listener_mark: u32,
     fail: FailPolicy,
-    pins: &Path,
+    pins: Option<&Path>,
 ) -> Result<Ebpf, InterceptError> {
     let object = object().ok_or(InterceptError::NoObject)?;
     let fail_closed = u32::from(fail == FailPolicy::Closed);
     let log_level = u8::from(tracing::enabled!(tracing::Level::DEBUG)) * LOG_DEBUG;
-    EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    if let Some(pins) = pins {
+        loader.map_pin_path(CARRIED, pins.join(CARRIED));
+    }
+    loader
         .override_global("LISTENER_MARK", &listener_mark, true)
         .override_global("FAIL_CLOSED", &fail_closed, true)
         .override_global(aya_log::LEVEL, &log_level, false)
-        .map_pin_path(CARRIED, pins.join(CARRIED))
         .load(object)
         .map_err(|error| InterceptError::Load(chain(&error)))
 }
