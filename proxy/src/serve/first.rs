@@ -1,6 +1,8 @@
 //! Who speaks first on a connection, and what.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,17 +77,39 @@ pub(super) async fn client(
 ) -> First {
     tokio::select! {
         biased;
-        ready = stream.readable() => {
-            let mut bytes = BytesMut::with_capacity(FIRST_READ);
-            let verdict = match ready {
-                Ok(()) => classify(stream, &mut bytes).await.ok().flatten(),
-                Err(_) => None,
-            };
-            First::said(verdict, bytes, None)
-        }
+        read = first_read(stream) => match read {
+            Ok(mut bytes) if !bytes.is_empty() => {
+                let verdict = classify(stream, &mut bytes).await.ok().flatten();
+                First::said(verdict, bytes, None)
+            }
+            Ok(_) | Err(_) => First::said(None, BytesMut::new(), None),
+        },
         // Nothing is under way on a connection that has said nothing.
         () = closing(worker, client) => First::said(None, BytesMut::new(), None),
     }
+}
+
+/// What the client says next on a connection at rest; none if it leaves, or has to.
+pub(super) async fn more(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    stream: &mut TcpStream,
+) -> Option<Bytes> {
+    tokio::select! {
+        biased;
+        read = first_read(stream) => read.ok().filter(|read| !read.is_empty()).map(BytesMut::freeze),
+        () = closing(worker, client) => None,
+    }
+}
+
+/// What comes first; nothing at the end. Who waits has no buffer: most connections wait.
+async fn first_read(stream: &mut TcpStream) -> io::Result<BytesMut> {
+    poll_fn(|cx| {
+        let mut bytes = BytesMut::with_capacity(FIRST_READ);
+        let read = pin!(stream.read_buf(&mut bytes)).poll(cx);
+        read.map_ok(|_| bytes)
+    })
+    .await
 }
 
 /// Ends when the worker or the client is closing, and it is too late to say anything.

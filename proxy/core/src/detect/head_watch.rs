@@ -92,6 +92,12 @@ impl HeadWatch {
         }
     }
 
+    /// Whether all that came was whole requests with their bodies, and well-formed ones.
+    #[inline]
+    pub fn is_between_requests(&self) -> bool {
+        self.state == State::RequestLine && self.partial.is_empty() && self.fault.is_none()
+    }
+
     /// What follows is not HTTP (after an upgrade or CONNECT): stops watching for good.
     pub fn off(&mut self) {
         self.state = State::Off;

@@ -98,6 +98,11 @@ impl Interim {
         self.clear.store(false, Ordering::Relaxed);
     }
 
+    /// Whether hyper has written all that it had.
+    pub(super) fn is_written(&self) -> bool {
+        self.clear.load(Ordering::Relaxed)
+    }
+
     /// What is to be written before anything else is; none if there is nothing, or if it cannot be told where
     /// it would stand.
     pub(super) fn take(&self) -> Option<Vec<u8>> {

@@ -55,13 +55,19 @@ struct FaultState {
     request: AtomicU64,
     /// What follows is no longer HTTP/1.
     off: AtomicBool,
+    /// All that came was whole requests.
+    between: AtomicBool,
 }
 
 // === impl Faults ===
 
 impl Default for Faults {
     fn default() -> Self {
-        let state = FaultState { request: AtomicU64::new(u64::MAX), off: AtomicBool::new(false) };
+        let state = FaultState {
+            request: AtomicU64::new(u64::MAX),
+            off: AtomicBool::new(false),
+            between: AtomicBool::new(true),
+        };
         Self { state: Arc::new(state) }
     }
 }
@@ -71,6 +77,11 @@ impl Faults {
     /// must be refused.
     pub(super) fn spoil(&self, index: u64) -> bool {
         self.state.request.load(Ordering::Relaxed) <= index
+    }
+
+    /// Whether what came is HTTP/1, and whole requests.
+    pub(super) fn between_requests(&self) -> bool {
+        self.state.between.load(Ordering::Relaxed) && !self.state.off.load(Ordering::Relaxed)
     }
 
     /// The connection has been upgraded: watch no longer.
@@ -121,6 +132,11 @@ impl Http1Io {
         Self { inner, watch, faults, deadline: None, interim, ahead: Bytes::new() }
     }
 
+    /// The socket, and what is to be read before it; none if something is still to be written.
+    pub(super) fn into_stream(self) -> Option<(TcpStream, Bytes)> {
+        self.ahead.is_empty().then_some((self.inner.stream, self.inner.prefix))
+    }
+
     /// Writes what is to be said before hyper's next message.
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.ahead.is_empty() {
@@ -142,6 +158,7 @@ impl Http1Io {
         if let Some(request) = self.watch.faulty_request() {
             self.faults.state.request.fetch_min(request, Ordering::Relaxed);
         }
+        self.faults.state.between.store(self.watch.is_between_requests(), Ordering::Relaxed);
         if !self.watch.in_partial_head() {
             self.deadline = None;
         }

@@ -17,6 +17,7 @@ mod mirror;
 mod record;
 mod reply;
 mod resets;
+mod rest;
 mod secured;
 mod session;
 mod spare;
@@ -48,6 +49,8 @@ use tokio::net::TcpStream;
 use self::body::ResponseBody;
 use self::interim::Interim;
 use self::io::{Faults, Http1Io, PrefixedIo};
+pub use self::rest::AtRest;
+use self::rest::at_rest;
 use super::{LAST_CALL, Target};
 use crate::runtime::Worker;
 use crate::streams::Inbound;
@@ -68,15 +71,11 @@ struct Conn {
     requests: Cell<u64>,
 }
 
-/// Serves HTTP/1 on `stream`, of which `said` has been read already.
-pub async fn serve_http1(
-    worker: Rc<Worker>,
-    client: Rc<Client>,
-    target: Target,
-    stream: TcpStream,
-    said: Bytes,
-) {
+/// Serves HTTP/1 until the connection ends or nobody asks any more.
+pub async fn serve_http1(from: AtRest) -> Option<AtRest> {
+    let AtRest { worker, client, target, stream, said } = from;
     let faults = Faults::default();
+    let watched = faults.clone();
     let interim = Arc::new(Interim::default());
     let io = Http1Io::new(stream, said, faults.clone(), Arc::clone(&interim));
     let io = TokioIo::new(io);
@@ -107,7 +106,7 @@ pub async fn serve_http1(
             Ok::<_, Infallible>(response)
         })
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .auto_date_header(false)
         .header_read_timeout(None)
         .max_buf_size(MAX_HEAD as usize)
@@ -115,7 +114,15 @@ pub async fn serve_http1(
         .with_upgrades();
     // The last response says so in its head. Who has had his before it was known is given time to ask.
     let quiet = async { while !conn.is_quiet_for(LAST_CALL).await {} };
-    drive(&conn, pin!(connection), quiet).await;
+    let at_rest = at_rest(&conn, &watched, &interim);
+    if !drive(&conn, Pin::new(&mut connection), quiet, at_rest).await {
+        return None;
+    }
+    let parts = connection.into_parts()?;
+    let (stream, said) = parts.io.into_inner().into_stream()?;
+    let said = if parts.read_buf.is_empty() { said } else { parts.read_buf };
+    let Conn { worker, client, target, .. } = Rc::into_inner(conn)?;
+    Some(AtRest { worker, client, target, stream, said })
 }
 
 /// Serves HTTP/2 on `stream`, of which `said` has been read already.
@@ -138,13 +145,15 @@ pub async fn serve_http2(
     }
 }
 
-/// Runs a connection to its end. When its client or its worker is closing, and `quiet` has ended then, it
-/// is asked to finish.
+/// Runs a connection to its end, or until it is `at_rest`; whether it is that. When its client or its worker is
+/// closing, and `quiet` has ended then, it is asked to finish.
 async fn drive<S>(
     conn: &Conn,
     mut connection: Pin<&mut http1::UpgradeableConnection<TokioIo<Http1Io>, S>>,
     quiet: impl Future<Output = ()>,
-) where
+    at_rest: impl Future<Output = ()>,
+) -> bool
+where
     S: HttpService<Incoming, ResBody = ResponseBody>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
@@ -158,6 +167,7 @@ async fn drive<S>(
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        () = at_rest => return true,
     };
     if let Err(error) = ended {
         if error.is_parse() {
@@ -165,6 +175,7 @@ async fn drive<S>(
         }
         tracing::debug!(%error, workload = %conn.client.workload, "a client's connection broke");
     }
+    false
 }
 
 // === impl Conn ===

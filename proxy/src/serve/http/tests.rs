@@ -24,6 +24,7 @@ use crate::telemetry::Metrics;
 mod blame;
 mod cancelled;
 mod held_up;
+mod rest;
 
 const SOON: Duration = Duration::from_secs(10);
 const MS: Duration = Duration::from_millis(1);
