@@ -158,8 +158,11 @@ fn lines_are_whole(section: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// The body, and its trailers; none if there is more to come.
-    fn decode(parts: &[&[u8]]) -> Result<Option<(Vec<u8>, Option<HeaderMap>)>, Malformed> {
+    /// A body, and its trailers.
+    type Whole = (Vec<u8>, Option<HeaderMap>);
+
+    /// None if there is more to come.
+    fn decode(parts: &[&[u8]]) -> Result<Option<Whole>, Malformed> {
         let (mut chunks, mut read, mut body) = (Chunks::new(), BytesMut::new(), Vec::new());
         for part in parts {
             read.extend_from_slice(part);

@@ -407,11 +407,11 @@ mod tests {
             let request = Request::post("/").body(()).unwrap();
             let mut extent = writing.request(&request, Some(&rest));
             let mut cx = Context::from_waker(std::task::Waker::noop());
-            for (at, length) in lengths.iter().enumerate() {
+            for (letter, length) in (b'a'..).zip(&lengths) {
                 while !writing.has_room() {
                     let _ = writing.poll_write(&mut to, &mut cx);
                 }
-                writing.data(vec![b'a' + at as u8; *length].into(), &mut extent).unwrap();
+                writing.data(vec![letter; *length].into(), &mut extent).unwrap();
             }
             if !at_once {
                 while !writing.has_room() {
@@ -424,8 +424,8 @@ mod tests {
             let said = String::from_utf8(to.said).unwrap();
             let (_, body) = said.split_once("\r\n\r\n").unwrap();
             let mut wanted = String::new();
-            for (at, length) in lengths.iter().enumerate().filter(|(_, length)| **length > 0) {
-                let piece = String::from(char::from(b'a' + at as u8)).repeat(*length);
+            for (letter, length) in (b'a'..).zip(&lengths).filter(|(_, length)| **length > 0) {
+                let piece = String::from(char::from(letter)).repeat(*length);
                 match chunked {
                     true => wanted.push_str(&format!("{length:x}\r\n{piece}\r\n")),
                     false => wanted.push_str(&piece),
