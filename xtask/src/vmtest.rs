@@ -18,7 +18,7 @@ use crate::shell::{self, Step};
 use crate::{packages, test};
 
 /// How long the machine may run before it is taken for stuck.
-const LIMIT: Duration = Duration::from_secs(20 * 60);
+const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -5,7 +5,7 @@
 use anyhow::{Result, bail};
 
 /// Of the end-to-end tests, by how their names begin. The others' requests never go through eBPF.
-pub(super) const E2E: [&str; 19] = [
+pub(super) const E2E: [&str; 22] = [
     "backend_tls::a_pods_plain_requests_leave_it_in_tls",
     "capabilities::",
     "cleanup::",
@@ -23,13 +23,16 @@ pub(super) const E2E: [&str; 19] = [
     "observability::",
     "peername::",
     "support_itself::",
-    "takeover::",
+    "takeover::a_predecessor_that_is_killed_leaves_nothing_to_its_successor",
+    "takeover::a_successor_that_",
+    "takeover::a_third_one_is_refused_and_without_anybody_a_takeover_is_a_start",
+    "takeover::pins_that_somebody_removes_are_made_again",
     "transparency::",
 ];
 
 /// Those that go through eBPF and are left out.
 #[cfg(test)]
-const LEFT_OUT: [(&str, &str); 6] = [
+const LEFT_OUT: [(&str, &str); 7] = [
     ("bodies::", "moves gigabytes, which an emulator does octet by octet"),
     ("cluster::churn::", "a load of many pods, for as long as they come and go"),
     (
@@ -39,6 +42,7 @@ const LEFT_OUT: [(&str, &str); 6] = [
     ("cluster::rollout::", "a load of 64 connections"),
     ("cluster::status::", "what the API is told; the kernel has no part in it"),
     ("idle::", "measures time and memory, of which an emulated machine tells nothing"),
+    ("takeover::a_takeover_costs_no_request", "a load for as long as the takeover takes"),
 ];
 
 /// Of the tests of interception by itself: all.

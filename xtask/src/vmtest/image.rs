@@ -19,8 +19,15 @@ use crate::shell::{self, Step};
 /// What the machine says when all tests have been run, whatever came of them.
 pub(super) const DONE: &str = "vmtest: all has been run";
 
-/// In the order in which they need each other: bridge needs the two before it.
-const MODULES: [&str; 4] = ["net/llc/llc", "net/802/stp", "net/bridge/bridge", "drivers/net/veth"];
+/// In the order in which they need each other: bridge needs the two before it, `tcp_diag` the one.
+const MODULES: [&str; 6] = [
+    "net/llc/llc",
+    "net/802/stp",
+    "net/bridge/bridge",
+    "drivers/net/veth",
+    "net/ipv4/inet_diag",
+    "net/ipv4/tcp_diag",
+];
 /// What tests start besides our own; busybox has the rest.
 const PROGRAMS: [&str; 7] =
     ["curl", "ip", "nghttp", "openssl", "redis-cli", "redis-server", "setpriv"];
@@ -192,6 +199,9 @@ impl Tree {
         // Which capabilities Nodeway is to do with is told there.
         let daemon_set = shell::workspace().join("deploy/kustomize/daemonset.yaml");
         self.copy(&daemon_set, &daemon_set)?;
+        // The test's way there begins in its own folder.
+        let tests = self.path(&shell::workspace().join("tests"));
+        fs::create_dir_all(&tests).with_context(|| format!("cannot make {}", tests.display()))?;
         self.write("/init", &init(suites.iter().map(|suite| suite.name)))?;
         let init = self.path(Path::new("/init"));
         fs::set_permissions(&init, fs::Permissions::from_mode(0o755))
