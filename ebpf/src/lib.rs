@@ -9,7 +9,7 @@ mod l4;
 pub use l4::{Carried, End, Ended, Fins, Slot, SlotKey, Target, Use};
 
 /// The version of everything in this crate; part of the path where links are pinned.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// A transport address as the socket layer hands it to programs.
 #[repr(C)]
@@ -99,6 +99,33 @@ pub struct FlowKey {
     pub family: u32,
 }
 
+/// Value of `PAIRS`, whose key is a redirected connection's [`FlowKey`]: how its two ends hand their
+/// payload to each other past the loopback stack.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pair {
+    /// 1 as soon as the proxy's end can be handed something.
+    pub ready: u32,
+    /// What the app sends.
+    pub app: Lane,
+    /// What the proxy sends.
+    pub proxy: Lane,
+}
+
+/// One direction of a [`Pair`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lane {
+    /// Octets handed over since the other side last sent something.
+    pub sent: u32,
+    /// 1 as soon as anything went by TCP: everything after it does, or it would be overtaken.
+    pub plain: u32,
+}
+
+/// So much is handed over, at most, before the other side says something. The kernel has no bound of
+/// its own for what nobody reads (`bpf_tcp_ingress`, net/ipv4/tcp_bpf.c); TCP has its windows.
+pub const ACCELERATED_AT_ONCE: u32 = 64 * 1024;
+
 /// The one entry of `PROXY`: who the proxy is, so that its own connects are left alone.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -119,6 +146,7 @@ const _: () = {
     assert!(size_of::<Netns>() == 4);
     assert!(size_of::<Redirect>() == 24);
     assert!(size_of::<FlowKey>() == 16);
+    assert!(size_of::<Pair>() == 20);
     assert!(size_of::<Proxy>() == 16);
 };
 
@@ -194,6 +222,19 @@ impl Frontend {
     pub const L7: Self = Self { mode: Mode::L7 as u32, table: 0, slots: 0, draw: 0 };
 }
 
+// === impl FlowKey ===
+
+impl FlowKey {
+    /// The bit of `family` that makes it the key of the proxy's end, in `SOCKETS`.
+    const PROXYS_END: u32 = 1 << 8;
+
+    /// The key of the proxy's end of this connection in `SOCKETS`; the flow's own is the app's.
+    #[inline(always)]
+    pub fn proxys_end(self) -> Self {
+        Self { family: self.family | Self::PROXYS_END, ..self }
+    }
+}
+
 // === impl Address ===
 
 impl Address {
@@ -223,7 +264,7 @@ impl Address {
 mod user {
     use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-    use super::{Address, FlowKey, Frontend, Netns, Proxy};
+    use super::{Address, FlowKey, Frontend, Netns, Pair, Proxy};
 
     // SAFETY: repr(C), of integers only, without padding (sizes asserted above): any bytes are valid
     // and all of them are written.
@@ -234,6 +275,8 @@ mod user {
     unsafe impl aya::Pod for Netns {}
     // SAFETY: as above.
     unsafe impl aya::Pod for FlowKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Pair {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Proxy {}
 

@@ -7,6 +7,7 @@
     reason = "the macros of entry points make public items of their own"
 )]
 
+mod accelerate;
 mod carry;
 mod connect;
 mod exit;
@@ -16,8 +17,10 @@ mod sock_ops;
 mod sock_release;
 mod telemetry;
 
-use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr, sock_ops};
-use aya_ebpf::programs::{SockAddrContext, SockContext, SockOpsContext};
+use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr, cgroup_sockopt, sk_msg, sock_ops};
+use aya_ebpf::programs::{
+    SkMsgContext, SockAddrContext, SockContext, SockOpsContext, SockoptContext,
+};
 
 /// cgroup/connect4 (kernel 4.17).
 #[cgroup_sock_addr(connect4)]
@@ -54,6 +57,18 @@ fn sock_release(ctx: SockContext) -> i32 {
 #[sock_ops]
 fn note_established(ctx: SockOpsContext) -> u32 {
     sock_ops::note_established(&ctx)
+}
+
+/// sk_msg (kernel 4.17; `bpf_get_netns_cookie` in it 5.15).
+#[sk_msg]
+fn skip_loopback(ctx: SkMsgContext) -> u32 {
+    accelerate::message(&ctx)
+}
+
+/// cgroup/setsockopt (kernel 5.3; `bpf_get_netns_cookie` in it 5.15). With acceleration only.
+#[cgroup_sockopt(setsockopt)]
+fn refuse_options(ctx: SockoptContext) -> i32 {
+    accelerate::setsockopt(&ctx)
 }
 
 #[cfg(not(test))]

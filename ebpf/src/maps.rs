@@ -2,10 +2,10 @@
 //! 127.0.0.1 means another place in every pod.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, SockHash};
 use nodeway_ebpf::{
-    Address, Carried, Exit, FlowKey, Frontend, FrontendKey, Netns, Proxy, Redirect, Slot, SlotKey,
-    Use,
+    Address, Carried, Exit, FlowKey, Frontend, FrontendKey, Netns, Pair, Proxy, Redirect, Slot,
+    SlotKey, Use,
 };
 
 /// Entries are allocated when used (BPF_F_NO_PREALLOC); a bound itself costs its 16 octets a bucket.
@@ -65,3 +65,17 @@ pub(crate) static ENDED: RingBuf = RingBuf::with_byte_size(1 << 21, 0);
 /// How many records there was no room for.
 #[map]
 pub(crate) static UNTOLD: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Either end of an accelerated connection -> its socket. Written by sock_ops; a socket that closes leaves
+/// by itself. One entry, without acceleration.
+#[map]
+pub(crate) static SOCKETS: SockHash<FlowKey> = SockHash::with_max_entries(1 << 17, 0);
+
+/// Accelerated connection -> how it goes. Written by sock_ops, which removes it too, and sk_msg. A
+/// full one leaves new connections to TCP. One entry, without acceleration.
+#[map]
+pub(crate) static PAIRS: HashMap<FlowKey, Pair> = HashMap::with_max_entries(1 << 16, NO_PREALLOC);
+
+/// Octets that have been handed over.
+#[map]
+pub(crate) static ACCELERATED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);

@@ -4,12 +4,14 @@
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{
-    BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_TCP_CONNECT_CB,
+    BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
+    BPF_SOCK_OPS_TCP_CONNECT_CB,
 };
 use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie};
 use aya_ebpf::programs::SockOpsContext;
 use nodeway_ebpf::FlowKey;
 
+use crate::accelerate;
 use crate::maps::{FLOWS, ORIGINAL};
 use crate::telemetry;
 
@@ -20,8 +22,12 @@ const OK: u32 = 0;
 pub(crate) fn note_established(ctx: &SockOpsContext) -> u32 {
     match ctx.op() {
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ctx),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => accelerate::enrol_proxy(ctx),
         BPF_SOCK_OPS_TCP_CONNECT_CB => telemetry::begin(ctx),
-        BPF_SOCK_OPS_STATE_CB => telemetry::changed(ctx),
+        BPF_SOCK_OPS_STATE_CB => {
+            telemetry::changed(ctx);
+            accelerate::state_changed(ctx);
+        }
         _ => {}
     }
     OK
@@ -46,4 +52,5 @@ fn established(ctx: &SockOpsContext) {
     let key = FlowKey { netns, client_port, listener_port, family };
     // Full cannot be: the oldest entry makes room.
     let _ = FLOWS.insert(key, &redirect.dialled, 0);
+    accelerate::enrol_app(ctx, &key);
 }

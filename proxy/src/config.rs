@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use nodeway_core::snapshot::Enroll;
 
-use crate::cli::{EnrollArg, FailPolicyArg, ListenArg, LogFormat, RunArgs};
-use crate::intercept::{FailPolicy, Options, cgroup2_at, find_cgroup2};
+use crate::cli::{AccelerateArg, EnrollArg, FailPolicyArg, ListenArg, LogFormat, RunArgs};
+use crate::intercept::{Accelerate, FailPolicy, Options, cgroup2_at, find_cgroup2};
 
 /// Everything `run` needs to know.
 #[derive(Debug)]
@@ -125,6 +125,11 @@ impl Config {
                     FailPolicyArg::Closed => FailPolicy::Closed,
                 },
                 takeover: args.takeover,
+                accelerate: match args.accelerate.unwrap_or(AccelerateArg::Auto) {
+                    AccelerateArg::Auto => Accelerate::Auto,
+                    AccelerateArg::On => Accelerate::On,
+                    AccelerateArg::Off => Accelerate::Off,
+                },
             }
         });
         let config = Self {
@@ -179,6 +184,7 @@ fn merge(flags: RunArgs, file: RunArgs) -> RunArgs {
         workers: flags.workers.or(file.workers),
         enroll: flags.enroll.or(file.enroll),
         fail_policy: flags.fail_policy.or(file.fail_policy),
+        accelerate: flags.accelerate.or(file.accelerate),
         admin: flags.admin.or(file.admin),
         metrics: flags.metrics.or(file.metrics),
         drain_timeout: flags.drain_timeout.or(file.drain_timeout),

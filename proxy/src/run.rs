@@ -27,8 +27,8 @@ use crate::runtime::{self, Clock, Listening, Published};
 use crate::source::{self, Event, FolderSource, Health, KubeSource, Problem, Source};
 use crate::status::{self, Status};
 use crate::telemetry::{
-    CheckCounters, Gauges, Metrics, StatusCounters, render_backends, render_exits,
-    render_source_age,
+    CheckCounters, Gauges, Metrics, StatusCounters, render_acceleration, render_backends,
+    render_exits, render_source_age,
 };
 
 use self::carried::Means;
@@ -77,6 +77,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     }
     let mut catching = config.intercept.as_ref().map(Catching::start).transpose()?;
     let exits = catching.as_mut().map(|c| c.interceptor.take_exits()).transpose()?;
+    let accelerated = catching.as_mut().map(Catching::accelerated).transpose()?;
 
     let gauges = Arc::new(Gauges::default());
     let health = Arc::new(Health::new());
@@ -86,6 +87,11 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         metrics.collect(move |text| render_source_age(text, health.age()));
     }
     let kernel_shard = metrics.kernel();
+    if let Some((acceleration, accelerated)) = accelerated {
+        metrics.collect(move |text| {
+            render_acceleration(text, (acceleration.on, acceleration.reason), accelerated.read());
+        });
+    }
     let (used, view) = (metrics.used(), Arc::clone(&published));
     metrics.collect(move |text| render_backends(text, &used, &view.load(), clock.now()));
     let status = start_status(&config, &mut metrics)?;

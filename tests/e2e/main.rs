@@ -6,6 +6,7 @@
     reason = "tests: the first surprise ends the test, with a message"
 )]
 
+mod acceleration;
 mod attacks;
 mod backend_tls;
 mod bad_input;

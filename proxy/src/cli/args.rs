@@ -119,6 +119,11 @@ pub struct RunArgs {
     /// What becomes of a pod's connects to Services while the proxy is away [default: open].
     #[arg(long, value_enum)]
     pub fail_policy: Option<FailPolicyArg>,
+    /// Whether payload between apps and the proxy skips the loopback stack: where a trial at the start
+    /// finds that no app can notice; also where only seldom used calls differ (docs/acceleration.md);
+    /// never [default: auto].
+    #[arg(long, value_enum)]
+    pub accelerate: Option<AccelerateArg>,
     /// Where operators on the node look in [default: 127.0.0.1:15000].
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<SocketAddr>,
@@ -191,6 +196,18 @@ pub enum FailPolicyArg {
     Open,
     /// They are refused.
     Closed,
+}
+
+/// When payload skips the loopback stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccelerateArg {
+    /// Where this kernel passes every trial.
+    Auto,
+    /// Where it passes those that payload hangs on.
+    On,
+    /// Never.
+    Off,
 }
 
 /// How logs look.

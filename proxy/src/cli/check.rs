@@ -8,8 +8,8 @@ use rustix::fs::statfs;
 use rustix::process::{Resource, getrlimit};
 
 use crate::intercept::{
-    InterceptError, can_reset, cgroup2_at, find_cgroup2, find_kubepods, kernel_has_bpffs,
-    locks_memory, neighbours, object, try_programs,
+    Accelerate, InterceptError, can_reset, cgroup2_at, find_cgroup2, find_kubepods, judge,
+    kernel_has_bpffs, locks_memory, neighbours, object, try_out, try_programs,
 };
 
 /// linux/magic.h.
@@ -92,6 +92,7 @@ pub(super) fn check(cgroup: Option<&Path>, bpffs: &Path) -> ExitCode {
             ("carried by this binary", "missing in this binary"),
             "build it with `cargo xtask build`",
         ),
+        acceleration(),
     ];
     for Line { what, state, found, todo } in &lines {
         let state_text = match state {
@@ -235,6 +236,19 @@ fn jit(enabled: &str) -> Line {
     // Only root may read it, and a kernel that always compiles may not have it.
     let found = if enabled.trim().is_empty() { "not told" } else { "on" };
     line("BPF JIT", on, State::Warn, (found, "off"), "sysctl -w net.core.bpf_jit_enable=1")
+}
+
+/// Never amiss: without it payload goes by TCP, as without a mesh.
+fn acceleration() -> Line {
+    let found = match try_out() {
+        Ok(failures) => {
+            let [auto, on] = [Accelerate::Auto, Accelerate::On].map(|how| judge(how, &failures));
+            let hint = if on.on { "; only with --accelerate on" } else { "" };
+            if auto.on { auto.told } else { format!("not used: {}{hint}", auto.told) }
+        }
+        Err(error) => format!("not used: {error}"),
+    };
+    Line { what: "acceleration", state: State::Ok, found, todo: "" }
 }
 
 fn open_files(hard: Option<u64>) -> Line {

@@ -7,7 +7,8 @@ mod logging;
 mod validate;
 
 pub use args::{
-    Cli, Command, EnrollArg, ExplainArgs, FailPolicyArg, ListenArg, LogFormat, OutputArg, RunArgs,
+    AccelerateArg, Cli, Command, EnrollArg, ExplainArgs, FailPolicyArg, ListenArg, LogFormat,
+    OutputArg, RunArgs,
 };
 
 use std::process::ExitCode;

@@ -8,6 +8,7 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use nodeway_ebpf::{Exit, Frontend, Netns};
 
+use super::accelerate::{self, Accelerate, Accelerated, Acceleration, Attached};
 use super::cgroup::warn_if_private;
 use super::frontends::Frontends;
 use super::l4::{Carrying, Records, Resetter, Tables};
@@ -38,6 +39,8 @@ pub struct Options {
     pub fail_policy: FailPolicy,
     /// Whether another process that serves the cgroup is to be taken over from.
     pub takeover: bool,
+    /// Whether payload between apps and the proxy is to skip the loopback stack.
+    pub accelerate: Accelerate,
 }
 
 /// Programs and maps in the kernel, owned by this process. Dropped, they are gone.
@@ -47,6 +50,9 @@ pub struct Interceptor {
     netns: HashMap<MapData, u64, Netns>,
     destinations: OriginalDestinations,
     listener_mark: u32,
+    acceleration: Acceleration,
+    /// What accelerates, if anything does.
+    _accelerating: Option<Attached>,
     ebpf: Ebpf,
     cgroup: PathBuf,
     /// The pins of the process that is taken over from, until it has gone.
@@ -75,12 +81,16 @@ impl Interceptor {
         let (owner, predecessor) = Owner::take(&options.cgroup, &options.bpffs, options.takeover)?;
         // Any number but 0, which is what sockets without a mark have.
         let listener_mark = fastrand::u32(1..);
-        let mut ebpf = programs::load(listener_mark, options.fail_policy, Some(owner.pins()))?;
+        let mut acceleration = accelerate::decide(options.accelerate);
+        let (fail, pins) = (options.fail_policy, Some(owner.pins()));
+        let mut ebpf = programs::load(listener_mark, fail, acceleration.on, pins)?;
         let frontends = Frontends::new(take(&mut ebpf, "FRONTENDS")?);
         let netns = take(&mut ebpf, "NETNS")?;
         let mut proxy: Array<MapData, _> = take(&mut ebpf, "PROXY")?;
         let destinations = OriginalDestinations::new(take_data(&mut ebpf, "FLOWS")?)?;
         let (cgroup, pins) = (options.cgroup.clone(), owner.pins());
+        let accelerating =
+            acceleration.on.then(|| accelerate::attach(&mut ebpf, &cgroup)).transpose()?;
         programs::attach(&mut ebpf, &programs::ALL, &cgroup, pins)?;
         // Attached first, then what a crash has left: no connect in between goes uncaught for want
         // of programs, and the old ones leave connects alone because their listeners are gone. Those
@@ -90,6 +100,8 @@ impl Interceptor {
         }
         owner.remove_orphans();
         let tgid = probe::introduce(&mut proxy)?;
+        acceleration.proxy_is(tgid.is_some());
+        acceleration.log(options.accelerate);
         tracing::info!(cgroup = %cgroup.display(), pins = %pins.display(), ?tgid,
             predecessor = predecessor.as_ref().map(|pins| tracing::field::display(pins.display())),
             "eBPF programs attached");
@@ -98,6 +110,8 @@ impl Interceptor {
             netns,
             destinations,
             listener_mark,
+            acceleration,
+            _accelerating: accelerating,
             ebpf,
             cgroup,
             predecessor,
@@ -239,6 +253,19 @@ impl Interceptor {
         let records =
             Records::new(take(ebpf, "ENDED")?, take(ebpf, "UNTOLD")?, take(ebpf, "USES")?);
         Ok((carrying, records, Resetter::new(take(ebpf, "CARRIED")?)))
+    }
+
+    /// Whether connections are accelerated, and why.
+    pub fn acceleration(&self) -> &Acceleration {
+        &self.acceleration
+    }
+
+    /// What has been accelerated. Once.
+    ///
+    /// # Errors
+    /// The object lacks the map.
+    pub fn take_accelerated(&mut self) -> Result<Accelerated, InterceptError> {
+        Ok(Accelerated::new(take(&mut self.ebpf, "ACCELERATED")?))
     }
 
     /// The programs' log records.

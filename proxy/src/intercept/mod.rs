@@ -3,6 +3,7 @@
 //! Not what is in the snapshot, nor what is done with a connection. All of it is on the
 //! control thread, but for [`PodNetns::run`] and [`OriginalDestinations`], which workers use.
 
+mod accelerate;
 mod bpf;
 mod cgroup;
 mod enrolment;
@@ -24,6 +25,7 @@ mod programs;
 mod trial;
 mod waiting;
 
+pub use accelerate::{Accelerate, Accelerated, Acceleration, Failure, judge, try_out};
 pub use cgroup::{cgroup2_at, find_cgroup2, kernel_has_bpffs};
 pub use enrolment::{Attach, Enrolment};
 pub use error::InterceptError;

@@ -153,7 +153,8 @@ pub(super) fn hosts() -> Vec<Identity> {
     [INIT, OWN].iter().filter_map(|path| Identity::of(Path::new(path)).ok()).collect()
 }
 
-fn cookie_here() -> io::Result<u64> {
+/// Of this thread's namespace.
+pub(super) fn cookie_here() -> io::Result<u64> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
     let mut cookie = 0_u64;
     let mut length = libc::socklen_t::try_from(size_of::<u64>()).map_err(io::Error::other)?;

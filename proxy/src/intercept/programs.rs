@@ -23,21 +23,38 @@ pub(super) const DECIDING: [&str; 2] = ["connect6", "connect4"];
 pub(super) fn load(
     listener_mark: u32,
     fail: FailPolicy,
+    accelerate: bool,
     pins: Option<&Path>,
 ) -> Result<Ebpf, InterceptError> {
     let object = object().ok_or(InterceptError::NoObject)?;
     let fail_closed = u32::from(fail == FailPolicy::Closed);
+    let on = u32::from(accelerate);
     let log_level = u8::from(tracing::enabled!(tracing::Level::DEBUG)) * LOG_DEBUG;
     let mut loader = EbpfLoader::new();
     if let Some(pins) = pins {
         loader.map_pin_path(CARRIED, pins.join(CARRIED));
     }
+    if !accelerate {
+        loader.map_max_entries("SOCKETS", 1).map_max_entries("PAIRS", 1);
+    }
     loader
         .override_global("LISTENER_MARK", &listener_mark, true)
         .override_global("FAIL_CLOSED", &fail_closed, true)
+        .override_global("ACCELERATE", &on, true)
         .override_global(aya_log::LEVEL, &log_level, false)
         .load(object)
         .map_err(|error| InterceptError::Load(chain(&error)))
+}
+
+/// The same with hardly any room in its maps, and attached to nothing: for trying a program out.
+pub(super) fn load_for_trial() -> Result<Ebpf, InterceptError> {
+    let object = object().ok_or(InterceptError::NoObject)?;
+    let mut loader = EbpfLoader::new();
+    for map in ["FRONTENDS", "NETNS", "ORIGINAL", "FLOWS", "SLOTS", "USES", "SOCKETS", "PAIRS"] {
+        loader.map_max_entries(map, 64);
+    }
+    loader.map_max_entries(CARRIED, 64);
+    loader.load(object).map_err(|error| InterceptError::Load(chain(&error)))
 }
 
 /// aya-log's number for "debug and worse"; 0 is nothing, and costs the programs one load.

@@ -14,7 +14,7 @@ use crate::errors::chain;
 /// # Errors
 /// The object is missing, or the kernel refuses a map or a program.
 pub fn try_programs() -> Result<(), InterceptError> {
-    let mut ebpf = programs::load(0, FailPolicy::Open, None)?;
+    let mut ebpf = programs::load(0, FailPolicy::Open, false, None)?;
     for program in programs::ALL {
         let verified = match ebpf.program_mut(program) {
             Some(Program::CgroupSock(program)) => program.load(),

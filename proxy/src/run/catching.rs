@@ -9,7 +9,9 @@ use nodeway_core::snapshot::Snapshot;
 
 use super::carried::{Carried, Means};
 use super::workers::Workers;
-use crate::intercept::{Enrolment, InterceptError, Interceptor, Options};
+use crate::intercept::{
+    Accelerated, Acceleration, Enrolment, InterceptError, Interceptor, Options,
+};
 
 /// How often the kernel side is looked after: so long, at most, nobody catches if a successor has died.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
@@ -36,6 +38,15 @@ impl Catching {
         let now = Instant::now();
         let enrolment = Enrolment::new(&options.cgroup, now);
         Ok(Self { interceptor, enrolment, carried: None, look_after: now + LOOK_AFTER })
+    }
+
+    /// Whether connections are accelerated, and what counts it. Once.
+    ///
+    /// # Errors
+    /// The object lacks the map.
+    pub(super) fn accelerated(&mut self) -> Result<(Acceleration, Accelerated), InterceptError> {
+        let accelerated = self.interceptor.take_accelerated()?;
+        Ok((self.interceptor.acceleration().clone(), accelerated))
     }
 
     /// From now on frontends that need no proxy go without.

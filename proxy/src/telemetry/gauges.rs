@@ -121,3 +121,15 @@ pub fn render_source_age(text: &mut Text, age: Duration) {
     text.family(name, Type::Gauge, help);
     text.sample::<&str>(name, &[], format_args!("{:.3}", age.as_secs_f64()));
 }
+
+/// Whether payload skips the loopback stack, why, and how much of it did.
+pub fn render_acceleration(text: &mut Text, (on, reason): (bool, &str), octets: u64) {
+    let name = "nodeway_acceleration";
+    let help = "1: whether payload skips the loopback stack, and what decided that.";
+    text.family(name, Type::Gauge, help);
+    let state = if on { "on" } else { "off" };
+    text.sample(name, &[("state", state), ("reason", reason)], 1);
+    let name = "nodeway_accelerated_bytes_total";
+    text.family(name, Type::Counter, "Payload that skipped the loopback stack.");
+    text.sample::<&str>(name, &[], octets);
+}

@@ -20,7 +20,7 @@ pub use carried::Carried;
 pub use changes::{tell_changes, tell_panic};
 pub use counter::{Counter, Histogram};
 pub use family::{Family, Handle, IDLE_LIFE_SECONDS, Registry};
-pub use gauges::{Gauges, render_exits, render_source_age};
+pub use gauges::{Gauges, render_acceleration, render_exits, render_source_age};
 pub use health::{CheckCounters, CheckResult};
 pub use labels::{
     EjectionLabels, Flag, OverflowKey, OverflowLabels, RequestKey, RequestLabels, TcpKey, TcpLabels,

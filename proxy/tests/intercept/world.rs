@@ -11,8 +11,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nodeway::intercept::{
-    FailPolicy, Interceptor, Options, OriginalDestinations, PodListeners, PodNetns, find_cgroup2,
-    object,
+    Accelerate, FailPolicy, Interceptor, Options, OriginalDestinations, PodListeners, PodNetns,
+    find_cgroup2, object,
 };
 use nodeway_ebpf::{Exit, Frontend};
 
@@ -104,7 +104,7 @@ impl World {
 
     pub(crate) fn options(&self, fail_policy: FailPolicy) -> Options {
         let (cgroup, bpffs) = (self.cgroup.clone(), self.bpffs.clone());
-        Options { cgroup, bpffs, fail_policy, takeover: false }
+        Options { cgroup, bpffs, fail_policy, takeover: false, accelerate: Accelerate::Off }
     }
 
     /// An interceptor that knows the service addresses, and nobody enrolled.
