@@ -5,7 +5,8 @@
 use anyhow::{Result, bail};
 
 /// Of the end-to-end tests, by how their names begin. The others' requests never go through eBPF.
-pub(super) const E2E: [&str; 22] = [
+pub(super) const E2E: [&str; 23] = [
+    "acceleration::",
     "backend_tls::a_pods_plain_requests_leave_it_in_tls",
     "capabilities::",
     "cleanup::",
