@@ -13,7 +13,7 @@ use nodeway_core::balance::{Backend, Connected, Endpoint, Millis, Overflow};
 use tokio::net::TcpStream;
 
 use super::body::HeldUpBy;
-use super::http1::{self, Failure, Upgraded};
+use super::http1::{self, Failure};
 use super::http2::{Connection, OpenStream};
 use super::link::{Age, Http1, Link};
 use super::obtain::{NoConnection, Obtained, first, obtain};
@@ -21,7 +21,7 @@ use super::pool::keep_swept;
 use super::prewarm::prewarm;
 use super::shared::{NoHttp2, Shared};
 use super::tls::{Offer, secure};
-use super::transport::Counted;
+use super::transport::{Counted, Upgraded};
 use super::{Client, RequestBody, Transport, connect};
 use crate::runtime::{SignalListener, Worker};
 use crate::streams::{BodyError, Inbound};

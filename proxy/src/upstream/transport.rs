@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::streams::poll_write_gathered;
+use crate::streams::{Prefixed, poll_write_gathered};
 
 /// A connection to an endpoint.
 #[derive(Debug)]
@@ -24,11 +24,15 @@ pub enum Transport {
 
 /// A connection that is counted as long as it is open.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub struct Counted {
     transport: Transport,
     /// Dropped after the socket is closed: only then there is room for another.
     connected: Connected,
 }
+
+/// A connection that has left HTTP (RFC 9110, 7.8 and 9.3.6): what is said after the response, beginning with what
+/// has been read already.
+pub type Upgraded = Prefixed<Counted>;
 
 // === impl Counted ===
 

@@ -14,16 +14,16 @@ use h2::{Reason, RecvStream};
 use http::header::{CONNECTION, CONTENT_LENGTH, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
+use tokio::net::TcpStream;
 
 use super::body::ResponseBody;
 use super::headers::strip_hop_by_hop;
 use super::interim::Told;
-use super::io::PrefixedIo;
 use super::reply::{self, Form};
 use super::resets::Resets;
 use super::{Conn, MAX_HEAD, exchange, websocket};
 use crate::serve::LAST_CALL;
-use crate::streams::{Pump, Received};
+use crate::streams::{Prefixed, Pump, Received};
 use crate::upstream::{Inform, Informer};
 
 /// Streams that a client may have open at a time on one connection.
@@ -44,7 +44,7 @@ struct Responder {
 ///
 /// # Errors
 /// What the client did wrong, or its connection broke.
-pub(super) async fn serve(conn: &Rc<Conn>, io: PrefixedIo) -> Result<(), h2::Error> {
+pub(super) async fn serve(conn: &Rc<Conn>, io: Prefixed<TcpStream>) -> Result<(), h2::Error> {
     let mut connection = server::Builder::new()
         .initial_connection_window_size(4 << 20)
         .initial_window_size(1 << 20)
@@ -75,7 +75,7 @@ pub(super) async fn serve(conn: &Rc<Conn>, io: PrefixedIo) -> Result<(), h2::Err
 /// Serves the connection's streams until it ends.
 async fn accept(
     conn: &Rc<Conn>,
-    connection: &mut Connection<PrefixedIo, Bytes>,
+    connection: &mut Connection<Prefixed<TcpStream>, Bytes>,
     resets: &Rc<Resets>,
 ) -> Result<(), h2::Error> {
     let mut closing = Some(pin!(conn.closing()));

@@ -1,4 +1,4 @@
-//! A client's socket, with what has been read of it already put back in front.
+//! A client's HTTP/1 socket: what comes is watched, and interim responses go between hyper's messages.
 
 use std::io;
 use std::pin::Pin;
@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf as _, Bytes};
 use nodeway_core::detect::HeadWatch;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use super::interim::Interim;
-use crate::streams::poll_write_gathered;
+use crate::streams::Prefixed;
 
 /// How long a client may take from the first octet of a request's head to its last.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
@@ -22,18 +22,11 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 const TIMEOUT_RESPONSE: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// A socket of which the first octets have been read already.
-#[derive(Debug)]
-pub(super) struct PrefixedIo {
-    prefix: Bytes,
-    stream: TcpStream,
-}
-
 /// A socket that HTTP/1 requests come from: their heads are watched for what hyper repairs silently
 /// (a Content-Length beside a Transfer-Encoding) and for how long they take.
 #[derive(Debug)]
 pub(super) struct Http1Io {
-    inner: PrefixedIo,
+    inner: Prefixed<TcpStream>,
     watch: HeadWatch,
     faults: Faults,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -90,34 +83,6 @@ impl Faults {
     }
 }
 
-// === impl PrefixedIo ===
-
-impl PrefixedIo {
-    /// `stream`, to be read after `prefix`.
-    pub(super) fn new(stream: TcpStream, prefix: Bytes) -> Self {
-        Self { prefix, stream }
-    }
-}
-
-impl AsyncRead for PrefixedIo {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if !self.prefix.is_empty() {
-            let n = self.prefix.len().min(buf.remaining());
-            buf.put_slice(&self.prefix[..n]);
-            self.prefix.advance(n);
-            if self.prefix.is_empty() {
-                self.prefix = Bytes::new();
-            }
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
 // === impl Http1Io ===
 
 impl Http1Io {
@@ -128,13 +93,13 @@ impl Http1Io {
         faults: Faults,
         interim: Arc<Interim>,
     ) -> Self {
-        let (inner, watch) = (PrefixedIo::new(stream, prefix), HeadWatch::default());
+        let (inner, watch) = (Prefixed::new(stream, prefix), HeadWatch::default());
         Self { inner, watch, faults, deadline: None, interim, ahead: Bytes::new() }
     }
 
     /// The socket, and what is to be read before it; none if something is still to be written.
     pub(super) fn into_stream(self) -> Option<(TcpStream, Bytes)> {
-        self.ahead.is_empty().then_some((self.inner.stream, self.inner.prefix))
+        self.ahead.is_empty().then(|| self.inner.into_parts())
     }
 
     /// Writes what is to be said before hyper's next message.
@@ -172,7 +137,7 @@ impl Http1Io {
             return Poll::Pending;
         }
         // Best effort: the response fits any socket buffer, and the connection ends either way.
-        let _ = self.inner.stream.try_write(TIMEOUT_RESPONSE);
+        let _ = self.inner.get_ref().try_write(TIMEOUT_RESPONSE);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "request head took too long")))
     }
 }
@@ -197,36 +162,6 @@ impl AsyncRead for Http1Io {
             Poll::Pending if this.watch.in_partial_head() => this.poll_patience(cx),
             other => other,
         }
-    }
-}
-
-impl AsyncWrite for PrefixedIo {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        poll_write_gathered(Pin::new(&mut self.stream), cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

@@ -48,12 +48,12 @@ use tokio::net::TcpStream;
 
 use self::body::ResponseBody;
 use self::interim::Interim;
-use self::io::{Faults, Http1Io, PrefixedIo};
+use self::io::{Faults, Http1Io};
 pub use self::rest::AtRest;
 use self::rest::at_rest;
 use super::{LAST_CALL, Target};
 use crate::runtime::Worker;
-use crate::streams::Inbound;
+use crate::streams::{Inbound, Prefixed};
 use crate::upstream::{Client, Inform, Informer, Version};
 
 /// A request head (HTTP/1) or header list (HTTP/2) beyond this is refused with 431.
@@ -133,7 +133,7 @@ pub async fn serve_http2(
     stream: TcpStream,
     said: Bytes,
 ) {
-    let io = PrefixedIo::new(stream, said);
+    let io = Prefixed::new(stream, said);
     let requests = Cell::new(0);
     let conn = Conn { worker, client, target, version: Version::Http2, faults: None, requests };
     let conn = Rc::new(conn);

@@ -18,11 +18,10 @@ use tokio::io::AsyncReadExt as _;
 use super::head::Head;
 use super::reading::{Reading, Step};
 use super::sending::{Sending, Unsendable};
-use super::upgraded::Upgraded;
-use crate::streams::{BodyError, Inbound, Reader, Source};
+use crate::streams::{BodyError, Inbound, Prefixed, Reader, Source};
 use crate::upstream::RequestBody;
 use crate::upstream::interim::Listener;
-use crate::upstream::transport::Counted;
+use crate::upstream::transport::{Counted, Upgraded};
 
 /// Read at once, to begin with; a body that comes faster is read in larger pieces.
 const LEAST_READ: usize = 8 << 10;
@@ -172,7 +171,7 @@ impl Connection {
     /// What it has become if its last response leads out of HTTP.
     pub(in crate::upstream) fn into_upgraded(self: Rc<Self>) -> Option<Upgraded> {
         let state = Rc::into_inner(self)?.state.into_inner();
-        Some(Upgraded::new(state.read, state.transport))
+        Some(Prefixed::new(state.transport, state.read.freeze()))
     }
 
     /// Sends on by itself, until it has sent all or there is somebody else who does.

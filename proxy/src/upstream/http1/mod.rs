@@ -8,10 +8,8 @@ mod connection;
 mod head;
 mod reading;
 mod sending;
-mod upgraded;
 mod writing;
 
 pub(super) use connection::{Connection, Failure};
 pub use head::{Asked, Framing, Head};
 pub use reading::{Reading, Step};
-pub use upgraded::Upgraded;
