@@ -16,7 +16,7 @@ pub use allowance::{Allowance, Share};
 pub use clock::{Clock, until, wall_millis};
 pub use limits::raise_open_files;
 pub use published::{Published, View};
-pub use signal::{Listener as SignalListener, Signal};
+pub use signal::{Listener as SignalListener, Signal, fired};
 pub use socket::Listening;
 pub use threads::{WorkerThread, spawn};
 pub use worker::Worker;

@@ -48,8 +48,15 @@ impl Signal {
 
     /// Waits until it fires.
     pub async fn wait(&self) {
-        let mut listener = self.listen();
-        poll_fn(|context| listener.poll_fired(context)).await;
+        fired(Some(&mut self.listen())).await;
+    }
+}
+
+/// Waits until the signal of `listener` fires; for ever, if there is none.
+pub async fn fired(listener: Option<&mut Listener>) {
+    match listener {
+        Some(listener) => poll_fn(|context| listener.poll_fired(context)).await,
+        None => std::future::pending().await,
     }
 }
 

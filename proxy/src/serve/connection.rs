@@ -135,7 +135,7 @@ async fn http1(mut rest: AtRest) {
         if rest.said.is_empty() {
             let said = first::more(&rest.worker, &rest.client, &mut rest.stream).await;
             let Some(said) = said else { return };
-            rest.said = said;
+            rest.said = said.freeze();
         }
     }
 }

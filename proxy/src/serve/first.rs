@@ -75,29 +75,22 @@ pub(super) async fn client(
     client: &Rc<Client>,
     stream: &mut TcpStream,
 ) -> First {
-    tokio::select! {
-        biased;
-        read = first_read(stream) => match read {
-            Ok(mut bytes) if !bytes.is_empty() => {
-                let verdict = classify(stream, &mut bytes).await.ok().flatten();
-                First::said(verdict, bytes, None)
-            }
-            Ok(_) | Err(_) => First::said(None, BytesMut::new(), None),
-        },
-        // Nothing is under way on a connection that has said nothing.
-        () = closing(worker, client) => First::said(None, BytesMut::new(), None),
-    }
+    let Some(mut bytes) = more(worker, client, stream).await else {
+        return First::said(None, BytesMut::new(), None);
+    };
+    let verdict = classify(stream, &mut bytes).await.ok().flatten();
+    First::said(verdict, bytes, None)
 }
 
-/// What the client says next on a connection at rest; none if it leaves, or has to.
+/// What the client says on a connection on which nothing is under way; none if it leaves, or has to.
 pub(super) async fn more(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     stream: &mut TcpStream,
-) -> Option<Bytes> {
+) -> Option<BytesMut> {
     tokio::select! {
         biased;
-        read = first_read(stream) => read.ok().filter(|read| !read.is_empty()).map(BytesMut::freeze),
+        read = first_read(stream) => read.ok().filter(|read| !read.is_empty()),
         () = closing(worker, client) => None,
     }
 }

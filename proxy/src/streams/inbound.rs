@@ -58,8 +58,6 @@ pub enum BodyError {
     Gone,
     /// It is a copy, and there is no more of it.
     Cut,
-    /// Interim responses came without end.
-    Endless,
 }
 
 // === impl Inbound ===
@@ -165,7 +163,6 @@ impl fmt::Display for BodyError {
             Self::Gone => f.write_str("the endpoint is gone, and its time to drain is over"),
             Self::TimedOut => f.write_str("the request's time was over before its response was"),
             Self::Cut => f.write_str("the original broke off, or the copy fell behind"),
-            Self::Endless => f.write_str("interim responses without end"),
         }
     }
 }
@@ -177,7 +174,7 @@ impl Error for BodyError {
             Self::Http2(error) => error.source(),
             Self::Io(error) => error.source(),
             Self::Malformed(_) | Self::Incomplete | Self::Abandoned => None,
-            Self::Superseded | Self::TimedOut | Self::Gone | Self::Cut | Self::Endless => None,
+            Self::Superseded | Self::TimedOut | Self::Gone | Self::Cut => None,
         }
     }
 }

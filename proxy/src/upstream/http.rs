@@ -2,8 +2,10 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use h2::ext::Protocol;
@@ -23,7 +25,7 @@ use super::shared::{NoHttp2, Shared};
 use super::tls::{Offer, secure};
 use super::transport::{Counted, Upgraded};
 use super::{Client, RequestBody, Transport, connect};
-use crate::runtime::{SignalListener, Worker};
+use crate::runtime::{SignalListener, Worker, fired};
 use crate::streams::{BodyError, Inbound};
 
 /// What is spoken to an endpoint.
@@ -141,26 +143,18 @@ pub async fn send(
     {
         return Err(SendError::OtherVersion { request, version });
     }
-    match link.cut() {
-        None => match to.version {
+    let mut cut = link.cut();
+    let mut sending = pin!(async move {
+        match to.version {
             Version::Http1 => send_http1(worker, client, to, link, request).await,
             Version::Http2 => send_http2(worker, client, to, link, request).await,
-        },
-        Some(mut cut) => {
-            let sending = async {
-                match to.version {
-                    Version::Http1 => send_http1(worker, client, to, link, request).await,
-                    Version::Http2 => send_http2(worker, client, to, link, request).await,
-                }
-            };
-            let sending = Box::pin(sending);
-            tokio::select! {
-                biased;
-                sent = sending => sent,
-                () = poll_fn(|cx| cut.poll_fired(cx)) => Err(SendError::Cut),
-            }
         }
-    }
+    });
+    poll_fn(|cx| match (sending.as_mut().poll(cx), &mut cut) {
+        (Poll::Pending, Some(cut)) => cut.poll_fired(cx).map(|()| Err(SendError::Cut)),
+        (sent, _) => sent,
+    })
+    .await
 }
 
 async fn send_http1(
@@ -464,10 +458,7 @@ impl Lease {
 
 impl UnderWay {
     /// Waits until it is to be cut, if that may come.
-    pub async fn cut(this: Option<Self>) {
-        match this {
-            Some(mut this) => poll_fn(|cx| this.cut.poll_fired(cx)).await,
-            None => std::future::pending().await,
-        }
+    pub async fn cut(mut this: Option<Self>) {
+        fired(this.as_mut().map(|this| &mut this.cut)).await;
     }
 }

@@ -1,15 +1,15 @@
 //! Interim responses (RFC 9110, 15.2): what an endpoint says before its final response.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{HeaderMap, Request, StatusCode};
 
 use super::{ContinueGate, RequestBody};
 
 /// Interim responses to one request; an endpoint that has more to say is not going to answer.
-const MOST_HEARD: usize = 100;
+pub(super) const MOST_INTERIM: u32 = 100;
 
 /// Who is told of interim responses to a request. Must be `Send` for hyper; it is called on the request's
 /// own thread.
@@ -27,7 +27,7 @@ pub trait Inform: Send + Sync {
 pub(super) struct Listener {
     informer: Option<Informer>,
     gate: Option<ContinueGate>,
-    heard: AtomicUsize,
+    heard: Cell<u32>,
 }
 
 // === impl Informer ===
@@ -56,16 +56,13 @@ impl Listener {
     pub(super) fn of(request: &Request<RequestBody>) -> Option<Self> {
         let informer = request.body().informer().cloned();
         let gate = request.body().gate();
-        (informer.is_some() || gate.is_some()).then(|| Self::new(informer, gate))
-    }
-
-    pub(super) fn new(informer: Option<Informer>, gate: Option<ContinueGate>) -> Self {
-        Self { informer, gate, heard: AtomicUsize::new(0) }
+        (informer.is_some() || gate.is_some()).then(|| Self { informer, gate, heard: Cell::new(0) })
     }
 
     /// Tells all.
     pub(super) fn hear(&self, status: StatusCode, headers: &HeaderMap) {
-        if self.heard.fetch_add(1, Ordering::Relaxed) >= MOST_HEARD {
+        self.heard.set(self.heard.get() + 1);
+        if self.heard.get() > MOST_INTERIM {
             return;
         }
         if status == StatusCode::CONTINUE {
@@ -80,6 +77,6 @@ impl Listener {
 
     /// Whether there have been too many.
     pub(super) fn is_flooded(&self) -> bool {
-        self.heard.load(Ordering::Relaxed) > MOST_HEARD
+        self.heard.get() > MOST_INTERIM
     }
 }

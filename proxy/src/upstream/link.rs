@@ -19,7 +19,7 @@ use super::http1::Connection;
 use super::idle::Watched;
 use super::shared::Shared;
 use super::{Client, To, Version, pool};
-use crate::runtime::{Clock, Signal, SignalListener, Worker};
+use crate::runtime::{Clock, Signal, SignalListener, Worker, fired};
 
 /// Idle HTTP/1 connections kept per endpoint.
 const MAX_IDLE: usize = 256;
@@ -168,12 +168,12 @@ impl Link {
     /// waits for one is called when there is one, and goes on waiting for others until then. It is closed if that
     /// takes too long, or is to be cut.
     pub(super) async fn put_soon(self: &Rc<Self>, connection: Http1) -> bool {
-        let cut = self.cut();
+        let mut cut = self.cut();
         let ready = tokio::select! {
             biased;
             ready = poll_fn(|cx| connection.connection.poll_rest(cx)) => ready,
             () = tokio::time::sleep(self.life.get().idle) => false,
-            () = fired(cut) => false,
+            () = fired(cut.as_mut()) => false,
         };
         ready && self.put_http1(connection)
     }
@@ -406,14 +406,6 @@ impl Age {
                 let early = (age / SPREAD).saturating_mul(u64::from(self.early)) / 256;
                 now().0.saturating_sub(self.made.0) >= age - early
             })
-    }
-}
-
-/// Waits until this fires, if it may.
-async fn fired(signal: Option<SignalListener>) {
-    match signal {
-        Some(mut signal) => poll_fn(|cx| signal.poll_fired(cx)).await,
-        None => std::future::pending().await,
     }
 }
 

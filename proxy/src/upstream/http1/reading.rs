@@ -8,9 +8,7 @@ use http::HeaderMap;
 use super::chunks::{Chunks, Piece};
 use super::head::{Asked, Framing, Head, Heads};
 use crate::streams::Malformed;
-
-/// Interim responses to one request; an endpoint that has more to say is not going to answer.
-const MOST_INTERIM: u32 = 100;
+use crate::upstream::interim::MOST_INTERIM;
 
 /// How far the response is.
 #[derive(Debug)]
