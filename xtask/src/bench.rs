@@ -22,10 +22,12 @@ mod figures;
 mod goals;
 mod load;
 mod memory;
+mod nginx;
 mod page;
 mod parse;
 mod process;
 mod proxies;
+mod repeats;
 mod report;
 mod scale;
 mod transparent;
@@ -33,6 +35,7 @@ mod transparent;
 use cases::Case;
 use memory::Memory;
 use proxies::{Proxy, ProxyKind, Stage};
+use repeats::Repeats;
 use report::Sample;
 use transparent::Extent;
 
@@ -53,12 +56,8 @@ pub(crate) struct Args {
     /// A look in under three minutes (after building): 2 rounds of a second.
     #[arg(long)]
     quick: bool,
-    /// How often each case is run against each proxy [default: 5].
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=50))]
-    rounds: Option<u32>,
-    /// How long one load lasts [default: 5].
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=60))]
-    seconds: Option<u32>,
+    #[command(flatten)]
+    repeats: Repeats,
     /// Only this case; may be repeated.
     #[arg(long, value_enum, value_name = "CASE")]
     only: Vec<Case>,
@@ -93,7 +92,7 @@ struct Plan {
 
 impl Plan {
     fn new(args: &Args) -> Self {
-        let (rounds, seconds) = if args.quick { (2, 1) } else { (5, 5) };
+        let (rounds, seconds) = args.repeats.or_default(args.quick);
         let or_all = |chosen: &[Case]| match chosen {
             [] => Case::value_variants().to_vec(),
             chosen => chosen.to_vec(),
@@ -107,8 +106,8 @@ impl Plan {
         }
         Self {
             quick: args.quick,
-            rounds: args.rounds.unwrap_or(rounds),
-            load: Duration::from_secs(args.seconds.unwrap_or(seconds).into()),
+            rounds,
+            load: Duration::from_secs(seconds.into()),
             cases: or_all(&args.only),
             proxies,
         }

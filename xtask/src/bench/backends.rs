@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::nginx::opening;
 use super::process::{Process, free_address};
 use crate::shell;
 
@@ -64,32 +65,13 @@ fn grpc_message(length: usize, byte: u8) -> Vec<u8> {
 }
 
 fn configuration(home: &Path, www: &Path, http1: SocketAddrV4, h2c: SocketAddrV4) -> Vec<u8> {
-    let home = home.display();
+    let opening = opening(home, 1, 8192);
     let www = www.display();
     let body = "x".repeat(SMALL_BODY);
-    // Root's nginx would serve as `nobody`, who may not see a private temporary folder.
-    let user = if shell::is_root() { "user root;" } else { "" };
     let head = format!(
-        "daemon off;
-{user}
-worker_processes 1;
-worker_rlimit_nofile 16384;
-pid {home}/nginx.pid;
-error_log {home}/error.log error;
-events {{ worker_connections 8192; }}
-http {{
-    access_log off;
-    client_body_temp_path {home}/body;
-    proxy_temp_path {home}/proxy;
-    fastcgi_temp_path {home}/fastcgi;
-    uwsgi_temp_path {home}/uwsgi;
-    scgi_temp_path {home}/scgi;
-    sendfile on;
+        "{opening}    sendfile on;
     tcp_nopush on;
     open_file_cache max=16;
-    # A proxy's pool should not churn while it is measured.
-    keepalive_requests 100000000;
-    keepalive_timeout 300s;
     server {{
         listen {http1} backlog=4096;
         listen {h2c} http2 backlog=4096;

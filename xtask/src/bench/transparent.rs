@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use super::proxies::envoy;
+use super::repeats::Repeats;
 use crate::build::{self, Profile};
 use crate::{packages, shell};
 
@@ -18,12 +19,8 @@ pub(super) struct Args {
     /// A look in a minute: 2 rounds of a second, without what acceleration does.
     #[arg(long)]
     quick: bool,
-    /// How often each load is run by each way [default: 5].
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=50))]
-    rounds: Option<u32>,
-    /// How long one load lasts [default: 5].
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=60))]
-    seconds: Option<u32>,
+    #[command(flatten)]
+    repeats: Repeats,
     /// A `nodeway` built before, with the eBPF programs in it, instead of building one now.
     #[arg(long, value_name = "FILE")]
     nodeway: Option<PathBuf>,
@@ -41,13 +38,8 @@ pub(super) struct Extent {
 }
 
 pub(super) fn main(args: &Args) -> Result<ExitCode> {
-    let (rounds, seconds) = if args.quick { (2, 1) } else { (5, 5) };
-    let extent = Extent {
-        quick: args.quick,
-        rounds: args.rounds.unwrap_or(rounds),
-        seconds: args.seconds.unwrap_or(seconds).into(),
-        write: args.write,
-    };
+    let (rounds, seconds) = args.repeats.or_default(args.quick);
+    let extent = Extent { quick: args.quick, rounds, seconds: seconds.into(), write: args.write };
     let nodeway = match &args.nodeway {
         Some(given) => {
             given.canonicalize().with_context(|| format!("there is no {}", given.display()))?

@@ -3,6 +3,7 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::streams::{BodyError, split};
@@ -56,6 +57,22 @@ fn upload() -> (DuplexStream, Request<RequestBody>) {
 async fn body(response: Response<Inbound>) -> Result<String, BodyError> {
     let body = response.into_body().collect().await?.to_bytes();
     Ok(String::from_utf8(body.to_vec()).unwrap())
+}
+
+/// Has `request` answered with the first half of `half` before it has ended; who reads the answer.
+async fn half_answered(
+    streams: &mut mpsc::UnboundedReceiver<TcpStream>,
+    world: &World,
+    request: Request<RequestBody>,
+) -> (JoinHandle<Result<String, BodyError>>, Lease, TcpStream) {
+    let serving = async {
+        let mut stream = streams.recv().await.unwrap();
+        answer(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha").await;
+        stream
+    };
+    let (sent, stream) = tokio::join!(world.send_it(request, true), serving);
+    let (response, lease) = sent.unwrap();
+    (tokio::task::spawn_local(body(response)), lease, stream)
 }
 
 /// Has a request answered like this; what comes of it, body and all, and whether the connection is kept.
@@ -152,14 +169,7 @@ fn an_answer_that_comes_before_the_request_has_ended_is_told_at_once_and_both_go
     run(async {
         let (mut streams, world) = endpoint().await;
         let (mut says, request) = upload();
-        let serving = async {
-            let mut stream = streams.recv().await.unwrap();
-            answer(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha").await;
-            stream
-        };
-        let (sent, mut stream) = tokio::join!(world.send_it(request, true), serving);
-        let (response, lease) = sent.unwrap();
-        let reading = tokio::task::spawn_local(body(response));
+        let (reading, lease, mut stream) = half_answered(&mut streams, &world, request).await;
         // Whether or not somebody reads meanwhile.
         says.write_all(b"first").await.unwrap();
         until(&mut stream, "5\r\nfirst\r\n").await;
@@ -219,14 +229,7 @@ fn a_request_that_breaks_off_ends_its_connection() {
         // Also when it has been answered.
         let (says, mut request) = upload();
         request.headers_mut().insert("content-length", 9.into());
-        let serving = async {
-            let mut stream = streams.recv().await.unwrap();
-            answer(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha").await;
-            stream
-        };
-        let (sent, mut stream) = tokio::join!(world.send_it(request, true), serving);
-        let (response, lease) = sent.unwrap();
-        let reading = tokio::task::spawn_local(body(response));
+        let (reading, lease, mut stream) = half_answered(&mut streams, &world, request).await;
         tokio::task::yield_now().await;
         drop(says);
         let read = tokio::time::timeout(SOON, reading).await.expect("it ends").unwrap();

@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::super::backends::{Backend, GRPC_PATH};
+use super::super::nginx::opening;
 use super::Place;
 use crate::shell;
 
@@ -22,31 +23,13 @@ pub(super) fn command(place: &Place, backends: &[Backend]) -> Result<Command> {
 }
 
 fn configuration(Place { folder, http1, h2c }: &Place, backends: &[Backend]) -> String {
-    let home = folder.display();
-    // Root's nginx would serve as `nobody`, who may not see a private temporary folder.
-    let user = if shell::is_root() { "user root;" } else { "" };
+    let opening = opening(folder, 2, 12000);
     let servers = |address: fn(&Backend) -> SocketAddrV4| {
         backends.iter().map(|b| format!("        server {};\n", address(b))).collect::<String>()
     };
     let (http1_servers, h2c_servers) = (servers(|b| b.http1), servers(|b| b.h2c));
     format!(
-        "daemon off;
-{user}
-worker_processes 2;
-worker_rlimit_nofile 16384;
-pid {home}/nginx.pid;
-error_log {home}/error.log error;
-events {{ worker_connections 12000; }}
-http {{
-    access_log off;
-    client_body_temp_path {home}/body;
-    proxy_temp_path {home}/proxy;
-    fastcgi_temp_path {home}/fastcgi;
-    uwsgi_temp_path {home}/uwsgi;
-    scgi_temp_path {home}/scgi;
-    tcp_nodelay on;
-    keepalive_requests 100000000;
-    keepalive_timeout 300s;
+        "{opening}    tcp_nodelay on;
     upstream http1 {{
         zone http1 64k;
         random two least_conn;
