@@ -37,6 +37,18 @@ pub enum Version {
     Http2,
 }
 
+/// Which idle connections of HTTP/1 may carry a request: the end of any may be on its way (RFC 9112, 9.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// All: if one has ended, the request can be sent again.
+    Any,
+    /// Those that have not ended as far as can be known: if its connection ends before the response, the request
+    /// is lost.
+    Alive,
+    /// None: it has been lost on one already, and is not to be lost again for the same reason.
+    Never,
+}
+
 /// To whom a request is sent, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct To<'a> {
@@ -50,8 +62,8 @@ pub struct To<'a> {
     pub choice: bool,
     /// Whether the caller can make the request again by himself: it need not be kept for him.
     pub spared: bool,
-    /// Whether the request can be sent only once: if its connection ends before the response, it is lost.
-    pub once: bool,
+    /// Which idle connections of HTTP/1 may carry it.
+    pub reuse: Reuse,
     /// When.
     pub now: Millis,
 }
@@ -165,8 +177,13 @@ async fn send_http1(
     mut request: Box<Request<RequestBody>>,
 ) -> Result<(Response<Inbound>, Lease), SendError> {
     let mut pooled = if link.has_waiting() { None } else { link.take_http1(to.now) };
-    if to.once && pooled.is_some() {
-        pooled = Box::pin(alive(&link, pooled, to.now)).await;
+    if pooled.is_some() {
+        match to.reuse {
+            Reuse::Any => {}
+            Reuse::Alive => pooled = Box::pin(alive(&link, pooled, to.now)).await,
+            // The new one has its place.
+            Reuse::Never => pooled = None,
+        }
     }
     let connection = match pooled {
         Some(connection) => connection,
@@ -342,7 +359,8 @@ pub async fn adopt(
     (stream, connected): (TcpStream, Connected),
 ) {
     let now = worker.clock.now();
-    let to = To { endpoint, backend, version, choice: false, spared: false, once: false, now };
+    let to =
+        To { endpoint, backend, version, choice: false, spared: false, reuse: Reuse::Any, now };
     let link = client.link(worker, &to);
     if link.tls().is_none() {
         let transport = Counted::new(Transport::Plain(stream), connected);
@@ -359,7 +377,8 @@ pub fn under_way(
 ) -> Option<UnderWay> {
     backend.settings().connections.drain?;
     let (version, now) = (Version::Http1, worker.clock.now());
-    let to = To { endpoint, backend, version, choice: false, spared: false, once: false, now };
+    let to =
+        To { endpoint, backend, version, choice: false, spared: false, reuse: Reuse::Any, now };
     let link = client.link(worker, &to);
     keep_swept(worker, client);
     link.cut().map(|cut| UnderWay { _link: link, cut })

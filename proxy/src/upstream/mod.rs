@@ -27,7 +27,7 @@ mod uses;
 pub use body::{ContinueGate, Holdup, RequestBody};
 pub use client::{Client, ClientId};
 pub use connect::{connect, is_ours, set_options};
-pub use http::{Lease, SendError, To, UnderWay, Version, adopt, send, under_way};
+pub use http::{Lease, Reuse, SendError, To, UnderWay, Version, adopt, send, under_way};
 pub use http1::{Asked, Framing, Head, Reading, Step};
 pub use interim::{Inform, Informer};
 pub use pool::leave;

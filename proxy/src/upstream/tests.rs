@@ -63,27 +63,27 @@ impl World {
     async fn send(
         &self,
         method: Method,
-        once: bool,
+        reuse: Reuse,
     ) -> Result<(Response<Inbound>, Lease), SendError> {
         let request = Request::builder().method(method).uri("http://web/");
         let request = request.header("host", "web").body(RequestBody::empty()).unwrap();
-        self.send_it(request, once).await
+        self.send_it(request, reuse).await
     }
 
     async fn send_it(
         &self,
         request: Request<RequestBody>,
-        once: bool,
+        reuse: Reuse,
     ) -> Result<(Response<Inbound>, Lease), SendError> {
         let (version, now) = (self.version, self.worker.clock.now());
         let (endpoint, backend) = (self.endpoint(), &self.backend);
-        let to = To { endpoint, backend, version, choice: false, spared: false, once, now };
+        let to = To { endpoint, backend, version, choice: false, spared: false, reuse, now };
         send(&self.worker, &self.client, to, Box::new(request)).await
     }
 
     /// Asks and reads the answer.
     async fn ask(&self) -> Result<String, SendError> {
-        let (response, lease) = self.send(Method::GET, false).await?;
+        let (response, lease) = self.send(Method::GET, Reuse::Any).await?;
         let body = response.into_body().collect().await.unwrap().to_bytes();
         lease.give_back(&self.worker, &self.client);
         // Connections are ready for the next request when their tasks have run.

@@ -18,7 +18,9 @@ use super::{Conn, secured};
 use crate::serve::{outcome, overflow};
 use crate::streams::Inbound;
 use crate::telemetry::Flag;
-use crate::upstream::{self, Lease, RequestBody, SendError, To, Version, blameless, distrusted};
+use crate::upstream::{
+    self, Lease, RequestBody, Reuse, SendError, To, Version, blameless, distrusted,
+};
 
 /// Connections found closed at the moment of sending: not the endpoint's fault, tried again at once,
 /// but not for ever.
@@ -90,6 +92,7 @@ pub(super) async fn send(
     let idempotent = idempotent(request.method());
     let mut retries = Retries::new(policy, idempotent);
     let spare = Spare::of(&mut request, version, policy, idempotent);
+    let mut reuse = if idempotent && spare.is_some() { Reuse::Any } else { Reuse::Alive };
     let mut avoided: Option<Arc<Endpoint>> = None;
     let mut retrying: Option<Retrying> = None;
     let (mut stale, mut other, mut full) = (0, 0, 0);
@@ -108,8 +111,7 @@ pub(super) async fn send(
         let holdup = deadline.is_some().then(|| request.body_mut().holdup());
         let choice = secured::choice(backend, version, &request);
         let spared = spare.as_ref().is_some_and(Spare::is_all);
-        let once = !idempotent || spare.is_none();
-        let to = To { endpoint: picked, backend, version, choice, spared, once, now };
+        let to = To { endpoint: picked, backend, version, choice, spared, reuse, now };
         let sending = upstream::send(worker, &conn.client, to, request);
         let ended = match within(&mut deadline, sending).await {
             Ok(Err(SendError::Unsent { request: unsent, fresh })) if stale < MAX_STALE => {
@@ -196,7 +198,7 @@ pub(super) async fn send(
         worker.metrics.counters.retries.add(1);
         // A session leaves its endpoint only if that has failed; others try somebody else anyhow.
         if failed {
-            endpoint = None;
+            (endpoint, reuse) = (None, Reuse::Never);
         }
         avoided = Some(Arc::clone(picked));
         drop(active);

@@ -19,7 +19,7 @@ use crate::runtime::{Share, Worker};
 use crate::serve::outcome::{answered, failed, report};
 use crate::serve::overflow::refused;
 use crate::streams::{Inbound, Watch};
-use crate::upstream::{self, Client, Lease, RequestBody, SendError, To, Version, blameless};
+use crate::upstream::{self, Client, Lease, RequestBody, Reuse, SendError, To, Version, blameless};
 
 /// How long a mirror may take to answer once it could have all of its copy.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -138,8 +138,8 @@ impl Delivery {
             };
             let endpoint = active.endpoint();
             let choice = secured::choice(backend, self.version, &request);
-            let (version, spared, once) = (self.version, false, false);
-            let to = To { endpoint, backend, version, choice, spared, once, now };
+            let (version, spared, reuse) = (self.version, false, Reuse::Any);
+            let to = To { endpoint, backend, version, choice, spared, reuse, now };
             match upstream::send(worker, &self.client, to, request).await {
                 Ok((response, lease)) => {
                     let outcome = answered(&response, lease.latency());

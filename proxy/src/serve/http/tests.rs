@@ -21,6 +21,7 @@ use super::*;
 use crate::runtime::{Clock, Published, Signal};
 use crate::telemetry::Metrics;
 
+mod again;
 mod blame;
 mod cancelled;
 mod held_up;

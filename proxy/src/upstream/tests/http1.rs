@@ -70,7 +70,7 @@ async fn half_answered(
         answer(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha").await;
         stream
     };
-    let (sent, stream) = tokio::join!(world.send_it(request, true), serving);
+    let (sent, stream) = tokio::join!(world.send_it(request, Reuse::Alive), serving);
     let (response, lease) = sent.unwrap();
     (tokio::task::spawn_local(body(response)), lease, stream)
 }
@@ -86,7 +86,7 @@ async fn answered(
         answer(&mut stream, with).await;
         stream
     };
-    let (sent, stream) = tokio::join!(world.send(method, false), serving);
+    let (sent, stream) = tokio::join!(world.send(method, Reuse::Any), serving);
     let told = match sent {
         Ok((response, lease)) => {
             let status = response.status().as_u16();
@@ -195,7 +195,7 @@ fn an_answer_of_an_endpoint_that_closes_before_the_request_has_ended_is_whole() 
             let no = "HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno";
             answer(&mut stream, no).await;
         };
-        let (sent, ()) = tokio::join!(world.send_it(request, true), serving);
+        let (sent, ()) = tokio::join!(world.send_it(request, Reuse::Alive), serving);
         let (response, lease) = sent.unwrap();
         // Somebody goes on sending.
         let sending = tokio::task::spawn_local(async move {
@@ -222,7 +222,7 @@ fn a_request_that_breaks_off_ends_its_connection() {
             ended(&mut stream).await;
         };
         let sending = async {
-            let sent = world.send_it(request, true).await;
+            let sent = world.send_it(request, Reuse::Alive).await;
             assert!(matches!(sent, Err(SendError::Abandoned)), "{sent:?}");
         };
         tokio::join!(sending, serving);
@@ -246,7 +246,7 @@ fn what_is_dropped_is_closed() {
         // Before the answer.
         let mut stream = tokio::select! {
             biased;
-            sent = world.send(Method::GET, false) => panic!("{sent:?}"),
+            sent = world.send(Method::GET, Reuse::Any) => panic!("{sent:?}"),
             stream = async {
                 let mut stream = streams.recv().await.unwrap();
                 until(&mut stream, "\r\n\r\n").await;
@@ -261,7 +261,7 @@ fn what_is_dropped_is_closed() {
             answer(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha").await;
             stream
         };
-        let (sent, mut stream) = tokio::join!(world.send_it(request, true), serving);
+        let (sent, mut stream) = tokio::join!(world.send_it(request, Reuse::Alive), serving);
         drop(sent.unwrap());
         ended(&mut stream).await;
     });
@@ -298,7 +298,7 @@ fn a_connection_that_leaves_http_begins_with_what_was_said_after_the_response() 
             assert_eq!(until(&mut stream, "back").await, "back");
         };
         let asking = async {
-            let (response, mut lease) = world.send_it(request, true).await.unwrap();
+            let (response, mut lease) = world.send_it(request, Reuse::Alive).await.unwrap();
             assert_eq!(response.status(), 101);
             let mut upgraded = lease.upgraded().unwrap();
             let mut said = [0; 5];

@@ -132,7 +132,7 @@ fn the_connections_of_an_endpoint_that_is_gone_are_closed_at_once_and_busy_ones_
     run(async {
         let (server, at) = Server::start().await;
         let world = World::new(at, life());
-        let (busy, lease) = world.send(Method::GET, false).await.unwrap();
+        let (busy, lease) = world.send(Method::GET, Reuse::Any).await.unwrap();
         world.ask().await.unwrap();
         assert_eq!(server.open.get(), 2);
         world.retire();
@@ -158,7 +158,7 @@ fn what_is_under_way_with_an_endpoint_that_is_gone_is_cut_in_the_time_of_the_pol
         let (server, at) = Server::start().await;
         server.hangs.set(true);
         let world = World::new(at, ConnectionLife { drain: Some(50 * MS), ..life() });
-        let (_response, lease) = world.send(Method::GET, false).await.unwrap();
+        let (_response, lease) = world.send(Method::GET, Reuse::Any).await.unwrap();
         let under_way = lease.under_way();
         assert!(under_way.is_some());
         world.retire();
@@ -174,7 +174,7 @@ fn what_is_under_way_with_an_endpoint_that_returns_in_time_is_not_cut() {
         let (server, at) = Server::start().await;
         server.hangs.set(true);
         let world = World::new(at, ConnectionLife { drain: Some(20 * MS), ..life() });
-        let (_response, lease) = world.send(Method::GET, false).await.unwrap();
+        let (_response, lease) = world.send(Method::GET, Reuse::Any).await.unwrap();
         world.retire();
         world.endpoint().reinstate();
         let cut = tokio::time::timeout(80 * MS, UnderWay::cut(lease.under_way())).await;
@@ -190,7 +190,7 @@ fn what_is_under_way_is_cut_though_its_endpoint_was_spoken_to_in_another_way_sin
             let (server, at) = Server::start().await;
             server.hangs.set(true);
             let world = World::new(at, ConnectionLife { drain: Some(30 * MS), ..life() });
-            let (_response, lease) = world.send(Method::GET, false).await.unwrap();
+            let (_response, lease) = world.send(Method::GET, Reuse::Any).await.unwrap();
             let link = Rc::clone(&world.client.pool.borrow().links[&world.endpoint().id]);
             if returns {
                 world.retire();
@@ -215,7 +215,7 @@ fn an_endpoint_that_goes_again_has_all_its_time_again() {
         let (server, at) = Server::start().await;
         server.hangs.set(true);
         let world = World::new(at, ConnectionLife { drain: Some(100 * MS), ..life() });
-        let (_response, lease) = world.send(Method::GET, false).await.unwrap();
+        let (_response, lease) = world.send(Method::GET, Reuse::Any).await.unwrap();
         world.retire();
         tokio::time::sleep(60 * MS).await;
         world.endpoint().reinstate();

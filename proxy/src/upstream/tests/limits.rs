@@ -78,13 +78,13 @@ fn a_client_whose_connection_is_never_idle_does_not_starve_another_one() {
         let world = World::new(http2().await, ConnectionLife::default()).http2();
         for pending in [None, Some(0)] {
             let (first, second) = (client(&world, 1, pending), client(&world, 1, pending));
-            let mut held = first.send(Method::GET, false).await.unwrap();
+            let mut held = first.send(Method::GET, Reuse::Any).await.unwrap();
             let end = Rc::new(Cell::new(false));
             let ended = Rc::clone(&end);
             let busy = tokio::task::spawn_local(async move {
                 while !ended.get() {
                     // The next one is there before the last one ends.
-                    held = first.send(Method::GET, false).await.unwrap();
+                    held = first.send(Method::GET, Reuse::Any).await.unwrap();
                     tokio::time::sleep(MS).await;
                 }
                 held
@@ -112,7 +112,7 @@ fn who_is_promised_a_connection_that_is_used_again_goes_on_without_it() {
         let asked = poll_fn(|cx| Poll::Ready(asking.as_mut().poll(cx))).await;
         assert!(asked.is_pending());
         assert_eq!(under_way(&world).pending(), 1, "the idle one is to be closed");
-        let held = first.send(Method::GET, false).await.unwrap();
+        let held = first.send(Method::GET, Reuse::Any).await.unwrap();
         let asked = tokio::time::timeout(SOON, asking).await;
         assert_eq!(asked.expect("it ends").unwrap(), "ok");
         assert_eq!(under_way(&world).connections(), 2);
@@ -144,12 +144,12 @@ fn who_waits_is_not_kept_by_a_connection_whose_request_is_still_being_sent() {
         let (_server, at) = Server::start().await;
         let world = World::new(at, ConnectionLife::default());
         let client = Rc::new(client(&world, 2, None));
-        let (held, lease) = client.send(Method::GET, false).await.unwrap();
+        let (held, lease) = client.send(Method::GET, Reuse::Any).await.unwrap();
         // It is answered early.
         let (more, body) = Inbound::later();
         let request = Request::post("http://web/").header("host", "web");
         let request = request.body(RequestBody::new(body)).unwrap();
-        let (early, uploads) = client.send_it(request, false).await.unwrap();
+        let (early, uploads) = client.send_it(request, Reuse::Any).await.unwrap();
         early.into_body().collect().await.unwrap();
         uploads.give_back(&client.worker, &client.client);
         tokio::task::yield_now().await;
@@ -171,7 +171,7 @@ fn no_more_wait_than_may_and_the_others_have_their_requests_back() {
         let (_, at) = Server::start().await;
         let world = World::new(at, ConnectionLife::default());
         let client = client(&world, 1, Some(0));
-        let held = client.send(Method::GET, false).await.unwrap();
+        let held = client.send(Method::GET, Reuse::Any).await.unwrap();
         match client.ask().await {
             Err(SendError::Full { request, overflow }) => {
                 assert_eq!((overflow.limit, overflow.most), (Limit::Pending, 0));
@@ -214,7 +214,7 @@ fn nothing_is_left_counted_wherever_a_request_is_dropped() {
             for times in 0.. {
                 let world = World { version, ..World::new(at, ConnectionLife::default()) };
                 let (first, second) = (client(&world, 1, None), client(&world, 1, None));
-                let (response, lease) = first.send(Method::GET, false).await.unwrap();
+                let (response, lease) = first.send(Method::GET, Reuse::Any).await.unwrap();
                 let mut held = Some((response, lease));
                 // Those who share a connection wait for one that is idle alone.
                 let idle_at = if version == Version::Http1 { 3 } else { 0 };
@@ -249,7 +249,7 @@ fn a_connection_that_was_made_before_there_was_a_limit_is_not_kept_under_one() {
     run(async {
         let (server, at) = Server::start().await;
         let world = World::new(at, ConnectionLife::default());
-        let (response, lease) = world.send(Method::GET, false).await.unwrap();
+        let (response, lease) = world.send(Method::GET, Reuse::Any).await.unwrap();
         let limited = World { client: Rc::clone(&world.client), ..client(&world, 1, None) };
         let counts = Arc::clone(world.backend.lasting().under_way());
         let asked = tokio::task::spawn_local(async move { limited.ask().await.unwrap() });

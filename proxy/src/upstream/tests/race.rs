@@ -36,7 +36,7 @@ fn what_can_be_sent_only_once_does_not_meet_a_connection_that_has_ended_unseen()
         let (at, closed) = closer(20);
         let world = World::new(at, ConnectionLife::default());
         for round in 0..20 {
-            let (response, lease) = match world.send(Method::POST, true).await {
+            let (response, lease) = match world.send(Method::POST, Reuse::Alive).await {
                 Ok(sent) => sent,
                 Err(error) => panic!("round {round}: {error:?}"),
             };
