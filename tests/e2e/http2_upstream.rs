@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hyper::http::Request;
 use nodeway_tests::h2::{self as frames, Event, H2};
 use nodeway_tests::http2::{self, Endpoint, Script};
-use nodeway_tests::{Plain, wait};
+use nodeway_tests::{Plain, http, wait};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -15,7 +15,7 @@ fn world(script: Script) -> (Plain, SocketAddr, Endpoint) {
     let mut plain = Plain::new();
     let at = Plain::backend();
     let endpoint = Endpoint::start(at, script);
-    plain.manifests.service(&Plain::service("web", "kubernetes.io/h2c").to(at));
+    plain.manifests.service(&Plain::service("web", "kubernetes.io/h2c").ip("10.96.0.9").to(at));
     let web = plain.listen("web");
     plain.start();
     (plain, web, endpoint)
@@ -81,7 +81,13 @@ fn an_endpoint_without_a_limit_has_one_connection() {
 #[test]
 fn requests_wait_in_the_order_in_which_they_came_and_one_who_leaves_holds_nobody_up() {
     let script = Script { max_streams: Some(1), ..Script::default() };
-    let (_plain, web, endpoint) = world(script);
+    let (mut plain, web, endpoint) = world(script);
+    let admin = plain.node().admin_at;
+    // Those who wait count too.
+    let under_way = || {
+        let snapshot = http::get(admin, "/snapshot").unwrap().json();
+        snapshot["frontends"][0]["endpoints"][0]["active"].as_u64().unwrap()
+    };
     http2::run(async {
         let mut client = http2::connect(web).await;
         let mut held = Vec::new();
@@ -92,10 +98,10 @@ fn requests_wait_in_the_order_in_which_they_came_and_one_who_leaves_holds_nobody
         wait_for(|| endpoint.open() == 16).await;
         let (gone, mut gone_stream) = client.send_request(get(web, "/gone"), true).unwrap();
         let (response, _) = client.send_request(get(web, "/waits"), true).unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        wait_for(|| under_way() == 18).await;
         gone_stream.send_reset(h2::Reason::CANCEL);
         drop(gone);
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        wait_for(|| under_way() == 17).await;
         endpoint.release();
         assert_eq!(http2::read(response).await.unwrap().head.status(), 200);
         for held in held {
@@ -240,7 +246,7 @@ fn who_waits_while_an_endpoint_refuses_connections_is_served_when_it_takes_them_
         out.send_reset(h2::Reason::CANCEL);
         drop(leaves);
         endpoint.be_deaf(false);
-        let answer = tokio::time::timeout(Duration::from_secs(2), http2::read(first)).await;
+        let answer = tokio::time::timeout(SOON, http2::read(first)).await;
         assert_eq!(answer.expect("an answer soon").unwrap().head.status(), 200);
         endpoint.release();
         assert_eq!(http2::read(held).await.unwrap().head.status(), 200);

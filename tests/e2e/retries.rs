@@ -175,12 +175,16 @@ fn the_time_of_an_attempt_is_tried_again_and_ends_in_504() {
         2 => Act::Say(status(200)),
         _ => Act::SayAndHang(String::new()),
     });
-    let rule = "retry: {attempts: 2, backoff: 10ms}\n  timeouts: {backendRequest: 200ms}";
+    let rule = "retry: {attempts: 2, backoff: 10ms}\n  timeouts: {backendRequest: 600ms}";
     let (mut plain, web) = web(rule, &[at]);
     assert_eq!((get(web).status, script.asked().len()), (200, 3));
     let start = Instant::now();
     assert_eq!((get(web).status, script.asked().len()), (504, 6));
-    assert!((Duration::from_millis(600)..SOON).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert!(
+        (Duration::from_millis(1_800)..SOON).contains(&start.elapsed()),
+        "{:?}",
+        start.elapsed()
+    );
     eventually(SOON, "no endpoint is kept waiting", || script.left() == 5);
     counted(&mut plain, "nodeway_requests_total", &[("response_flags", "UT")], 1);
 }
@@ -189,16 +193,16 @@ fn the_time_of_an_attempt_is_tried_again_and_ends_in_504() {
 fn retries_end_with_the_request_s_time() {
     let at = Plain::backend();
     let script = Script::statuses(at, &[500]);
-    let rule = "retry: {codes: [500], attempts: 100, backoff: 50ms}\n  timeouts: {request: 400ms}";
+    let rule = "retry: {codes: [500], attempts: 100, backoff: 50ms}\n  timeouts: {request: 1s}";
     let (mut plain, web) = web(rule, &[at]);
     let start = Instant::now();
     // There is an answer, and no time for a better one.
     let response = get(web);
     assert_eq!((response.status, response.text()), (500, "body\n".to_owned()));
     counted(&mut plain, "nodeway_requests_total", &[("response_flags", "URX")], 1);
-    assert!(start.elapsed() <= Duration::from_millis(400) + SOON / 2, "{:?}", start.elapsed());
+    assert!(start.elapsed() <= Duration::from_secs(1) + SOON / 2, "{:?}", start.elapsed());
     let asked = script.asked().len();
-    assert!((2..=5).contains(&asked), "{asked} times");
+    assert!((2..=6).contains(&asked), "{asked} times");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nodeway_tests::http::Response;
 use nodeway_tests::{Plain, Proc, eventually};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(10);
 
 /// Test servers, by their versions.
 struct Servers {
@@ -162,7 +162,7 @@ fn a_permanent_cookie_says_how_long() {
 
 #[test]
 fn a_session_that_is_idle_ends() {
-    let (_plain, web, _servers) = three("{idleTimeout: 500ms}");
+    let (_plain, web, _servers) = three("{idleTimeout: 2s}");
     let (cookie, _) = begin(web);
     let told = |cookie: &str| get(web, cookie).header("set-cookie").map(str::to_owned);
     // It is told anew by each response, and ends without: then a new one may be with anybody.

@@ -82,13 +82,17 @@ impl World {
         self.metric("nodeway_endpoints", &[("backend_name", "web"), ("state", state)])
     }
 
-    /// Asks until somebody is left out; how many requests failed until then.
-    fn until_ejected(&mut self) -> usize {
+    /// Asks until somebody is left out: how many requests failed until then, and when the last of them began.
+    fn until_ejected(&mut self) -> (usize, Instant) {
         let (mut failed, deadline) = (0, Instant::now() + SOON);
+        let mut last = Instant::now();
         while self.ejections() < 1.0 {
             assert!(Instant::now() < deadline, "nobody is left out; {failed} requests failed");
-            failed += usize::from(!self.post());
+            let start = Instant::now();
+            if !self.post() {
+                (failed, last) = (failed + 1, start);
+            }
         }
-        failed
+        (failed, last)
     }
 }

@@ -14,23 +14,28 @@ outlierDetection:
   consecutiveConnectFailures: 3
   baseEjectionTime: 3s
   maxEjectionTime: 3s";
-const RULE: &str = "- timeouts: {request: 300ms}\n  backendRefs: [{name: web, port: 80}]";
+const OUT: Duration = Duration::from_secs(3);
+/// What endpoints that hang are given, and more than a busy machine takes for those that do not.
+const RULE: &str = "- timeouts: {request: 1s}\n  backendRefs: [{name: web, port: 80}]";
 
 /// One of three fails like this; so many requests of clients do.
 fn costs(mood: Mood, visible: RangeInclusive<usize>) {
     let world = World::new(&[Mood::Well, mood, Mood::Well], POLICY);
     world.plain.manifests.route("web", "web", RULE);
     let mut world = world.start();
-    let failed = world.until_ejected();
+    let (failed, since) = world.until_ejected();
     assert!(visible.contains(&failed), "{failed} requests failed");
+    let asked = world.endpoints[1].requests();
     assert!(
         (world.state("ejected") - 1.0).abs() < 0.1 && (world.state("usable") - 2.0).abs() < 0.1
     );
-    let asked = world.endpoints[1].requests();
     world.endpoints[1].be(Mood::Well);
-    let failed = (0..60).filter(|_| !world.post()).count();
-    assert_eq!(failed, 0, "while it is out, nobody is to notice");
-    assert_eq!(world.endpoints[1].requests(), asked, "it was asked while it was out");
+    for _ in 0..60 {
+        assert!(world.post(), "while it is out, and after, nobody is to notice");
+        let now = world.endpoints[1].requests();
+        // On a machine that is too busy it may be back in the middle of this.
+        assert!(now == asked || since.elapsed() >= OUT, "it was asked while it was out");
+    }
     let log = world.plain.node().log();
     assert!(log.contains("left out for 3 s"), "{log}");
     eventually(SOON, "it is used again", || {
@@ -128,7 +133,7 @@ fn an_endpoint_that_speaks_no_tls_where_it_should_costs_no_request() {
     plain.manifests.backend_policy("web", POLICY);
     let web = plain.listen("web");
     let mut world = World { plain, web, endpoints: vec![shouting], at: vec![], conn: None }.start();
-    assert_eq!(world.until_ejected(), 0, "nothing was sent, so another one answers");
+    assert_eq!(world.until_ejected().0, 0, "nothing was sent, so another one answers");
     let labels = [("cause", "connect_failure")];
     assert!(world.metric("nodeway_endpoint_ejections_total", &labels) >= 1.0);
 }

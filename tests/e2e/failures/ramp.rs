@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn an_endpoint_that_comes_back_is_not_given_its_whole_share_at_once() {
     let policy = "
-loadBalancing: {algorithm: RoundRobin, slowStart: {window: 6s, minWeightPercent: 5}}
+loadBalancing: {algorithm: RoundRobin, slowStart: {window: 10s, minWeightPercent: 5}}
 outlierDetection: {consecutiveGatewayErrors: 3, baseEjectionTime: 1s}";
     let mut world = World::new(&[Mood::Well, Mood::Says(503), Mood::Well], policy).start();
     world.until_ejected();

@@ -93,11 +93,11 @@ fn a_connection_takes_so_many_requests_and_no_more() {
 fn a_connection_that_is_old_takes_no_more_requests() {
     run(async {
         let (server, at) = Server::start().await;
-        let world = World::new(at, ConnectionLife { max_age: Some(100 * MS), ..life() });
+        let world = World::new(at, ConnectionLife { max_age: Some(1000 * MS), ..life() });
         world.ask().await.unwrap();
         world.ask().await.unwrap();
         assert_eq!(server.connections(), 1);
-        tokio::time::sleep(110 * MS).await;
+        tokio::time::sleep(1010 * MS).await;
         world.ask().await.unwrap();
         assert_eq!(server.connections(), 2);
     });
@@ -223,7 +223,8 @@ fn an_endpoint_that_goes_again_has_all_its_time_again() {
         let again = std::time::Instant::now();
         let cut = tokio::time::timeout(SOON, UnderWay::cut(lease.under_way())).await;
         cut.expect("it is cut");
-        assert!(again.elapsed() >= 100 * MS, "{:?}", again.elapsed());
+        // Of its first time 40 ms were left; clocks are coarse.
+        assert!(again.elapsed() >= 90 * MS, "{:?}", again.elapsed());
     });
 }
 
@@ -231,7 +232,7 @@ fn an_endpoint_that_goes_again_has_all_its_time_again() {
 fn as_many_connections_as_policy_says_wait_for_requests_and_no_more() {
     run(async {
         let (server, at) = Server::start().await;
-        let world = World::new(at, ConnectionLife { prewarm: 3, idle: 200 * MS, ..life() });
+        let world = World::new(at, ConnectionLife { prewarm: 3, idle: 1000 * MS, ..life() });
         world.ask().await.unwrap();
         eventually("three wait", || server.open.get() >= 3).await;
         for _ in 0..5 {

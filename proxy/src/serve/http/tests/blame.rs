@@ -4,7 +4,7 @@ use super::held_up::{is_blamed, strict};
 use super::*;
 
 /// So long a client takes for its body.
-const UPLOAD: Duration = Duration::from_millis(400);
+const UPLOAD: Duration = Duration::from_secs(1);
 
 /// Answers when it has heard the end of a chunked body.
 async fn patient() -> SocketAddr {
