@@ -17,6 +17,7 @@ use clap::Parser;
 
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
+    crate::runtime::small_pages();
     match Cli::parse().command {
         Command::Run(args) => {
             let config = match crate::config::Config::load(*args) {

@@ -14,7 +14,7 @@ mod worker;
 
 pub use allowance::{Allowance, Share};
 pub use clock::{Clock, until, wall_millis};
-pub use limits::raise_open_files;
+pub use limits::{raise_open_files, small_pages};
 pub use published::{Published, View};
 pub use signal::{Listener as SignalListener, Signal, fired};
 pub use socket::Listening;
