@@ -13,7 +13,7 @@ use crate::mesh::Mesh;
 use crate::{judge, kinds, status};
 
 /// How long it may take until what is asked for is in force.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(10);
 /// How often we look.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// An answer that is right has to be so again, or it may have been luck.

@@ -8,7 +8,7 @@ use nodeway_tests::{Mesh, Nodeway, Proc, Service, binaries, eventually};
 
 /// The ClusterIP of the Service `echo`, which declares nothing: it is relayed through the proxy.
 const ECHO: &str = "10.96.0.30";
-const SOON: std::time::Duration = std::time::Duration::from_secs(10);
+const SOON: std::time::Duration = std::time::Duration::from_secs(30);
 /// How long the soak goes on, in seconds; 600 is the long one.
 const SOAK_VARIABLE: &str = "NODEWAY_SOAK_SECONDS";
 

@@ -10,7 +10,7 @@ use nodeway_tests::mesh::{VIP4, VIP6};
 use nodeway_tests::tls::{Authority, Names, policy};
 use nodeway_tests::{Mesh, Plain, Proc, Service, backend, binaries, eventually};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(30);
 /// Believes the ConfigMap `ca`, and asks for `web.example.com`.
 const USUAL: &str =
     "{caCertificateRefs: [{group: \"\", kind: ConfigMap, name: ca}], hostname: web.example.com}";

@@ -11,7 +11,7 @@ use nodeway_tests::http::Conn;
 use nodeway_tests::{Plain, Service, eventually};
 
 const TEN: usize = 10;
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 /// A world of ten servers that answer with their numbers, the last one after `last`.
 struct Ten {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nodeway_tests::mesh::VIP4;
 use nodeway_tests::{Mesh, Nodeway, Proc, binaries, eventually};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 /// As deploy/kustomize adds them, in setpriv's spelling.
 fn of_the_daemon_set() -> Vec<String> {

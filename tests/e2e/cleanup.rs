@@ -19,7 +19,7 @@ fn assert_nothing_left(mesh: &Mesh, had: &bpf::Objects) {
     assert_eq!(pinned(mesh), Vec::<String>::new(), "still pinned");
     assert_eq!(mesh.client.listeners(), Vec::<String>::new(), "still listening in the pod");
     // The kernel frees after a grace period of its own.
-    eventually(Duration::from_secs(5), "programs and maps leave the kernel", || {
+    eventually(Duration::from_secs(30), "programs and maps leave the kernel", || {
         bpf::alive(had) == bpf::Objects::default()
     });
 }
@@ -75,7 +75,7 @@ fn a_request_in_flight_ends_well_while_draining() {
     let args = ["-sS", "--limit-rate", "1M", "-w", "%{http_code} %{size_download}", "-o", to];
     let slow = mesh.client.place.start("curl", &[&args[..], &[&url]].concat());
     // Not merely connected: who has not asked for a while is not waited for.
-    eventually(Duration::from_secs(5), "octets come through the proxy", || {
+    eventually(Duration::from_secs(30), "octets come through the proxy", || {
         fs::metadata(&file).is_ok_and(|file| file.len() > 0)
     });
     let (status, log) = mesh.node().stop();

@@ -13,7 +13,7 @@ use hyper::http::Request;
 use nodeway_tests::http::Conn;
 use nodeway_tests::{Plain, backend, http2, wait};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 /// How a server ends a connection after its last response.
 #[derive(Clone, Copy, PartialEq)]

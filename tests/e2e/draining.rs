@@ -5,7 +5,7 @@ use std::time::Duration;
 use nodeway_tests::wait::over;
 use nodeway_tests::{Plain, eventually};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 /// Longer than a connection on which nothing is under way is kept.
 const LAST_CALL: Duration = Duration::from_millis(1500);
 

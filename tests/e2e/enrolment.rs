@@ -5,7 +5,7 @@ use std::time::Duration;
 use nodeway_tests::mesh::VIP4;
 use nodeway_tests::{Mesh, MeshLabel, eventually};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_pod_is_touched_only_while_it_is_labelled() {

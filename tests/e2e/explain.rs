@@ -108,7 +108,7 @@ fn a_running_node_tells_which_endpoint_is_left_out() {
     let before = live(&mut plain, &["http://web/"]);
     assert_eq!(endpoint(&before)["why"], "ready", "{before:#}");
     let mut told = Value::Null;
-    eventually(Duration::from_secs(10), "the endpoint that is gone is ejected", || {
+    eventually(Duration::from_secs(30), "the endpoint that is gone is ejected", || {
         assert_eq!(ask(web, "/").status, 503);
         told = live(&mut plain, &["http://web/"]);
         endpoint(&told)["why"].as_str().is_some_and(|why| why.starts_with("ejected for "))

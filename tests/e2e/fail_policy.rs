@@ -62,7 +62,7 @@ fn the_closed_policy_refuses_what_no_proxy_would_see() {
     // Also while the next one is not ready yet.
     let args = [mesh.args_without_api(), vec!["--fail-policy".into(), "closed".into()]].concat();
     let next = Nodeway::launch(&mesh.world.node(), &args);
-    eventually(Duration::from_secs(15), "it waits for its API", || {
+    eventually(Duration::from_secs(30), "it waits for its API", || {
         next.log().contains("cannot be reached")
     });
     let ran = mesh.client.place.run("curl", &["-sS", "--max-time", "5", &url]);

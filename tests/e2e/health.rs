@@ -38,7 +38,7 @@ fn kill_one_of_two(add: fn(Service, &Pod) -> Service) {
     let url = format!("http://{VIP4}/?[1-4000]");
     let args = ["-sS", "-o", "/dev/null", "-w", "%{http_code}\\n", &url];
     let mut asking = mesh.client.place.start("curl", &args);
-    eventually(Duration::from_secs(10), "requests flow", || asking.out().lines().count() > 200);
+    eventually(Duration::from_secs(30), "requests flow", || asking.out().lines().count() > 200);
     two.kill();
     assert!(asking.runs(), "the endpoint was killed too late to matter");
     let ran = asking.finish(Duration::from_secs(60));
@@ -85,7 +85,7 @@ fn no_ready_endpoint_is_503() {
     let labels = [("response_code", "503"), ("response_flags", "UH")];
     assert!(plain.node().metrics().sum("nodeway_requests_total", &labels) >= 2.0);
     plain.manifests.service(&Plain::service("unready", "http").to(there));
-    eventually(Duration::from_secs(5), "a ready endpoint is used", || one(unready).status == 200);
+    eventually(Duration::from_secs(30), "a ready endpoint is used", || one(unready).status == 200);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn an_endpoint_taken_out_of_its_slice_gets_no_more_requests() {
     };
     assert!(count("goes", 100) > 0);
     plain.manifests.service(&Plain::service("web", "http").to(stays));
-    eventually(Duration::from_secs(5), "the slice is in force", || count("goes", 50) == 0);
+    eventually(Duration::from_secs(30), "the slice is in force", || count("goes", 50) == 0);
     assert_eq!(count("goes", 200), 0);
 }
 

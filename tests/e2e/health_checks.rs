@@ -10,7 +10,7 @@ use nodeway_tests::wait::over;
 use nodeway_tests::{Mesh, MeshLabel, Plain, Pod, Proc, binaries, eventually};
 use serde_json::Value;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 /// Documentation's (RFC 5737): routed nowhere.
 const EXTERNAL: &str = "192.0.2.10";
 

@@ -9,7 +9,7 @@ use nodeway_tests::h2::{self as frames, Event, H2};
 use nodeway_tests::http2::{self, Endpoint, Script};
 use nodeway_tests::{Plain, http, wait};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 fn world(script: Script) -> (Plain, SocketAddr, Endpoint) {
     let mut plain = Plain::new();

@@ -92,7 +92,7 @@ fn a_client_that_does_not_read_holds_the_server_back() {
     let idle = plain.node().rss();
     let mut conn = Plain::connect(web);
     conn.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n").unwrap();
-    wait::eventually(Duration::from_secs(5), "the flood begins", || flood.sent() > 0);
+    wait::eventually(Duration::from_secs(30), "the flood begins", || flood.sent() > 0);
     let sent = wait::settled(Duration::from_secs(20), Duration::from_secs(1), || flood.sent());
     assert!(sent < BUFFERS, "{} MiB went where nobody reads", sent / MIB);
     let grown = plain.node().rss().saturating_sub(idle);
@@ -149,10 +149,10 @@ fn a_client_that_goes_away_takes_its_request_along() {
     let (mut plain, web) = flood_world(backend);
     let mut conn = Plain::connect(web);
     conn.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n").unwrap();
-    wait::eventually(Duration::from_secs(5), "the flood begins", || flood.sent() > 0);
+    wait::eventually(Duration::from_secs(30), "the flood begins", || flood.sent() > 0);
     drop(conn);
     wait::settled(Duration::from_secs(10), Duration::from_millis(500), || flood.sent());
-    wait::eventually(Duration::from_secs(5), "no connection is left", || {
+    wait::eventually(Duration::from_secs(30), "no connection is left", || {
         plain.node().metrics().sum("nodeway_downstream_connections_active", &[]) < 1.0
     });
 }

@@ -154,7 +154,7 @@ fn an_endpoint_that_never_stops_hinting_is_given_up() {
     for conn in &mut clients {
         conn.send("POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 0\r\n\r\n").unwrap();
     }
-    eventually(Duration::from_secs(10), "the endpoint is hung up on", || {
+    eventually(Duration::from_secs(30), "the endpoint is hung up on", || {
         ended.load(Ordering::SeqCst) >= clients.len()
     });
     let grown = plain.node().peak_rss().saturating_sub(before);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nodeway_tests::{Mesh, MeshLabel, Nodeway, Pod, Proc, Service, bpf, eventually};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 const DB4: &str = "10.96.0.30";
 const DB6: &str = "fd00:96::30";
 const PORT: u16 = 5432;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nodeway_tests::{Mesh, Plain, Pod, Proc, Service, backend, binaries, eventually};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 /// The ClusterIP of the Service `db`.
 const DB: &str = "10.96.0.20";
 

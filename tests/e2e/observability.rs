@@ -57,7 +57,7 @@ fn health_endpoints_tell_alive_and_ready() {
     let _server = mesh.web();
     let mut early = Nodeway::launch(&mesh.world.node(), &mesh.args());
     // Ready means ready: the first request after it goes through the proxy.
-    eventually(Duration::from_secs(15), "ready", || early.status("/readyz") == Some(200));
+    eventually(Duration::from_secs(30), "ready", || early.status("/readyz") == Some(200));
     assert_eq!(Mesh::who_answers(&mesh.client, VIP4), "web-1");
     assert_eq!(early.status("/livez"), Some(200));
     assert_eq!(early.status("/nothing-here"), Some(404));

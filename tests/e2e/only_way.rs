@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nodeway_tests::{Plain, backend, eventually};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(30);
 /// Says nothing about what is spoken.
 const NOTHING: &str = "example.com/unheard-of";
 /// How a client begins that speaks TLS.

@@ -9,7 +9,7 @@ use nodeway_tests::http::{self, Conn, Response};
 use nodeway_tests::script::{Act, status};
 use nodeway_tests::{Plain, Script, backend, eventually};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 
 /// `web` with these endpoints and one rule; its listener.
 fn web(rule: &str, endpoints: &[SocketAddr]) -> (Plain, SocketAddr) {

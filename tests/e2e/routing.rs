@@ -7,7 +7,7 @@ use std::time::Duration;
 use nodeway_tests::http::{Conn, Response};
 use nodeway_tests::{Plain, Proc, binaries, eventually};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(30);
 
 /// `web` with both versions behind it, and a Service for each version; the listener of `web`.
 fn two_versions(rules: &str) -> (Plain, SocketAddr, [Proc; 2]) {

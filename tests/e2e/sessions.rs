@@ -6,7 +6,7 @@ use std::time::Duration;
 use nodeway_tests::http::Response;
 use nodeway_tests::{Plain, Proc, eventually};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 /// Test servers, by their versions.
 struct Servers {

@@ -7,7 +7,7 @@ use nodeway_tests::mesh::VIP4;
 use nodeway_tests::process::Proc;
 use nodeway_tests::{Load, Mesh, Nodeway, bpf, eventually};
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(30);
 
 fn with_takeover(mesh: &Mesh) -> Vec<OsString> {
     mesh.args().into_iter().chain(["--takeover".into()]).collect()

@@ -7,7 +7,7 @@ use nodeway_tests::http::{Conn, ended};
 use nodeway_tests::script::{Act, status};
 use nodeway_tests::{Plain, Script, eventually};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(8);
 /// Of rules in these tests, and more than a busy machine takes for what does not hang; what must come after it is
 /// looked for up to [`SOON`].
 const TIMEOUT: Duration = Duration::from_secs(1);

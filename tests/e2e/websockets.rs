@@ -227,5 +227,5 @@ fn a_client_that_vanishes_ends_the_endpoints_side() {
     assert_eq!(conn.response().unwrap().status, 101);
     assert_eq!(endpoint.open(), 1);
     drop(conn);
-    wait::eventually(Duration::from_secs(10), "the stream ends", || endpoint.open() == 0);
+    wait::eventually(Duration::from_secs(30), "the stream ends", || endpoint.open() == 0);
 }

@@ -15,9 +15,9 @@ use crate::wait::within;
 use crate::{binaries, http};
 
 /// How long it may take to get ready, on a busy machine.
-const READY: Duration = Duration::from_secs(15);
+const READY: Duration = Duration::from_secs(60);
 /// How long a clean stop may take, draining included.
-const STOP: Duration = Duration::from_secs(12);
+const STOP: Duration = Duration::from_secs(40);
 
 /// A running Nodeway.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ mod life;
 mod limits;
 mod race;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 const MS: Duration = Duration::from_millis(1);
 
 thread_local! {

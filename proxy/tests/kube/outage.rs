@@ -140,7 +140,7 @@ fn a_server_that_ends_watches_at_once_is_not_hammered() {
                 (last, i) = (asked(), i + 1);
                 world.server.put(&service("web", &format!("10.96.1.{i}")));
             }
-            assert!(began.elapsed() < Duration::from_secs(30), "nobody asks");
+            assert!(began.elapsed() < Duration::from_secs(120), "nobody asks");
             std::thread::sleep(Duration::from_millis(1));
         }
         // At the least 0.1, 0.2, 0.4 and 0.8 s lie between them.

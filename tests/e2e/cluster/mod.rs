@@ -13,7 +13,7 @@ use nodeway_tests::kubelet::Driver;
 use nodeway_tests::process::Proc;
 use nodeway_tests::{Mesh, MeshLabel};
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(30);
 
 /// A cluster with the Service `web` on the pod `web-1`, and the meshed pod `client`.
 struct Scene {

@@ -6,7 +6,7 @@ use nodeway_tests::cluster::{Cluster, Endpoint, Running};
 use nodeway_tests::process::Proc;
 use nodeway_tests::{Load, MeshLabel, eventually};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(30);
 const REPLICAS: usize = 3;
 const REPLACEMENTS: usize = 12;
 

@@ -59,7 +59,7 @@ fn if_all_fail_all_are_used_and_the_log_says_so_in_a_few_lines() {
     }
     let failed = (0..50).filter(|_| !world.post()).count();
     assert_eq!(failed, 0, "all are used, and all are well");
-    eventually(Duration::from_secs(5), "all are known to be well", || {
+    eventually(Duration::from_secs(30), "all are known to be well", || {
         world.post() && world.state("usable") > 3.9
     });
     eventually(SOON, "there is no panic any more", || {

@@ -27,7 +27,7 @@ mod cancelled;
 mod held_up;
 mod rest;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 const MS: Duration = Duration::from_millis(1);
 
 /// A Service `web`, and what its requests meet.
