@@ -50,14 +50,14 @@ pub struct Slot {
 // === impl Backend ===
 
 impl Backend {
-    /// Whether nothing that is wanted of its connections, as they are relayed, needs somebody who looks after
-    /// each of them.
-    pub fn needs_nobody(&self) -> bool {
+    /// Why what is wanted of its connections, as they are relayed, needs somebody who looks after each of them;
+    /// none if nothing does.
+    pub fn needs_somebody(&self) -> Option<&'static str> {
         let settings = self.settings();
         let (limits, life) = (&settings.limits, &settings.connections);
         let unlimited = |amounts: Amounts| amounts.connections.or(amounts.active).is_none();
         let usual = ConnectionLife::default();
-        let algorithm = match settings.balancing.algorithm {
+        let kept = match settings.balancing.algorithm {
             None | Some(BalancingAlgorithm::Random | BalancingAlgorithm::Maglev) => true,
             Some(
                 BalancingAlgorithm::PeakEwma
@@ -66,13 +66,16 @@ impl Backend {
                 | BalancingAlgorithm::RingHash,
             ) => false,
         };
-        algorithm
-            && self.tls().is_none()
-            && unlimited(limits.backend)
-            && unlimited(limits.endpoint)
-            && limits.adaptive.is_none()
-            && life.tcp_keepalive == usual.tcp_keepalive
-            && life.connect_timeout == usual.connect_timeout
+        let uncounted = unlimited(limits.backend) && unlimited(limits.endpoint);
+        [
+            (self.tls().is_some(), "a BackendTLSPolicy has it encrypt"),
+            (!kept, "the kernel cannot choose by a backend's algorithm"),
+            (!uncounted || limits.adaptive.is_some(), "a backend's limits have it count"),
+            (life.connect_timeout != usual.connect_timeout, "a backend has a connectTimeout"),
+            (life.tcp_keepalive != usual.tcp_keepalive, "a backend has a tcpKeepalive"),
+        ]
+        .into_iter()
+        .find_map(|(needed, why)| needed.then_some(why))
     }
 
     /// Whether a client's connections are to go to the same endpoint, as long as that is there.
@@ -275,7 +278,7 @@ mod tests {
 
     #[test]
     fn what_somebody_must_look_after_is_told() {
-        let with = |settings| backend(endpoints(2), settings).needs_nobody();
+        let with = |settings| backend(endpoints(2), settings).needs_somebody().is_none();
         let usual = BackendSettings::default;
         assert!(with(usual()));
         let balanced = |algorithm| BackendSettings {

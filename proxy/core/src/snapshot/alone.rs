@@ -36,9 +36,12 @@ impl Frontend {
     /// How connections are shared out that dial this family, if nobody needs to look at them: octets are relayed
     /// as they are, in the clear, for clients of all namespaces alike, and no policy wants more than can be kept
     /// without. Where there are endpoints of the other family only, somebody has to translate.
-    pub fn alone(&self, family: Family) -> Option<Alone> {
+    ///
+    /// # Errors
+    /// Why the proxy is needed.
+    pub fn alone(&self, family: Family) -> Result<Alone, &'static str> {
         if !self.routes.consumers.is_empty() {
-            return None;
+            return Err("a route is for clients of its own namespace");
         }
         let shares = match &self.routes.producer {
             None if self.protocol == AppProtocol::Tcp => {
@@ -46,20 +49,33 @@ impl Frontend {
                 vec![Share { backend, rule: None, weight: 1.0 }]
             }
             Some(Attached::Tcp(rule)) => of_rule(rule),
-            None | Some(Attached::Http(_) | Attached::Tls(_)) => return None,
+            None if self.protocol == AppProtocol::Tls => return Err("TLS is looked at"),
+            None if self.protocol == AppProtocol::Detect => {
+                return Err("what is spoken is found out");
+            }
+            None | Some(Attached::Http(_)) => return Err("requests are looked at"),
+            Some(Attached::Tls(_)) => return Err("a TLSRoute goes by the name in TLS"),
         };
         let mut backends = shares.iter().filter_map(|share| share.backend.as_ref());
         let reached = |backend: &Backend| {
             let mut all = backend.endpoints().iter();
             backend.endpoints().is_empty() || all.any(|e| Family::of(e.address.ip()) == family)
         };
-        if !backends.all(|backend| backend.needs_nobody() && reached(backend)) {
-            return None;
+        let needs = |backend: &Arc<Backend>| {
+            let other_family =
+                || (!reached(backend)).then_some("all endpoints are of the other family");
+            backend.needs_somebody().or_else(other_family)
+        };
+        if let Some(why) = backends.find_map(needs) {
+            return Err(why);
         }
         let keeps = |share: &Share| share.backend.as_ref().is_some_and(|b| b.keeps_clients());
         let keeps_clients = shares.iter().any(keeps);
         // A client stays within each share, but its connections change shares by chance: two draws.
-        (!keeps_clients || shares.len() == 1).then_some(Alone { shares, keeps_clients, family })
+        if keeps_clients && shares.len() > 1 {
+            return Err("one backend of several keeps its clients");
+        }
+        Ok(Alone { shares, keeps_clients, family })
     }
 }
 

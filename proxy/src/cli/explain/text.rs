@@ -75,6 +75,17 @@ impl Page {
         if let Some(path) = &frontend.path {
             self.line("frontend", format!("the path is matched and sent as {path}"));
         }
+        let one =
+            frontend.ways.windows(2).all(|w| (w[0].proxy, &w[0].why) == (w[1].proxy, &w[1].why));
+        for way in frontend.ways.iter().take(if one { 1 } else { usize::MAX }) {
+            let family = if one { String::new() } else { format!("{}: ", way.family) };
+            let by = if way.proxy {
+                "through the proxy"
+            } else {
+                "by the kernel to endpoints, without the proxy"
+            };
+            self.line("frontend", format!("{family}{by}: {}", way.why));
+        }
     }
 
     fn matched(&mut self, heading: &'static str, report: &MatchReport) {

@@ -155,7 +155,7 @@ impl Carrying {
         if let Some(former) = self.kept.get(&key) {
             self.resets.note(&backends(&former.alone), now);
         }
-        let Some(alone) = alone else { return false };
+        let Ok(alone) = alone else { return false };
         let parts = alone.parts(at);
         let Self { tables, series, kept, .. } = self;
         let value = match write(tables, series, frontend, &alone, &parts) {

@@ -85,6 +85,21 @@ pub struct FrontendReport {
     pub protocol: String,
     /// The path as routes see it, and as it is sent on, if routes apply.
     pub path: Option<String>,
+    /// Which way connections go, for each family of its addresses.
+    #[serde(default)]
+    pub ways: Vec<WayReport>,
+}
+
+/// Which way connections to a frontend go.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WayReport {
+    /// `IPv4` or `IPv6`, as the client dials.
+    pub family: String,
+    /// Whether they go through the proxy; else the kernel sends them to endpoints.
+    pub proxy: bool,
+    /// Why they do or do not.
+    pub why: String,
 }
 
 /// A route that names the Service as a parent.

@@ -1,6 +1,6 @@
 //! The explanation put together.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::becomes::Passing;
@@ -9,13 +9,13 @@ use super::filters::text;
 use super::question::Dialled;
 use super::{
     BackendReport, ClientReport, Explanation, FrontendReport, MatchReport, Outcome, Question,
-    RouteReport, RuleReport, Unknown,
+    RouteReport, RuleReport, Unknown, WayReport,
 };
-use crate::balance::{Backend, Millis};
+use crate::balance::{Backend, Family, Millis};
 use crate::model::{AppProtocol, BackendRef, BalancingAlgorithm, HttpRule, Kind, Pod, Route};
 use crate::route::{Context, Matched, RequestHead, Rule, Trial, Verdict, normalised};
 use crate::snapshot::serving::Place;
-use crate::snapshot::{Connections, RouteKey, Snapshot, Store};
+use crate::snapshot::{Alone, Connections, RouteKey, Snapshot, Store};
 
 /// What an explanation is made from.
 #[derive(Debug, Clone, Copy)]
@@ -181,12 +181,19 @@ impl<'a> Telling<'a> {
         let frontend = &self.dialled.frontend;
         let service = self.from.store.service(&frontend.service);
         let ips = service.into_iter().flat_map(|s| s.cluster_ips.iter().chain(&s.external_ips));
+        let ips: Vec<IpAddr> = ips.copied().collect();
+        let families = [(Family::V4, "IPv4"), (Family::V6, "IPv6")].into_iter();
+        let dialled = families.filter(|(f, _)| ips.iter().any(|ip| Family::of(*ip) == *f));
         FrontendReport {
             service: frontend.service.to_string(),
             port: frontend.port,
-            addresses: ips.map(|ip| SocketAddr::new(*ip, frontend.port).to_string()).collect(),
+            addresses: ips
+                .iter()
+                .map(|ip| SocketAddr::new(*ip, frontend.port).to_string())
+                .collect(),
             protocol: protocol(frontend.protocol).to_owned(),
             path,
+            ways: dialled.map(|(family, name)| way(name, frontend.alone(family))).collect(),
         }
     }
 
@@ -455,6 +462,12 @@ fn verdict(
         _ if good.iter().all(|b| b.answer.is_some()) => (Outcome::Answered, told),
         _ => (Outcome::Sent, told),
     }
+}
+
+fn way(family: &str, alone: Result<Alone, &'static str>) -> WayReport {
+    let nobody = "octets are relayed as they are, and nobody has to look after them";
+    let (proxy, why) = alone.map_or_else(|why| (true, why), |_| (false, nobody));
+    WayReport { family: family.to_owned(), proxy, why: why.to_owned() }
 }
 
 fn protocol(protocol: AppProtocol) -> &'static str {

@@ -24,7 +24,7 @@ fn tcp_route(namespace: &str, backends: Vec<BackendRef>) -> Change {
 }
 
 fn alone(snapshot: &Snapshot, family: Family) -> Option<Alone> {
-    snapshot.service_port(&name("web"), 80).unwrap().alone(family)
+    snapshot.service_port(&name("web"), 80).unwrap().alone(family).ok()
 }
 
 /// What goes where, by the last octet of addresses; 0 is nowhere.

@@ -308,3 +308,28 @@ fn what_cannot_be_explained_says_why() {
         assert!(why.to_string().contains(word), "{url}: {why}");
     }
 }
+
+#[test]
+fn which_way_connections_go_is_told_for_each_family_with_the_reason() {
+    let ready = [true, true, false];
+    let opaque = |protocol| {
+        let ips = ["10.96.0.1", "fd00:96::1"].map(|ip| ip.parse().unwrap());
+        let port = ServicePort { name: "http".into(), port: 80, protocol };
+        let service = Service::new(name("web"), ips.into(), vec![port]);
+        let mut store = store([
+            client("shop", "here"),
+            Change::Apply(Object::Service(service)),
+            slice("web", "web-1", &[("10.0.0.1", ready)]),
+        ]);
+        let told = explained(&mut store, "tcp://web:80");
+        told.frontend.ways.into_iter().map(|way| (way.family, way.proxy, way.why))
+    };
+    let told: Vec<_> = opaque(AppProtocol::Tcp).collect();
+    let other = "all endpoints are of the other family";
+    assert_eq!(told.len(), 2);
+    assert_eq!((&*told[0].0, told[0].1), ("IPv4", false), "{told:?}");
+    assert_eq!((&*told[1].0, told[1].1, &*told[1].2), ("IPv6", true, other));
+    let whys =
+        opaque(AppProtocol::Detect).map(|(_, proxy, why)| proxy && why.contains("found out"));
+    assert_eq!(whys.collect::<Vec<_>>(), [true, true]);
+}
