@@ -68,7 +68,7 @@ pub(super) struct Attached {
     _options: CgroupSockoptLink,
 }
 
-/// No trial is begun after this. Together they take a fifth of a second where nothing is amiss.
+/// No trial is begun after this. All together they take a fifth of a second.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Decides by what is asked for and what this kernel does.
@@ -76,7 +76,8 @@ pub(super) fn decide(asked: Accelerate) -> Acceleration {
     if asked == Accelerate::Off {
         return Acceleration { on: false, reason: "asked", told: "off, as asked".to_owned() };
     }
-    match try_out() {
+    // A start waits for no trial that can change nothing any more.
+    match try_until(|failure| failure.vital || asked == Accelerate::Auto) {
         Ok(failures) => judge(asked, &failures),
         Err(error) => Acceleration {
             on: false,
@@ -86,14 +87,28 @@ pub(super) fn decide(asked: Accelerate) -> Acceleration {
     }
 }
 
-/// What acceleration gets wrong on this kernel.
+/// All that acceleration gets wrong on this kernel.
 ///
 /// # Errors
 /// It cannot be tried at all: no privileges, no loopback, no such maps.
 pub fn try_out() -> Result<Vec<Failure>, InterceptError> {
+    try_until(|_| false)
+}
+
+/// What it gets wrong up to the first failure that is `enough`.
+fn try_until(enough: impl Fn(&Failure) -> bool) -> Result<Vec<Failure>, InterceptError> {
     let mut rig = Rig::make()?;
     let end = Instant::now() + PATIENCE;
-    Ok(ALL.iter().filter_map(|trial| trial.fails(&mut rig, end)).collect())
+    let mut failures = Vec::new();
+    for trial in &ALL {
+        let Some(failure) = trial.fails(&mut rig, end) else { continue };
+        let decided = enough(&failure);
+        failures.push(failure);
+        if decided {
+            break;
+        }
+    }
+    Ok(failures)
 }
 
 /// What is made of that.
