@@ -13,7 +13,7 @@
 //! endpoints in use how they are.
 //!
 //! Leaves, used by many: [`runtime`] (worker threads, time), [`telemetry`] (metrics), [`streams`] (HTTP/2
-//! streams as bodies), [`errors`]. [`admin`]
+//! streams as bodies), [`http1`] (its octets), [`errors`]. [`admin`]
 //! answers operators, [`config`] and [`cli`] are the only ones who know flags.
 
 pub mod admin;
@@ -21,6 +21,7 @@ pub mod cli;
 pub mod config;
 pub mod errors;
 pub mod health;
+pub mod http1;
 pub mod intercept;
 pub mod listen;
 pub mod run;

@@ -13,9 +13,9 @@ use crate::packages;
 use crate::shell::{self, Step};
 
 /// The core's: they build quickly.
-const CORE: [&str; 5] = ["first_bytes", "http1", "path", "router", "sni"];
-/// Those that need the Kubernetes crates too.
-const OBJECTS: [&str; 3] = ["grpc_health", "manifests", "responses"];
+const CORE: [&str; 4] = ["first_bytes", "path", "router", "sni"];
+/// The proxy's, which come with the Kubernetes crates.
+const OBJECTS: [&str; 4] = ["grpc_health", "manifests", "requests", "responses"];
 /// What LLVM is to add to each function, as cargo-fuzz asks for it.
 const FLAGS: [&str; 6] = [
     "--cfg=fuzzing",

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use nodeway_core::balance::{Caller, Millis, Report};
-use nodeway_core::detect::HeadWatch;
 use nodeway_core::model::{
     AppProtocol, BackendRef, BackendTarget, Change, EndpointAddress, EndpointPort, EndpointSlice,
     HeaderMatch, HttpMatch, HttpRule, Kind, Object, ObjectName, ParentRef, PathMatch, Route, Rules,
@@ -142,16 +141,6 @@ fn picks(c: &mut Criterion) {
     });
 }
 
-fn watching(c: &mut Criterion) {
-    let head = b"GET /api/v1/items/7?q=1 HTTP/1.1\r\nhost: web.shop.svc.cluster.local\r\n\
-        user-agent: curl/8.5.0\r\naccept: application/json\r\naccept-encoding: gzip, deflate\r\n\
-        x-request-id: 0123456789abcdef0123456789\r\n\r\n";
-    let mut watch = HeadWatch::new();
-    c.bench_function(&format!("watch a head of {} octets", head.len()), |b| {
-        b.iter(|| watch.feed(black_box(head)));
-    });
-}
-
 fn compiling(c: &mut Criterion) {
     let mut all = store(1000, 10, 100);
     c.bench_function("compile 1000 Services of 10 endpoints", |b| {
@@ -180,5 +169,5 @@ fn compiling(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, requests, picks, watching, compiling);
+criterion_group!(benches, requests, picks, compiling);
 criterion_main!(benches);

@@ -8,7 +8,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
 use super::{BodyCopy, Copied, Later, Malformed, Octets, Reader, Received, trailers};
@@ -19,12 +18,10 @@ pub enum Inbound {
     /// There is none.
     #[default]
     Empty,
-    /// Over HTTP/1, from a client.
-    Http1(Incoming),
+    /// Over HTTP/1.
+    Http1(Reader),
     /// Over HTTP/2.
     Http2(Received),
-    /// Over HTTP/1, from an endpoint.
-    Endpoint(Reader),
     /// Either, copied as it passes.
     Copied(Box<Copied>),
     /// A copy of one.
@@ -38,15 +35,13 @@ pub enum Inbound {
 /// Why a body broke off.
 #[derive(Debug)]
 pub enum BodyError {
-    /// Over HTTP/1.
-    Http1(hyper::Error),
     /// Over HTTP/2.
     Http2(h2::Error),
-    /// Over HTTP/1 from an endpoint, or a connection that has left HTTP.
+    /// Over HTTP/1, or a connection that has left HTTP.
     Io(io::Error),
-    /// Over HTTP/1, from an endpoint that says what makes no sense.
+    /// Over HTTP/1: what was said makes no sense.
     Malformed(Malformed),
-    /// The endpoint has ended the connection before the response.
+    /// The connection ended before the message, over HTTP/1.
     Incomplete,
     /// The response's request broke off.
     Abandoned,
@@ -70,12 +65,6 @@ impl Inbound {
     }
 }
 
-impl From<Incoming> for Inbound {
-    fn from(incoming: Incoming) -> Self {
-        Self::Http1(incoming)
-    }
-}
-
 impl From<Received> for Inbound {
     fn from(received: Received) -> Self {
         Self::Http2(received)
@@ -92,9 +81,8 @@ impl Body for Inbound {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut frame = match &mut *self {
             Self::Empty => return Poll::Ready(None),
-            Self::Http1(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::Http1),
+            Self::Http1(reader) => reader.poll_frame(cx),
             Self::Http2(received) => Pin::new(received).poll_frame(cx).map_err(BodyError::Http2),
-            Self::Endpoint(reader) => reader.poll_frame(cx),
             Self::Copied(body) => return Pin::new(body).poll_frame(cx),
             Self::Copy(copy) => return Pin::new(copy).poll_frame(cx),
             Self::Octets(octets) => {
@@ -116,9 +104,8 @@ impl Body for Inbound {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Http1(incoming) => incoming.is_end_stream(),
+            Self::Http1(reader) => reader.is_end_stream(),
             Self::Http2(received) => received.is_end_stream(),
-            Self::Endpoint(reader) => reader.is_end_stream(),
             Self::Copied(body) => body.is_end_stream(),
             Self::Copy(copy) => copy.is_end_stream(),
             Self::Octets(_) | Self::Later(_) => false,
@@ -128,9 +115,8 @@ impl Body for Inbound {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Http1(incoming) => incoming.size_hint(),
+            Self::Http1(reader) => reader.size_hint(),
             Self::Http2(received) => received.size_hint(),
-            Self::Endpoint(reader) => reader.size_hint(),
             Self::Copied(body) => body.size_hint(),
             Self::Copy(copy) => copy.size_hint(),
             Self::Octets(_) | Self::Later(_) => SizeHint::default(),
@@ -153,11 +139,10 @@ impl BodyError {
 impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http1(error) => error.fmt(f),
             Self::Http2(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
             Self::Malformed(why) => why.fmt(f),
-            Self::Incomplete => f.write_str("the connection ended before the response"),
+            Self::Incomplete => f.write_str("the connection ended before the message"),
             Self::Abandoned => f.write_str("the request broke off before its response ended"),
             Self::Superseded => f.write_str("the request is sent again"),
             Self::Gone => f.write_str("the endpoint is gone, and its time to drain is over"),
@@ -170,7 +155,6 @@ impl fmt::Display for BodyError {
 impl Error for BodyError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Http1(error) => error.source(),
             Self::Http2(error) => error.source(),
             Self::Io(error) => error.source(),
             Self::Malformed(_) | Self::Incomplete | Self::Abandoned => None,

@@ -32,7 +32,7 @@ pub struct Reader {
 
 /// Something that was said over HTTP/1 makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("what the endpoint says makes no sense: {0}")]
+#[error("what was said makes no sense: {0}")]
 pub struct Malformed(pub &'static str);
 
 // === impl Reader ===

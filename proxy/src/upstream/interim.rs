@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use http::{HeaderMap, Request, StatusCode};
 
@@ -11,13 +11,12 @@ use super::{ContinueGate, RequestBody};
 /// Interim responses to one request; an endpoint that has more to say is not going to answer.
 pub(super) const MOST_INTERIM: u32 = 100;
 
-/// Who is told of interim responses to a request. Must be `Send` for hyper; it is called on the request's
-/// own thread.
+/// Who is told of interim responses to a request.
 #[derive(Clone)]
-pub struct Informer(Arc<dyn Inform>);
+pub struct Informer(Rc<dyn Inform>);
 
 /// Takes interim responses.
-pub trait Inform: Send + Sync {
+pub trait Inform {
     /// An interim response has come. 101 is none: it ends a request.
     fn inform(&self, status: StatusCode, headers: &HeaderMap);
 }
@@ -34,7 +33,7 @@ pub(super) struct Listener {
 
 impl Informer {
     /// Tells `whom`.
-    pub fn new(whom: Arc<dyn Inform>) -> Self {
+    pub fn new(whom: Rc<dyn Inform>) -> Self {
         Self(whom)
     }
 

@@ -216,7 +216,7 @@ pub(super) const CASES: &[Case] = &[
     case(
         "a `Content-Length` of 2^64 - 1",
         b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 18446744073709551615\r\n\r\n",
-        Refused(431),
+        Refused(400),
     ),
     case(
         "a space before the colon of `Content-Length`",

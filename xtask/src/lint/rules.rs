@@ -53,7 +53,7 @@ const EDGES: [Edge; 6] = [
         because: "status tells of snapshots and of what the source says: it is told them",
     },
     Edge {
-        rooms: &["admin", "runtime", "streams", "telemetry"],
+        rooms: &["admin", "http1", "runtime", "streams", "telemetry"],
         must_not_name: &[
             "cli",
             "health",

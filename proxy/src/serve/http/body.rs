@@ -11,6 +11,7 @@ use nodeway_core::balance::Active;
 use super::Conn;
 use super::deadline::Deadline;
 use super::record::Record;
+use super::upgrade::Leaver;
 use crate::runtime::SignalListener;
 use crate::serve::outcome;
 use crate::streams::{BodyError, Inbound};
@@ -29,6 +30,8 @@ pub(super) struct ResponseBody {
 enum Kind {
     Full(Bytes),
     Relayed(Relayed),
+    /// None follows: the connection leaves HTTP, and this is for whom.
+    Leaves(Leaver),
 }
 
 #[derive(Debug)]
@@ -54,6 +57,20 @@ impl ResponseBody {
         Self { kind: Kind::Full(bytes), record }
     }
 
+    /// The connection leaves HTTP with its response, for `leaver`.
+    pub(super) fn leaving(leaver: Leaver) -> Self {
+        Self { kind: Kind::Leaves(leaver), record: None }
+    }
+
+    /// For whom the connection leaves HTTP with its response, if it does.
+    pub(super) fn take_leaver(&mut self) -> Option<Leaver> {
+        let Kind::Leaves(_) = &self.kind else { return None };
+        match std::mem::replace(&mut self.kind, Kind::Full(Bytes::new())) {
+            Kind::Leaves(leaver) => Some(leaver),
+            Kind::Full(_) | Kind::Relayed(_) => None,
+        }
+    }
+
     /// An endpoint's body, streamed as it comes.
     pub(super) fn relayed(
         incoming: Inbound,
@@ -77,6 +94,13 @@ impl ResponseBody {
             relayed.tells = Some(port);
         }
         self
+    }
+
+    /// It ends here, for its request wants none: one of our own has been whole; an endpoint has sent none.
+    pub(super) fn unwanted(mut self) {
+        if let Kind::Full(bytes) = &mut self.kind {
+            bytes.clear();
+        }
     }
 
     /// It broke off like this.
@@ -166,6 +190,7 @@ impl Body for ResponseBody {
                 return Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))));
             }
             Kind::Relayed(relayed) => relayed.poll_frame(cx),
+            Kind::Leaves(_) => return Poll::Ready(None),
         };
         match &frame {
             Poll::Ready(None) => this.end(None),
@@ -179,6 +204,7 @@ impl Body for ResponseBody {
         match &self.kind {
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::Relayed(relayed) => relayed.incoming.is_end_stream(),
+            Kind::Leaves(_) => true,
         }
     }
 
@@ -186,6 +212,7 @@ impl Body for ResponseBody {
         match &self.kind {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Relayed(relayed) => relayed.incoming.size_hint(),
+            Kind::Leaves(_) => SizeHint::with_exact(0),
         }
     }
 }

@@ -60,10 +60,8 @@ pub(super) async fn handle(
     informer: Option<Informer>,
 ) -> Response<ResponseBody> {
     let start = Instant::now();
-    let index = conn.requests.get();
-    conn.requests.set(index + 1);
     let form = Form::of(conn.version, request.headers());
-    if let Some(reason) = malformed(&conn, index, &request) {
+    if let Some(reason) = wellformed::fault(&request, conn.version) {
         conn.worker.metrics.counters.protocol_errors.add(1);
         return match conn.version {
             Version::Http1 => reply::last_text(form, StatusCode::BAD_REQUEST, reason),
@@ -149,14 +147,6 @@ pub(super) async fn handle(
             response
         }
     }
-}
-
-/// Why a request must be refused before anybody looks at what it wants (RFC 9112, 6.3; see `wellformed`).
-fn malformed(conn: &Conn, index: u64, request: &Request<Inbound>) -> Option<&'static str> {
-    if conn.faults.as_ref().is_some_and(|faults| faults.spoil(index)) {
-        return Some("the request's framing is ambiguous\n");
-    }
-    wellformed::fault(request, conn.version)
 }
 
 fn route<'a>(conn: &Conn, frontend: &'a Frontend, request: &Request<Inbound>) -> Routed<'a> {
@@ -270,7 +260,7 @@ fn send_off(conn: &Conn, request: &mut Request<RequestBody>, version: Version, h
     }
     if hop.expects {
         // RFC 9110, 10.1.1: the body waits until the endpoint asks for it. The client is told to go on when
-        // its body is first wanted (hyper does so), so that the endpoint's word decides end to end.
+        // its body is first wanted, so that the endpoint's word decides end to end.
         let body = std::mem::take(request.body_mut());
         *request.body_mut() = body.behind(ContinueGate::default());
     }

@@ -186,7 +186,7 @@ fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         .map(str::trim)
 }
 
-fn names_trailers(te: &HeaderValue) -> bool {
+pub(super) fn names_trailers(te: &HeaderValue) -> bool {
     te.to_str().is_ok_and(|te| {
         te.split(',').any(|coding| {
             coding.split(';').next().is_some_and(|c| c.trim().eq_ignore_ascii_case("trailers"))

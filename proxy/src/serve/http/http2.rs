@@ -2,10 +2,10 @@
 //!
 //! On h2 itself, not on hyper's server: that one has no way to send interim responses.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -33,11 +33,11 @@ const SEND_BUFFER: usize = 400 << 10;
 /// Streams that a client may have us reset for its own errors before it is told to calm down.
 const MOST_ERRORS: usize = 1024;
 
-/// Where the response of a stream goes. Behind a lock for those who must be `Send`; all are on one thread.
+/// Where the response of a stream goes.
 #[derive(Debug)]
 struct Responder {
-    respond: Mutex<SendResponse<Bytes>>,
-    told: Mutex<Told>,
+    respond: RefCell<SendResponse<Bytes>>,
+    told: RefCell<Told>,
 }
 
 /// Serves the connection `io` to its end.
@@ -113,14 +113,14 @@ async fn answer(
     let (parts, stream) = request.into_parts();
     let head = parts.method == Method::HEAD;
     let body = Received::request(stream, &parts.headers);
-    let responder = Arc::new(Responder { respond: Mutex::new(respond), told: Mutex::default() });
+    let responder = Rc::new(Responder { respond: RefCell::new(respond), told: RefCell::default() });
     if resets.spent() {
         let text = "too many requests were taken back\n";
         let text = reply::text(Form::Text, StatusCode::SERVICE_UNAVAILABLE, text, None);
         return send(&responder, text, head).await;
     }
     let asked = resets.asked();
-    let informer = Informer::new(Arc::clone(&responder) as Arc<dyn Inform>);
+    let informer = Informer::new(Rc::clone(&responder) as Rc<dyn Inform>);
     let response = {
         let mut request = Request::from_parts(parts, body.into());
         if !websocket::to_upgrade(&mut request) {
@@ -134,7 +134,7 @@ async fn answer(
         poll_fn(|cx| match handling.as_mut().poll(cx) {
             Poll::Ready(response) => Poll::Ready(Some(response)),
             // The client has left, or its connection is gone.
-            Poll::Pending => responder.lock().poll_reset(cx).map(|_| None),
+            Poll::Pending => responder.respond.borrow_mut().poll_reset(cx).map(|_| None),
         })
         .await
     };
@@ -155,7 +155,7 @@ async fn send(responder: &Responder, response: Response<ResponseBody>, head: boo
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     let ended = head || body.is_end_stream();
-    let sent = responder.lock().send_response(Response::from_parts(parts, ()), ended);
+    let sent = responder.respond.borrow_mut().send_response(Response::from_parts(parts, ()), ended);
     match sent {
         Ok(_) if ended => {}
         Ok(stream) => {
@@ -165,22 +165,16 @@ async fn send(responder: &Responder, response: Response<ResponseBody>, head: boo
         }
         Err(error) => {
             tracing::debug!(%error, "a response could not be said in HTTP/2");
-            responder.lock().send_reset(Reason::INTERNAL_ERROR);
+            responder.respond.borrow_mut().send_reset(Reason::INTERNAL_ERROR);
         }
     }
 }
 
 // === impl Responder ===
 
-impl Responder {
-    fn lock(&self) -> MutexGuard<'_, SendResponse<Bytes>> {
-        self.respond.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Inform for Responder {
     fn inform(&self, status: StatusCode, headers: &HeaderMap) {
-        if !self.told.lock().unwrap_or_else(PoisonError::into_inner).takes(status, headers) {
+        if !self.told.borrow_mut().takes(status, headers) {
             return;
         }
         let mut interim = Response::new(());
@@ -189,6 +183,6 @@ impl Inform for Responder {
         strip_hop_by_hop(interim.headers_mut(), false);
         interim.headers_mut().remove(TE);
         // It says nothing that the final response depends on.
-        let _ = self.lock().send_informational(interim);
+        let _ = self.respond.borrow_mut().send_informational(interim);
     }
 }

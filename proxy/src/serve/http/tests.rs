@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::runtime::{Clock, Published, Signal};
+use crate::streams::Inbound;
 use crate::telemetry::Metrics;
 
 mod again;
@@ -114,7 +115,7 @@ impl World {
         let client = Client::new(None, "test".into(), None, Signal::default());
         let target = Target::service_port(name("web"), 80, IpAddr::V4(Ipv4Addr::LOCALHOST));
         let (worker, version) = (Rc::clone(&self.worker), self.version);
-        Rc::new(Conn { worker, client, target, version, faults: None, requests: Cell::new(0) })
+        Rc::new(Conn { worker, client, target, version })
     }
 
     /// What is under way with a Service is for `f` to look at.

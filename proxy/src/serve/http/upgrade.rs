@@ -4,12 +4,10 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Version as Spoken};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use nodeway_core::balance::Active;
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::body::ResponseBody;
@@ -17,7 +15,7 @@ use super::headers::wants_upgrade;
 use super::record::Record;
 use super::{Conn, websocket};
 use crate::serve::connection::ActiveConnection;
-use crate::streams::{Inbound, split};
+use crate::streams::{Inbound, Prefixed, split};
 use crate::telemetry::Flag;
 use crate::upstream::{Lease, RequestBody, UnderWay, Upgraded, Version};
 
@@ -33,8 +31,13 @@ pub(super) struct Tunnel {
     feed: Option<oneshot::Sender<Inbound>>,
 }
 
+/// Who waits for a client's connection to leave HTTP: what is said after the response, beginning with what has been
+/// read already.
+pub(super) type Leaver = oneshot::Sender<Prefixed<TcpStream>>;
+type Left = oneshot::Receiver<Prefixed<TcpStream>>;
+
 enum Client {
-    Http1(OnUpgrade),
+    Http1(Leaver, Left),
     /// What the client says on its stream.
     Http2(Inbound),
 }
@@ -68,7 +71,8 @@ impl Tunnel {
         let client = if http2 {
             Client::Http2(std::mem::take(request.body_mut()))
         } else {
-            Client::Http1(hyper::upgrade::on(request))
+            let (leaver, left) = oneshot::channel();
+            Client::Http1(leaver, left)
         };
         Some(Self { client, connect, extended, upgrade, key, feed: None })
     }
@@ -101,7 +105,7 @@ impl Tunnel {
         }
         let granted = granted(self.connect, response.status());
         match (&self.client, &self.key) {
-            (Client::Http1(_), _) => Ok(granted),
+            (Client::Http1(..), _) => Ok(granted),
             // RFC 8441, 5: any success would open the stream.
             (Client::Http2(_), _) if !granted && response.status().is_success() => {
                 Err("the endpoint has not switched protocols\n")
@@ -124,19 +128,16 @@ impl Tunnel {
         mut response: Response<Inbound>,
         parts: Parts,
     ) -> Response<ResponseBody> {
-        if let Some(faults) = &conn.faults {
-            faults.off();
-        }
         let to_http2 = response.version() == Spoken::HTTP_2;
         let Self { client, connect, upgrade, key, feed, .. } = self;
         let Parts { mut lease, active, record } = parts;
         match client {
-            Client::Http1(client) if !to_http2 => {
+            Client::Http1(leaver, client) if !to_http2 => {
                 let endpoint = lease.upgraded();
                 relay(conn, client, endpoint, Parts { lease, active, record });
-                response.map(|_| ResponseBody::full(Bytes::new(), None))
+                response.map(|_| ResponseBody::leaving(leaver))
             }
-            Client::Http1(client) => {
+            Client::Http1(leaver, client) => {
                 let (mut head, endpoint) = response.into_parts();
                 pour_to_client(conn, client, feed, endpoint, Parts { lease, active, record });
                 head.version = Spoken::HTTP_11;
@@ -147,7 +148,7 @@ impl Tunnel {
                     let accept = key.as_ref().and_then(websocket::accept);
                     head.headers.extend(accept.map(|accept| (SEC_WEBSOCKET_ACCEPT, accept)));
                 }
-                Response::from_parts(head, ResponseBody::full(Bytes::new(), None))
+                Response::from_parts(head, ResponseBody::leaving(leaver))
             }
             Client::Http2(client) => {
                 *response.status_mut() = StatusCode::OK;
@@ -170,16 +171,15 @@ impl Tunnel {
 }
 
 /// HTTP/1.1 on both sides.
-fn relay(conn: &Rc<Conn>, client: OnUpgrade, endpoint: Option<Upgraded>, parts: Parts) {
-    // To hyper the client's connection has ended.
+fn relay(conn: &Rc<Conn>, client: Left, endpoint: Option<Upgraded>, parts: Parts) {
+    // To its server the client's connection has ended.
     let connection = ActiveConnection::begin(&conn.worker);
     tokio::task::spawn_local(async move {
         let Parts { lease, active, record } = parts;
         let _active = (active, connection);
         let mut cut = None;
         // The client is ready once the 101 has been relayed; it fails if its connection broke first.
-        if let (Some(mut endpoint), Ok(client)) = (endpoint, client.await) {
-            let mut client = TokioIo::new(client);
+        if let (Some(mut endpoint), Ok(mut client)) = (endpoint, client.await) {
             tokio::select! {
                 biased;
                 relayed = tokio::io::copy_bidirectional(&mut client, &mut endpoint) => {
@@ -197,7 +197,7 @@ fn relay(conn: &Rc<Conn>, client: OnUpgrade, endpoint: Option<Upgraded>, parts: 
 /// HTTP/1.1 from the client, a stream to the endpoint: what the client says is its request's body.
 fn pour_to_client(
     conn: &Rc<Conn>,
-    client: OnUpgrade,
+    client: Left,
     feed: Option<oneshot::Sender<Inbound>>,
     endpoint: Inbound,
     parts: Parts,
@@ -209,7 +209,7 @@ fn pour_to_client(
         let _active = (active, connection);
         let mut cut = None;
         if let (Ok(client), Some(feed)) = (client.await, feed) {
-            let (from, to) = split(TokioIo::new(client));
+            let (from, to) = split(client);
             // Who does not take it has gone, which the other direction shows.
             let _ = feed.send(from);
             tokio::select! {

@@ -1,6 +1,6 @@
 //! Whether a request says in one way only what it is for (RFC 9112, 3.2; RFC 9113, 8.3.1).
 //!
-//! Not for what it may ask for, nor for framing: the rules decide the one, hyper and the watch over heads the other.
+//! Not for what it may ask for, nor for framing: the rules decide the one, the parsers the other.
 
 use h2::ext::Protocol;
 use http::header::{CONTENT_LENGTH, HOST};

@@ -5,28 +5,21 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io;
-use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, Request, Response, Version};
 use http_body::{Frame, SizeHint};
-use tokio::io::AsyncReadExt as _;
 
 use super::head::Head;
 use super::reading::{Reading, Step};
 use super::sending::{Sending, Unsendable};
+use crate::http1::Buffer;
 use crate::streams::{BodyError, Inbound, Prefixed, Reader, Source};
 use crate::upstream::RequestBody;
 use crate::upstream::interim::Listener;
 use crate::upstream::transport::{Counted, Upgraded};
-
-/// Read at once, to begin with; a body that comes faster is read in larger pieces.
-const LEAST_READ: usize = 8 << 10;
-/// At most.
-const MOST_READ: usize = 256 << 10;
 
 /// See the module.
 #[derive(Debug)]
@@ -49,9 +42,7 @@ pub(in crate::upstream) enum Failure {
 struct State {
     transport: Counted,
     /// What has come and has not been taken out.
-    read: BytesMut,
-    /// How much is read at once.
-    appetite: usize,
+    read: Buffer,
     reading: Reading,
     sending: Sending,
     /// Whether what has been said so far lets it be used again.
@@ -79,8 +70,7 @@ impl Connection {
     pub(in crate::upstream) fn new(transport: Counted) -> Rc<Self> {
         let state = State {
             transport,
-            read: BytesMut::new(),
-            appetite: LEAST_READ,
+            read: Buffer::default(),
             reading: Reading::default(),
             sending: Sending::default(),
             keep_alive: true,
@@ -113,7 +103,7 @@ impl Connection {
         drop(state);
         let body = match ended {
             true => Inbound::Empty,
-            false => Inbound::Endpoint(Reader::new(Rc::clone(self) as Rc<dyn Source>)),
+            false => Inbound::Http1(Reader::new(Rc::clone(self) as Rc<dyn Source>)),
         };
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
@@ -171,7 +161,7 @@ impl Connection {
     /// What it has become if its last response leads out of HTTP.
     pub(in crate::upstream) fn into_upgraded(self: Rc<Self>) -> Option<Upgraded> {
         let state = Rc::into_inner(self)?.state.into_inner();
-        Some(Prefixed::new(state.transport, state.read.freeze()))
+        Some(Prefixed::new(state.transport, state.read.octets.freeze()))
     }
 
     /// Sends on by itself, until it has sent all or there is somebody else who does.
@@ -254,7 +244,7 @@ impl State {
             {
                 return Poll::Ready(Err(Failure::Abandoned));
             }
-            let step = self.reading.next(&mut self.read, &mut self.map);
+            let step = self.reading.next(&mut self.read.octets, &mut self.map);
             match step.map_err(|why| Failure::Lost(BodyError::Malformed(why)))? {
                 Step::Head(head) => {
                     self.keep_alive = head.keep_alive;
@@ -271,7 +261,7 @@ impl State {
                 Step::Data(_) | Step::End(_) => {
                     return Poll::Ready(Err(Failure::Lost(BodyError::Incomplete)));
                 }
-                Step::Short => match ready!(self.poll_read(cx)) {
+                Step::Short => match ready!(self.read.poll_read(&mut self.transport, cx)) {
                     Ok(0) => return Poll::Ready(Err(Failure::Lost(BodyError::Incomplete))),
                     Ok(_) => {}
                     Err(error) => return Poll::Ready(Err(Failure::Lost(BodyError::Io(error)))),
@@ -289,7 +279,7 @@ impl State {
             if let Some(error) = self.broken.take() {
                 return Poll::Ready(Err(error));
             }
-            let step = self.reading.next(&mut self.read, &mut self.map);
+            let step = self.reading.next(&mut self.read.octets, &mut self.map);
             match step.map_err(BodyError::Malformed)? {
                 Step::Data(data) => return Poll::Ready(Ok(Some(Frame::data(data)))),
                 Step::End(trailers) => return Poll::Ready(Ok(trailers.map(Frame::trailers))),
@@ -300,7 +290,10 @@ impl State {
                     if !self.sending.has_ended() {
                         self.reader = Some(cx.waker().clone());
                     }
-                    if ready!(self.poll_read(cx)).map_err(BodyError::Io)? == 0 {
+                    if ready!(self.read.poll_read(&mut self.transport, cx))
+                        .map_err(BodyError::Io)?
+                        == 0
+                    {
                         let whole = self.reading.close();
                         let end = if whole { Ok(None) } else { Err(BodyError::Incomplete) };
                         return Poll::Ready(end);
@@ -310,25 +303,10 @@ impl State {
         }
     }
 
-    /// Reads what has come; how much.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.read.capacity() - self.read.len() < self.appetite / 2 {
-            self.read.reserve(self.appetite);
-        }
-        let room = self.read.capacity() - self.read.len();
-        let read = ready!(pin!(self.transport.read_buf(&mut self.read)).poll(cx))?;
-        if read == room {
-            self.appetite = (self.appetite * 2).min(MOST_READ);
-        } else if read < self.appetite / 4 {
-            self.appetite = (self.appetite / 2).max(LEAST_READ);
-        }
-        Poll::Ready(Ok(read))
-    }
-
     /// Should the response have ended, no large room is kept until the next.
     fn rest(&mut self) {
-        if self.appetite > LEAST_READ && self.read.is_empty() && self.reading.has_ended() {
-            self.read = BytesMut::new();
+        if self.reading.has_ended() {
+            self.read.rest();
         }
     }
 
@@ -343,7 +321,7 @@ impl State {
     fn is_sound(&self) -> bool {
         self.keep_alive
             && self.reading.has_ended()
-            && self.read.is_empty()
+            && self.read.octets.is_empty()
             && self.broken.is_none()
             && !self.sending.is_refused()
     }

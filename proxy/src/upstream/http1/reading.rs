@@ -5,8 +5,8 @@
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
-use super::chunks::{Chunks, Piece};
-use super::head::{Asked, Framing, Head, Heads};
+use super::head::{self, Asked, Framing, Head, MOST_OCTETS};
+use crate::http1::{Content, Heads, Piece};
 use crate::streams::Malformed;
 use crate::upstream::interim::MOST_INTERIM;
 
@@ -22,12 +22,7 @@ pub struct Reading {
 #[derive(Debug)]
 enum At {
     Head,
-    /// So many octets are left.
-    Length(u64),
-    Chunks(Chunks),
-    /// Until the connection ends.
-    Close,
-    End,
+    Content(Content),
 }
 
 /// What comes next.
@@ -49,7 +44,8 @@ pub enum Step {
 
 impl Default for Reading {
     fn default() -> Self {
-        Self { at: At::End, asked: Asked::default(), heads: Heads::default(), interim: 0 }
+        let heads = Heads::new(MOST_OCTETS);
+        Self { at: At::Content(Content::End), asked: Asked::default(), heads, interim: 0 }
     }
 }
 
@@ -64,68 +60,50 @@ impl Reading {
     /// # Errors
     /// What is wrong with it.
     pub fn next(&mut self, read: &mut BytesMut, map: &mut HeaderMap) -> Result<Step, Malformed> {
-        match &mut self.at {
-            At::End => Ok(Step::End(None)),
-            At::Head => {
-                let Some(head) = self.heads.next(read, self.asked, map)? else {
-                    return Ok(Step::Short);
-                };
-                self.at = match head.framing {
-                    Framing::None if head.status.is_informational() => {
-                        self.interim += 1;
-                        if self.interim > MOST_INTERIM {
-                            return Err(Malformed("interim responses without end"));
-                        }
-                        return Ok(Step::Interim(head));
-                    }
-                    Framing::None | Framing::Upgrade => At::End,
-                    Framing::Length(length) => At::Length(length),
-                    Framing::Chunked => At::Chunks(Chunks::new()),
-                    Framing::Close => At::Close,
-                };
-                Ok(Step::Head(head))
-            }
-            At::Close if read.is_empty() => Ok(Step::Short),
-            At::Close => Ok(Step::Data(read.split().freeze())),
-            At::Length(_) if read.is_empty() => Ok(Step::Short),
-            At::Length(left) => {
-                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(read.len());
-                *left -= here as u64;
-                if *left == 0 {
-                    self.at = At::End;
-                }
-                Ok(Step::Data(read.split_to(here).freeze()))
-            }
-            At::Chunks(chunks) => Ok(match chunks.next(read)? {
+        if let At::Content(content) = &mut self.at {
+            return Ok(match content.next(read)? {
                 Piece::Data(data) => Step::Data(data),
+                Piece::End(trailers) => Step::End(trailers),
                 Piece::Short => Step::Short,
-                Piece::End(trailers) => {
-                    self.at = At::End;
-                    Step::End(trailers)
-                }
-            }),
+            });
         }
+        let Some(head) = head::next(&mut self.heads, read, self.asked, map)? else {
+            return Ok(Step::Short);
+        };
+        if head.framing == Framing::None && head.status.is_informational() {
+            self.interim += 1;
+            if self.interim > MOST_INTERIM {
+                return Err(Malformed("interim responses without end"));
+            }
+            return Ok(Step::Interim(head));
+        }
+        self.at = At::Content(match head.framing {
+            Framing::None | Framing::Upgrade => Content::End,
+            Framing::Length(length) => Content::of_length(length),
+            Framing::Chunked => Content::chunked(),
+            Framing::Close => Content::Close,
+        });
+        Ok(Step::Head(head))
     }
 
     /// The connection has ended: whether the response has, too.
     pub fn close(&mut self) -> bool {
-        if matches!(self.at, At::Close) {
-            self.at = At::End;
+        match &mut self.at {
+            At::Head => false,
+            At::Content(content) => content.close(),
         }
-        self.has_ended()
     }
 
     /// Whether all of the response has been taken out.
     pub fn has_ended(&self) -> bool {
-        matches!(self.at, At::End)
+        matches!(self.at, At::Content(Content::End))
     }
 
     /// Octets that are still to come, if that is known.
     pub fn left(&self) -> Option<u64> {
-        match self.at {
-            At::End => Some(0),
-            At::Length(left) => Some(left),
-            At::Head | At::Chunks(_) | At::Close => None,
+        match &self.at {
+            At::Head => None,
+            At::Content(content) => content.left(),
         }
     }
 }

@@ -14,7 +14,7 @@ use http_body::Body as _;
 use tokio::io::AsyncWrite;
 
 use super::head::Asked;
-use super::writing::{Extent, Writing, WrongLength};
+use crate::http1::{Extent, Writing, WrongLength, gather};
 use crate::upstream::RequestBody;
 
 /// See the module.
@@ -191,37 +191,4 @@ impl Sending {
             }
         }
     }
-}
-
-/// Takes what there is of `body`, as long as there is room for it; whether it has ended. `gathered` tells
-/// whether there was anything.
-fn gather(
-    writing: &mut Writing,
-    body: &mut RequestBody,
-    extent: &mut Extent,
-    cx: &mut Context<'_>,
-    gathered: &mut bool,
-) -> Result<bool, WrongLength> {
-    while writing.has_room() {
-        let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else { break };
-        *gathered = true;
-        let Some(frame) = frame else {
-            writing.end(extent, None)?;
-            return Ok(true);
-        };
-        match frame.map_err(|_| WrongLength)?.into_data() {
-            Ok(data) => {
-                writing.data(data, extent)?;
-                if body.is_end_stream() {
-                    writing.end(extent, None)?;
-                    return Ok(true);
-                }
-            }
-            Err(frame) => {
-                writing.end(extent, frame.trailers_ref())?;
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
 }

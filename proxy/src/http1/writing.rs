@@ -1,4 +1,4 @@
-//! A request as octets, and those that have not left yet.
+//! A message as octets, and those that have not left yet.
 //!
 //! Not when they leave: that is `connection`'s.
 
@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, Bytes};
 use http::header::{CONTENT_LENGTH, HeaderName, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Request};
-use http_body::SizeHint;
+use http_body::{Body, SizeHint};
 use tokio::io::AsyncWrite;
 
 /// Larger pieces of a body are written from where they are, smaller ones beside what goes before them.
@@ -19,20 +19,22 @@ const ENOUGH: usize = 16 << 10;
 /// What is kept of the room for heads.
 const MOST_KEPT: usize = 16 << 10;
 
-/// Where a request's body ends.
+/// Where a message's body ends.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Extent {
+pub enum Extent {
     /// There is none.
     None,
     /// After so many octets.
     Length(u64),
     /// After the last chunk; with the trailers that have been announced.
     Chunked(Vec<HeaderName>),
+    /// With the connection.
+    Close,
 }
 
 /// What is to be written: `head`, then `piece`, then `tail`.
 #[derive(Debug, Default)]
-pub(super) struct Writing {
+pub struct Writing {
     head: Vec<u8>,
     /// So much of the head has left.
     written: usize,
@@ -46,7 +48,7 @@ pub(super) struct Writing {
 
 /// A body that is not as long as its request says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct WrongLength;
+pub struct WrongLength;
 
 // === impl Extent ===
 
@@ -76,14 +78,14 @@ impl Extent {
                 *left = left.checked_sub(octets as u64).ok_or(WrongLength)?;
                 Ok(())
             }
-            Self::Chunked(_) => Ok(()),
+            Self::Chunked(_) | Self::Close => Ok(()),
         }
     }
 }
 
-/// The trailers that a request names: others do not pass (RFC 9110, 6.6.2), for who has not been told of them
+/// The trailers that a message with these headers names: others do not pass (RFC 9110, 6.6.2), for who has not been told of them
 /// will not have looked.
-fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
+pub fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
     let names = headers.get_all(TRAILER).iter().filter_map(|names| names.to_str().ok());
     names.flat_map(|names| names.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
 }
@@ -92,7 +94,7 @@ fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
 
 impl Writing {
     /// The head of `request`, of whose body there is so much to come, if any.
-    pub(super) fn request<B>(&mut self, request: &Request<B>, rest: Option<&SizeHint>) -> Extent {
+    pub fn request<B>(&mut self, request: &Request<B>, rest: Option<&SizeHint>) -> Extent {
         let (method, headers) = (request.method(), request.headers());
         let extent = Extent::of(method, headers, rest);
         self.clear();
@@ -119,7 +121,7 @@ impl Writing {
                 let follows = match &extent {
                     Extent::None => value == "0" || *method == Method::HEAD,
                     Extent::Length(_) => true,
-                    Extent::Chunked(_) => false,
+                    Extent::Chunked(_) | Extent::Close => false,
                 };
                 if !follows || std::mem::replace(&mut length_said, true) {
                     continue;
@@ -132,17 +134,22 @@ impl Writing {
                 drop(write!(out, "content-length: {length}\r\n"))
             }
             Extent::Chunked(_) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-            Extent::None | Extent::Length(_) => {}
+            Extent::None | Extent::Length(_) | Extent::Close => {}
         }
         out.extend_from_slice(b"\r\n");
         extent
+    }
+
+    /// For octets of a head, behind what waits; only when there is room.
+    pub fn head(&mut self) -> &mut Vec<u8> {
+        &mut self.head
     }
 
     /// More of the body; only when there is room.
     ///
     /// # Errors
     /// There is more than its request says.
-    pub(super) fn data(&mut self, data: Bytes, extent: &mut Extent) -> Result<(), WrongLength> {
+    pub fn data(&mut self, data: Bytes, extent: &mut Extent) -> Result<(), WrongLength> {
         if data.is_empty() {
             return Ok(());
         }
@@ -168,13 +175,13 @@ impl Writing {
     ///
     /// # Errors
     /// There is less than its request says.
-    pub(super) fn end(
+    pub fn end(
         &mut self,
         extent: &Extent,
         trailers: Option<&HeaderMap>,
     ) -> Result<(), WrongLength> {
         match extent {
-            Extent::None | Extent::Length(0) => Ok(()),
+            Extent::None | Extent::Length(0) | Extent::Close => Ok(()),
             Extent::Length(_) => Err(WrongLength),
             Extent::Chunked(_) if trailers.is_none() && !self.piece.is_empty() => {
                 self.tail = b"\r\n0\r\n\r\n";
@@ -195,7 +202,7 @@ impl Writing {
     }
 
     /// Whether there is room for more of a body.
-    pub(super) fn has_room(&self) -> bool {
+    pub fn has_room(&self) -> bool {
         self.piece.is_empty() && self.tail.is_empty() && self.head.len() - self.written < ENOUGH
     }
 
@@ -205,12 +212,12 @@ impl Writing {
     }
 
     /// Whether all that there was has left.
-    pub(super) fn is_flushed(&self) -> bool {
+    pub fn is_flushed(&self) -> bool {
         self.is_empty() && !self.unflushed
     }
 
     /// Whether any of the request has left.
-    pub(super) fn has_begun(&self) -> bool {
+    pub fn has_begun(&self) -> bool {
         self.begun
     }
 
@@ -227,7 +234,7 @@ impl Writing {
     ///
     /// # Errors
     /// `to` has broken.
-    pub(super) fn poll_write<T: AsyncWrite + Unpin>(
+    pub fn poll_write<T: AsyncWrite + Unpin>(
         &mut self,
         to: &mut T,
         cx: &mut Context<'_>,
@@ -269,7 +276,45 @@ impl Writing {
     }
 }
 
-fn field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+/// Takes what there is of `body`, as long as there is room for it; whether it has ended. `gathered` tells
+/// whether there was anything.
+///
+/// # Errors
+/// The body broke off, or is not as long as its message says.
+pub fn gather<B: Body<Data = Bytes> + Unpin>(
+    writing: &mut Writing,
+    body: &mut B,
+    extent: &mut Extent,
+    cx: &mut Context<'_>,
+    gathered: &mut bool,
+) -> Result<bool, WrongLength> {
+    while writing.has_room() {
+        let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else { break };
+        *gathered = true;
+        let Some(frame) = frame else {
+            writing.end(extent, None)?;
+            return Ok(true);
+        };
+        match frame.map_err(|_| WrongLength)?.into_data() {
+            Ok(data) => {
+                writing.data(data, extent)?;
+                if body.is_end_stream() {
+                    writing.end(extent, None)?;
+                    return Ok(true);
+                }
+            }
+            Err(frame) => {
+                writing.end(extent, frame.trailers_ref())?;
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// One line of a head.
+#[inline]
+pub fn field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     out.extend_from_slice(name.as_str().as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);

@@ -5,7 +5,7 @@
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::HeaderMap;
 
-use super::head::{has_empty_line, trailers};
+use super::heads::{has_empty_line, trailers};
 use crate::streams::Malformed;
 
 /// Octets of all chunk extensions of one body: nobody has a use for them.
@@ -17,7 +17,7 @@ const MOST_SIZE: usize = 64;
 
 /// How far it is.
 #[derive(Debug)]
-pub(super) struct Chunks {
+pub struct Chunks {
     at: At,
     /// Of the line or section that is not whole: so much has been looked at.
     seen: usize,
@@ -36,7 +36,7 @@ enum At {
 
 /// What comes next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece {
+pub enum Piece {
     /// Octets of the body.
     Data(Bytes),
     /// It has ended, with this.
@@ -48,7 +48,8 @@ pub(super) enum Piece {
 // === impl Chunks ===
 
 impl Chunks {
-    pub(super) fn new() -> Self {
+    /// Before the first chunk.
+    pub fn new() -> Self {
         Self { at: At::Size, seen: 0, extensions: 0 }
     }
 
@@ -56,7 +57,7 @@ impl Chunks {
     ///
     /// # Errors
     /// What is wrong.
-    pub(super) fn next(&mut self, read: &mut BytesMut) -> Result<Piece, Malformed> {
+    pub fn next(&mut self, read: &mut BytesMut) -> Result<Piece, Malformed> {
         loop {
             match self.at {
                 At::Size => match self.size(read)? {
