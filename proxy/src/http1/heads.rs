@@ -13,6 +13,8 @@ use crate::streams::Malformed;
 
 /// Fields of one head.
 pub const MOST_FIELDS: usize = 100;
+/// Octets of names that are remembered.
+const MOST_REMEMBERED: usize = 2 << 10;
 /// Empty lines before one head.
 const MOST_EMPTY: usize = 64;
 
@@ -28,10 +30,21 @@ pub struct Heads {
     most: usize,
     /// Where each field's name and value are.
     places: Vec<Place>,
+    /// Of the head before.
+    names: Names,
     /// So much has been looked at in vain.
     seen: usize,
     /// Empty lines before it.
     empty: usize,
+}
+
+/// The names of a head: whoever speaks mostly uses the same ones again, in the same order.
+#[derive(Debug, Default)]
+struct Names {
+    /// As they were spelled, one behind the other.
+    spelled: Vec<u8>,
+    /// What they are, and where they end.
+    known: Vec<(HeaderName, usize)>,
 }
 
 /// From here to there.
@@ -74,7 +87,7 @@ pub struct Said {
 impl Heads {
     /// Of heads that have so many octets at most.
     pub fn new(most: usize) -> Self {
-        Self { most, places: Vec::new(), seen: 0, empty: 0 }
+        Self { most, places: Vec::new(), names: Names::default(), seen: 0, empty: 0 }
     }
 
     /// Takes the next head out of `read`, if it is whole: its octets, and what `find` has found in them. `find` is
@@ -131,13 +144,11 @@ impl Heads {
     ///
     /// # Errors
     /// What is wrong with one.
-    pub fn fields(&self, octets: &Bytes, headers: &mut HeaderMap) -> Result<Said, Malformed> {
+    pub fn fields(&mut self, octets: &Bytes, headers: &mut HeaderMap) -> Result<Said, Malformed> {
         let mut said = Said::default();
         headers.reserve(self.places.len());
-        for Place { name, value } in &self.places {
-            let name = octets.get(name.0..name.1).unwrap_or_default();
-            let name = HeaderName::from_bytes(name);
-            let name = name.map_err(|_| Malformed("a field has no proper name"))?;
+        for (at, Place { name, value }) in self.places.iter().enumerate() {
+            let name = self.names.name(at, octets.get(name.0..name.1).unwrap_or_default())?;
             if value.1 > octets.len() || value.0 > value.1 {
                 return Err(Malformed("a field has no proper value"));
             }
@@ -152,6 +163,36 @@ impl Heads {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         Ok(said)
+    }
+}
+
+// === impl Names ===
+
+impl Names {
+    /// The name of field `at` that is spelled like this.
+    fn name(&mut self, at: usize, spelled: &[u8]) -> Result<HeaderName, Malformed> {
+        let parsed = |spelled| {
+            HeaderName::from_bytes(spelled).map_err(|_| Malformed("a field has no proper name"))
+        };
+        let begin = match at.checked_sub(1).map(|before| self.known.get(before)) {
+            None => 0,
+            Some(Some((_, end))) => *end,
+            // There was no room for the one before.
+            Some(None) => return parsed(spelled),
+        };
+        if let Some((name, end)) = self.known.get(at)
+            && self.spelled.get(begin..*end) == Some(spelled)
+        {
+            return Ok(name.clone());
+        }
+        let name = parsed(spelled)?;
+        self.known.truncate(at);
+        self.spelled.truncate(begin);
+        if begin + spelled.len() <= MOST_REMEMBERED {
+            self.spelled.extend_from_slice(spelled);
+            self.known.push((name.clone(), self.spelled.len()));
+        }
+        Ok(name)
     }
 }
 

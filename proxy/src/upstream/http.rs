@@ -98,6 +98,8 @@ pub enum SendError {
     Lost {
         /// Why.
         error: BodyError,
+        /// The request, over HTTP/1, if it has no body.
+        request: Option<Box<Request<RequestBody>>>,
     },
     /// As many connections are open, and as many requests wait for one, as may; nothing was sent.
     Full {
@@ -216,7 +218,10 @@ async fn send_http1(
         }
         Err(Failure::Unsent) => Err(SendError::Unsent { request, fresh }),
         Err(Failure::Abandoned) => Err(SendError::Abandoned),
-        Err(Failure::Lost(error)) => Err(SendError::Lost { error }),
+        Err(Failure::Lost(error)) => {
+            let request = connection.connection.take_back();
+            Err(SendError::Lost { error, request })
+        }
     }
 }
 

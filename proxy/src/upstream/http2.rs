@@ -353,7 +353,7 @@ impl Stream {
                 let request = spare.map(|parts| Box::new(Request::from_parts(parts, body)));
                 SendError::Unsent { request, fresh: !refused && !self.connection.served.get() }
             }
-            _ => SendError::Lost { error: BodyError::Http2(error) },
+            _ => SendError::Lost { error: BodyError::Http2(error), request: None },
         }
     }
 }

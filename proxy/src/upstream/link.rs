@@ -369,6 +369,12 @@ impl Http1 {
         self.connection.watch(cx)
     }
 
+    /// Whether somebody else may need its place.
+    #[inline]
+    pub(super) fn is_limited(&self) -> bool {
+        self.ticket.is_some()
+    }
+
     /// Whether it is to be closed for somebody else.
     pub(super) fn is_wanted(&self) -> bool {
         self.ticket.as_ref().is_some_and(|ticket| ticket.is_wanted())

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use nodeway_core::balance::{Active, Endpoint, Millis, Refused, Report, Retrying, Scope};
 use nodeway_core::model::Timeouts;
@@ -67,7 +68,7 @@ struct Ended {
     /// What is to be told if it was the last.
     flag: Flag,
     answer: Option<(Response<Inbound>, Lease)>,
-    /// The request, if none of it was sent and it was not spared.
+    /// The request, if it has come back.
     unsent: Option<Box<Request<RequestBody>>>,
 }
 
@@ -91,8 +92,14 @@ pub(super) async fn send(
     let policy = rule.and_then(|rule| rule.retry.as_ref());
     let idempotent = idempotent(request.method());
     let mut retries = Retries::new(policy, idempotent);
-    let spare = Spare::of(&mut request, version, policy, idempotent);
-    let mut reuse = if idempotent && spare.is_some() { Reuse::Any } else { Reuse::Alive };
+    // Of those that are only sent again when lost, some come back by themselves.
+    let returns = policy.is_none() && returns(backend, version, &request);
+    let spare = match returns {
+        true => None,
+        false => Spare::of(&mut request, version, policy, idempotent),
+    };
+    let mut reuse =
+        if idempotent && (returns || spare.is_some()) { Reuse::Any } else { Reuse::Alive };
     let mut avoided: Option<Arc<Endpoint>> = None;
     let mut retrying: Option<Retrying> = None;
     let (mut stale, mut other, mut full) = (0, 0, 0);
@@ -214,6 +221,16 @@ fn is_patient(rule: Option<&Rule>, backend: &Backend, waited: u64) -> bool {
         || rule.is_none_or(|rule| rule.route.namespace == backend.service.namespace)
 }
 
+/// Whether `request` comes back from its connection should that end before the response: over HTTP/1, without a body, and
+/// if nobody takes it from the connection.
+#[inline]
+fn returns(backend: &Backend, version: Version, request: &Request<RequestBody>) -> bool {
+    version == Version::Http1
+        && request.body().is_end_stream()
+        && backend.tls().is_none()
+        && backend.settings().connections.drain.is_none()
+}
+
 /// RFC 9110, 9.2.2.
 fn idempotent(method: &Method) -> bool {
     matches!(
@@ -290,9 +307,9 @@ impl Ended {
                 let flag = Flag::UpstreamConnectFailure;
                 Self::without_answer(Outcome::Unsent, flag, Some(request))
             }
-            Err(SendError::Lost { error }) => {
+            Err(SendError::Lost { error, request }) => {
                 failed(Report::Lost, &error);
-                Self::without_answer(Outcome::Lost, Flag::UpstreamReset, None)
+                Self::without_answer(Outcome::Lost, Flag::UpstreamReset, request)
             }
             Err(SendError::Full { request, .. }) => {
                 Self::without_answer(Outcome::Unsent, Flag::Overflow, Some(request))

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, Version};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 
 use super::head::Head;
 use super::reading::{Reading, Step};
@@ -51,6 +51,10 @@ struct State {
     listener: Option<Listener>,
     /// Room for the fields of a head.
     map: HeaderMap,
+    /// Whether the request has no body.
+    bodiless: bool,
+    /// It, until it is answered: it could be sent again.
+    kept: Option<Box<Request<RequestBody>>>,
     /// Why the response cannot go on, for who reads it.
     broken: Option<BodyError>,
     /// Who reads the response while its request is still being sent.
@@ -76,6 +80,8 @@ impl Connection {
             keep_alive: true,
             listener: None,
             map: HeaderMap::new(),
+            bodiless: true,
+            kept: None,
             broken: None,
             reader: None,
             pump: None,
@@ -113,6 +119,11 @@ impl Connection {
             response.extensions_mut().insert(reason);
         }
         Poll::Ready(Ok(response))
+    }
+
+    /// The request, if it had no body and has not been answered.
+    pub(in crate::upstream) fn take_back(&self) -> Option<Box<Request<RequestBody>>> {
+        self.state.borrow_mut().kept.take()
     }
 
     /// Whether it can carry another request now.
@@ -220,6 +231,7 @@ impl State {
         let Some(request) = slot else { return Poll::Ready(Ok(())) };
         if !self.sending.has_begun() {
             self.listener = Listener::of(request);
+            self.bodiless = request.body().is_end_stream();
             let asked = self.sending.begin(cx, request).map_err(|_| Failure::Abandoned)?;
             self.reading.begin(asked);
         }
@@ -228,10 +240,19 @@ impl State {
         }
         if let Some(mut request) = slot.take() {
             self.sending.go_on(request.body_mut());
-            self.map = std::mem::take(request.headers_mut());
-            self.map.clear();
+            if self.bodiless {
+                self.kept = Some(request);
+            } else {
+                self.clear(std::mem::take(request.headers_mut()));
+            }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Keeps the room of `map`.
+    fn clear(&mut self, mut map: HeaderMap) {
+        map.clear();
+        self.map = map;
     }
 
     /// The head of the response; meanwhile the request goes on.
@@ -249,14 +270,16 @@ impl State {
                 Step::Head(head) => {
                     self.keep_alive = head.keep_alive;
                     self.listener = None;
+                    if let Some(mut answered) = self.kept.take() {
+                        self.clear(std::mem::take(answered.headers_mut()));
+                    }
                     return Poll::Ready(Ok(head));
                 }
                 Step::Interim(head) => {
                     if let Some(listener) = &self.listener {
                         listener.hear(head.status, &head.headers);
                     }
-                    self.map = head.headers;
-                    self.map.clear();
+                    self.clear(head.headers);
                 }
                 Step::Data(_) | Step::End(_) => {
                     return Poll::Ready(Err(Failure::Lost(BodyError::Incomplete)));

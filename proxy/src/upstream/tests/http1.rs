@@ -312,3 +312,23 @@ fn a_connection_that_leaves_http_begins_with_what_was_said_after_the_response() 
         tokio::join!(serving, asking);
     });
 }
+
+#[test]
+fn of_what_is_lost_comes_back_what_had_no_body() {
+    run(async {
+        let (mut streams, world) = endpoint().await;
+        for content in ["", "half"] {
+            let request = Request::put("http://web/").header("host", "web");
+            let replayed = RequestBody::empty().after(content.as_bytes().to_vec());
+            let request = request.header("x-kept", "1").body(replayed).unwrap();
+            let serving = async {
+                let mut stream = streams.recv().await.unwrap();
+                until(&mut stream, &format!("\r\n\r\n{content}")).await;
+            };
+            let (sent, ()) = tokio::join!(world.send_it(request, Reuse::Alive), serving);
+            let Err(SendError::Lost { request, .. }) = sent else { panic!("{sent:?}") };
+            let back = request.map(|request| request.headers().contains_key("x-kept"));
+            assert_eq!(back, content.is_empty().then_some(true), "{content:?}");
+        }
+    });
+}
