@@ -269,6 +269,11 @@ impl Writing {
         self.piece.advance(of_piece);
         written -= of_piece;
         self.tail = self.tail.get(written..).unwrap_or_default();
+        if self.written >= ENOUGH {
+            // All may never leave at once: what has left must not stay for that.
+            self.head.drain(..self.written);
+            self.written = 0;
+        }
         if self.piece.is_empty() {
             // It may be large, and somebody waits for its memory.
             self.piece = Bytes::new();
@@ -379,6 +384,11 @@ mod tests {
         while writing.poll_write(to, &mut cx).is_pending() {}
     }
 
+    fn write_once(writing: &mut Writing, to: &mut Slow) {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(writing.poll_write(to, &mut cx).is_pending());
+    }
+
     fn head(request: http::request::Builder, rest: Option<&SizeHint>) -> (String, Extent) {
         let (mut writing, request) = (Writing::default(), request.body(()).unwrap());
         let extent = writing.request(&request, rest);
@@ -435,6 +445,20 @@ mod tests {
         let mut to = Slow { said: Vec::new(), sizes: vec![] };
         write(&mut writing, &mut to);
         assert!(to.said.ends_with(b"chunked\r\n\r\n0\r\nx-sum: 7\r\n\r\n"));
+    }
+
+    #[test]
+    fn what_has_left_is_not_kept_for_what_has_not() {
+        let (mut writing, mut extent) = (Writing::default(), Extent::Close);
+        // Something is always left.
+        for _ in 0..1000 {
+            while writing.has_room() {
+                writing.data(Bytes::from_static(&[b'x'; 1024]), &mut extent).unwrap();
+            }
+            let mut to = Slow { said: Vec::new(), sizes: vec![0, 8 << 10] };
+            write_once(&mut writing, &mut to);
+            assert!(writing.head.len() <= 3 * ENOUGH, "{}", writing.head.len());
+        }
     }
 
     proptest! {

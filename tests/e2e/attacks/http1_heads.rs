@@ -199,6 +199,11 @@ pub(super) const CASES: &[Case] = &[
         Last { arrives: &["GET / | host: "] },
     ),
     case(
+        "`Upgrade` in HTTP/1.0, which knows none",
+        b"GET / HTTP/1.0\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        Last { arrives: PLAIN },
+    ),
+    case(
         "HTTP/1.0, and a request behind it",
         b"GET / HTTP/1.0\r\nHost: web\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: web\r\n\r\n",
         Last { arrives: PLAIN },

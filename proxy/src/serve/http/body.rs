@@ -96,11 +96,9 @@ impl ResponseBody {
         self
     }
 
-    /// It ends here, for its request wants none: one of our own has been whole; an endpoint has sent none.
+    /// It ends here, for its request wants none: one of our own has been whole; an endpoint sends none.
     pub(super) fn unwanted(mut self) {
-        if let Kind::Full(bytes) = &mut self.kind {
-            bytes.clear();
-        }
+        self.end(None);
     }
 
     /// It broke off like this.

@@ -61,7 +61,9 @@ impl Tunnel {
     pub(super) fn asked(conn: &Conn, request: &mut Request<Inbound>) -> Option<Self> {
         let connect = *request.method() == Method::CONNECT;
         let http2 = conn.version == Version::Http2;
-        if !connect && !wants_upgrade(request.headers()) {
+        // RFC 9110, 7.8: HTTP/1.0 knows no Upgrade.
+        let old = request.version() == Spoken::HTTP_10;
+        if !connect && (old || !wants_upgrade(request.headers())) {
             return None;
         }
         let headers = request.headers();

@@ -22,7 +22,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use self::answer::{Answer, Asked};
 pub use self::request::RequestHead;
-use self::wire::{Next, Wire};
+use self::wire::{MOST_UNWANTED, Next, Teller, Wire};
 use super::body::ResponseBody;
 use super::reply::{self, Form};
 use super::upgrade::Leaver;
@@ -37,9 +37,6 @@ use crate::upstream::{Client, Inform, Informer, Version};
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// Who has not asked for so long keeps no buffers: they are most of what a connection costs.
 const REST: Duration = Duration::from_millis(400);
-/// Of what nobody wants, so much is read: of a request's body so that its connection may be used again, and of what
-/// comes after the last response so that that is not lost.
-const MOST_UNWANTED: usize = 256 << 10;
 
 /// A connection with nothing under way: all that is kept of it is its socket.
 #[derive(Debug)]
@@ -68,6 +65,8 @@ enum Then {
     Again,
     /// It has come to its end.
     Close,
+    /// It broke, or its client has left.
+    Broken,
     /// It has left HTTP, for this one.
     Leave(Leaver),
 }
@@ -77,11 +76,13 @@ pub async fn serve(from: AtRest) -> Option<AtRest> {
     let AtRest { worker, client, target, stream, said } = from;
     let conn = Rc::new(Conn { worker, client, target, version: Version::Http1 });
     let wire = Wire::new(stream, said);
+    let teller = wire.teller();
     let mut rest = Rest { timer: pin!(sleep(REST)), asked: true };
     loop {
         let next = poll_fn(|cx| match wire.poll_next(cx) {
             Poll::Ready(next) => Poll::Ready(Some(next)),
-            Poll::Pending => rest.poll(cx).map(|()| None),
+            // Not while something is still told of its last request.
+            Poll::Pending => rest.poll(cx, Rc::strong_count(&conn) > 1).map(|()| None),
         });
         let next = match next.await {
             Some(Next::Partial) => Some(Box::pin(rest_of_head(&conn, &wire)).await),
@@ -97,14 +98,14 @@ pub async fn serve(from: AtRest) -> Option<AtRest> {
             Some(Next::Partial | Next::End) => return None,
         };
         rest.asked = true;
-        match one(&conn, &wire, head).await {
+        match one(&conn, &wire, &teller, head).await {
             Then::Again => {}
-            Then::Close => {
-                if wire.has_unread() {
-                    Box::pin(linger(&wire)).await;
-                }
+            Then::Close if wire.has_unread() => {
+                Box::pin(linger(&wire)).await;
+                wire.end();
                 return None;
             }
+            Then::Close | Then::Broken => return None,
             Then::Leave(whom) => {
                 // Else somebody has something to say in HTTP still, and who waits for it is told so.
                 if let Some((stream, said)) = wire.into_parts() {
@@ -121,7 +122,7 @@ pub async fn serve(from: AtRest) -> Option<AtRest> {
 }
 
 /// Serves one request.
-async fn one(conn: &Rc<Conn>, wire: &Rc<Wire>, head: RequestHead) -> Then {
+async fn one(conn: &Rc<Conn>, wire: &Rc<Wire>, teller: &Rc<Teller>, head: RequestHead) -> Then {
     let RequestHead { request, content, keep_alive, expects, trailers } = head;
     let head = *request.method() == Method::HEAD;
     let old = request.version() == Spoken::HTTP_10;
@@ -130,7 +131,7 @@ async fn one(conn: &Rc<Conn>, wire: &Rc<Wire>, head: RequestHead) -> Then {
         Some(upload) => Inbound::Http1(Reader::new(Rc::new(upload))),
     };
     // RFC 9110, 15.2: HTTP/1.0 knows no interim responses.
-    let informer = (!old).then(|| Informer::new(Rc::clone(wire) as Rc<dyn Inform>));
+    let informer = (!old).then(|| Informer::new(Rc::clone(teller) as Rc<dyn Inform>));
     let response = {
         let request = request.map(|()| body);
         let mut handling = pin!(exchange::handle(Rc::clone(conn), request, informer));
@@ -141,17 +142,20 @@ async fn one(conn: &Rc<Conn>, wire: &Rc<Wire>, head: RequestHead) -> Then {
         .await
     };
     // The client may have left.
-    let Some(mut response) = response else { return Then::Close };
+    let Some(mut response) = response else { return Then::Broken };
     let leaver = response.body_mut().take_leaver();
     // RFC 9112, 9.6: the last response says that it is.
     let keep_alive = keep_alive && !conn.is_closing() && wire.is_clear();
     let asked = Asked { head, old, trailers, upgraded: leaver.is_some(), keep_alive };
-    match (answer(wire, response, asked).await, leaver) {
-        (Some(_), Some(leaver)) if wire.is_at_end() => Then::Leave(leaver),
-        (Some(true), None) if wire.is_at_end() || Box::pin(end_of_request(wire)).await => {
-            Then::Again
-        }
-        _ => Then::Close,
+    let Some(keep_alive) = answer(wire, response, asked).await else { return Then::Broken };
+    if !wire.is_at_end() && wire.is_clear() {
+        Box::pin(end_of_request(wire)).await;
+    }
+    match leaver {
+        _ if !wire.is_at_end() => Then::Close,
+        Some(leaver) => Then::Leave(leaver),
+        None if keep_alive => Then::Again,
+        None => Then::Close,
     }
 }
 
@@ -174,12 +178,11 @@ async fn answer(wire: &Wire, mut response: Response<ResponseBody>, asked: Asked)
     answered.is_ok().then_some(keep_alive)
 }
 
-/// Whether the rest of a request's body comes, for whom it may concern, so that the next request can.
-async fn end_of_request(wire: &Wire) -> bool {
+/// Lets the rest of a request's body come, for whom it may concern, so that the next request can.
+async fn end_of_request(wire: &Wire) {
     poll_fn(|cx| wire.poll_read_by_others(cx)).await;
-    let mut most = MOST_UNWANTED;
-    let ended = poll_fn(|cx| wire.poll_end_of_request(cx, &mut most));
-    timeout(LAST_CALL, ended).await.unwrap_or(false)
+    // Whether it has ended in time can be seen.
+    let _ = timeout(LAST_CALL, poll_fn(|cx| wire.poll_end_of_request(cx))).await;
 }
 
 /// The rest of a head that has begun, if it comes in time.
@@ -197,7 +200,7 @@ async fn rest_of_head(conn: &Conn, wire: &Wire) -> Next {
         next = rest => next,
         () = sleep(HEAD_PATIENCE) => {
             let text = reply::last_text(Form::Text, StatusCode::REQUEST_TIMEOUT, "the head took too long\n");
-            answer(wire, text, Asked::LAST).await;
+            last(wire, text).await;
             Next::End
         }
         () = late => Next::End,
@@ -213,8 +216,14 @@ async fn refuse(conn: &Conn, wire: &Wire, why: Malformed) {
     } else {
         (StatusCode::BAD_REQUEST, "the request makes no sense\n")
     };
-    answer(wire, reply::last_text(Form::Text, status, text), Asked::LAST).await;
+    last(wire, reply::last_text(Form::Text, status, text)).await;
     linger(wire).await;
+}
+
+/// Writes what is said last, to whoever reads it in time.
+async fn last(wire: &Wire, response: Response<ResponseBody>) {
+    // In time or not, it is over.
+    let _ = timeout(LAST_CALL, answer(wire, response, Asked::LAST)).await;
 }
 
 /// Lets the client read its last response before what it goes on saying has the kernel take that back.
@@ -227,11 +236,11 @@ async fn linger(wire: &Wire) {
 // === impl Rest ===
 
 impl Rest<'_> {
-    /// Ready when nobody has asked for some time.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when nobody has asked for some time, and nothing is `under_way`.
+    fn poll(&mut self, cx: &mut Context<'_>, under_way: bool) -> Poll<()> {
         loop {
             ready!(self.timer.as_mut().poll(cx));
-            if !std::mem::take(&mut self.asked) {
+            if !std::mem::take(&mut self.asked) && !under_way {
                 return Poll::Ready(());
             }
             self.timer.as_mut().reset(Instant::now() + REST);

@@ -311,3 +311,15 @@ fn a_response_says_once_where_its_body_ends() {
         assert_eq!(answer.keep_alive, asked.keep_alive && !fields.contains("close"));
     }
 }
+
+#[tokio::test]
+async fn who_is_told_what_a_client_hears_first_keeps_no_connection_open() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let connecting = TcpStream::connect(listener.local_addr().unwrap());
+    let (accepted, _client) = tokio::join!(listener.accept(), connecting);
+    let wire = Wire::new(accepted.unwrap().0, Bytes::from_static(b"GET"));
+    let informer = Informer::new(wire.teller() as Rc<dyn Inform>);
+    let (_, said) = wire.into_parts().expect("nobody else has it");
+    assert_eq!(said, "GET");
+    drop(informer);
+}

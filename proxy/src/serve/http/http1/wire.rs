@@ -5,13 +5,16 @@
 
 use std::cell::RefCell;
 use std::io::Write as _;
+use std::net::Shutdown;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
+use socket2::SockRef;
 use tokio::io::AsyncWrite as _;
 use tokio::net::TcpStream;
 
@@ -23,6 +26,10 @@ use crate::http1::{Buffer, Content, Extent, Heads, Piece, Writing, WrongLength, 
 use crate::serve::http::MAX_HEAD;
 use crate::streams::{BodyError, Malformed, Source};
 use crate::upstream::Inform;
+
+/// Of what nobody wants, so much is read: of a request's body so that its connection may be used again, and of what
+/// comes after the last response so that that is not lost.
+pub(super) const MOST_UNWANTED: usize = 256 << 10;
 
 /// See the module.
 #[derive(Debug)]
@@ -49,6 +56,8 @@ struct State {
     answering: bool,
     /// Whether the body is there for somebody.
     wanted: bool,
+    /// Octets of one that nobody wants that are read all the same.
+    unwanted: usize,
     /// Whether what comes makes no sense, or nothing comes any more.
     broken: bool,
     /// Who serves the connection, if he waits for what others do here.
@@ -67,6 +76,20 @@ pub(super) enum Next {
     /// The client has left.
     End,
 }
+
+/// How the reading of what nobody wants ends.
+enum End {
+    /// All of it has been read.
+    Whole,
+    /// The client has left.
+    Gone,
+    /// It is not read on.
+    Later,
+}
+
+/// Tells the client what comes before its response. Who has it keeps nothing of the connection.
+#[derive(Debug)]
+pub(super) struct Teller(Weak<Wire>);
 
 /// The body of the request that is being served.
 #[derive(Debug)]
@@ -89,6 +112,7 @@ impl Wire {
             expects: false,
             answering: true,
             wanted: false,
+            unwanted: 0,
             broken: false,
             server: None,
         };
@@ -100,6 +124,11 @@ impl Wire {
         let Self { state, writing } = Rc::into_inner(self)?;
         let State { stream, read, .. } = state.into_inner();
         writing.into_inner().is_flushed().then(|| (stream, read.octets.freeze()))
+    }
+
+    /// Tells its client, as long as there is one.
+    pub(super) fn teller(self: &Rc<Self>) -> Rc<Teller> {
+        Rc::new(Teller(Rc::downgrade(self)))
     }
 
     /// The head of the next request. As long as nothing of it comes, pending.
@@ -131,7 +160,7 @@ impl Wire {
         let mut state = self.state.borrow_mut();
         let upload = !content.has_ended();
         (state.content, state.expects, state.wanted) = (content, expects, upload);
-        (state.told, state.answering) = (Told::default(), false);
+        (state.told, state.answering, state.unwanted) = (Told::default(), false, MOST_UNWANTED);
         upload.then(|| Upload { wire: Rc::clone(self) })
     }
 
@@ -139,18 +168,25 @@ impl Wire {
     /// ready if the client has left.
     pub(super) fn poll_client(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.borrow_mut();
-        let State { stream, read, content, server, .. } = &mut *state;
+        let State { stream, content, server, .. } = &mut *state;
         let mut writing = self.writing.borrow_mut();
         if !writing.is_flushed()
             && let Poll::Ready(Err(_)) = writing.poll_write(stream, cx)
         {
             return Poll::Ready(());
         }
+        drop(writing);
         keep_waker(server, cx);
         if !content.has_ended() {
             // Who reads the body hears of it.
-            return Poll::Pending;
+            let left = if state.wanted { End::Later } else { ready!(state.poll_discard(cx)) };
+            match left {
+                End::Whole => {}
+                End::Gone => return Poll::Ready(()),
+                End::Later => return Poll::Pending,
+            }
         }
+        let State { stream, read, .. } = &mut *state;
         while read.octets.is_empty() {
             if !matches!(ready!(read.poll_read(stream, cx)), Ok(1..)) {
                 return Poll::Ready(());
@@ -229,23 +265,12 @@ impl Wire {
         if state.wanted { Poll::Pending } else { Poll::Ready(()) }
     }
 
-    /// Whether the request's body ends, of which nobody wants any more, within `most` octets.
-    pub(super) fn poll_end_of_request(&self, cx: &mut Context<'_>, most: &mut usize) -> Poll<bool> {
+    /// Reads the request's body to its end, of which nobody wants any more, unless there is too much of it.
+    pub(super) fn poll_end_of_request(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.borrow_mut();
-        let State { stream, read, content, broken, .. } = &mut *state;
-        while !*broken && !content.has_ended() {
-            match content.next(&mut read.octets) {
-                Ok(Piece::Data(data)) if data.len() > *most => return Poll::Ready(false),
-                Ok(Piece::Data(data)) => *most -= data.len(),
-                Ok(Piece::End(_)) => {}
-                Ok(Piece::Short) => {
-                    *broken = !matches!(ready!(read.poll_read(stream, cx)), Ok(1..));
-                }
-                Err(_) => *broken = true,
-            }
-        }
-        read.rest();
-        Poll::Ready(!*broken)
+        let ended = state.poll_discard(cx).map(drop);
+        state.read.rest();
+        ended
     }
 
     /// Whether something has come, or is to come, that nobody will read.
@@ -271,6 +296,12 @@ impl Wire {
                 }
             }
         }
+    }
+
+    /// Ends the connection, whoever still has a part of it.
+    pub(super) fn end(&self) {
+        // What is gone already need not be ended.
+        let _ = SockRef::from(&self.state.borrow().stream).shutdown(Shutdown::Both);
     }
 
     /// Has the client take nothing for whole that was not.
@@ -313,20 +344,23 @@ impl Wire {
     }
 }
 
-impl Inform for Wire {
+impl Inform for Teller {
     fn inform(&self, status: StatusCode, headers: &HeaderMap) {
-        let mut state = self.state.borrow_mut();
+        let Some(wire) = self.0.upgrade() else { return };
+        let mut state = wire.state.borrow_mut();
         // 100 is said when the body is read.
         if status == StatusCode::CONTINUE || state.answering {
             return;
         }
         let mut headers = headers.clone();
         strip_hop_by_hop(&mut headers, false);
+        // RFC 9110, 8.6: nothing follows.
+        headers.remove(CONTENT_LENGTH);
         if !state.told.takes(status, &headers) {
             return;
         }
         let reason = status.canonical_reason().unwrap_or_default();
-        let mut writing = self.writing.borrow_mut();
+        let mut writing = wire.writing.borrow_mut();
         let out = writing.head();
         // Writing to memory does not fail.
         let _ = write!(out, "HTTP/1.1 {} {reason}\r\n", status.as_u16());
@@ -335,6 +369,32 @@ impl Inform for Wire {
         }
         out.extend_from_slice(b"\r\n");
         wake(&mut state.server);
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// Reads the rest of a body that nobody wants, and forgets it.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let Self { stream, read, content, unwanted, broken, .. } = self;
+        while !*broken && !content.has_ended() {
+            match content.next(&mut read.octets) {
+                Ok(Piece::Data(data)) => match unwanted.checked_sub(data.len()) {
+                    Some(left) => *unwanted = left,
+                    None => *broken = true,
+                },
+                Ok(Piece::End(_)) => {}
+                Ok(Piece::Short) => {
+                    if !matches!(ready!(read.poll_read(stream, cx)), Ok(1..)) {
+                        *broken = true;
+                        return Poll::Ready(End::Gone);
+                    }
+                }
+                Err(_) => *broken = true,
+            }
+        }
+        Poll::Ready(if *broken { End::Later } else { End::Whole })
     }
 }
 
