@@ -10,9 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
-use crate::build::{self, Profile};
-use crate::packages;
 use crate::shell::{self, Step};
+use crate::{packages, pgo};
 
 mod backends;
 mod balance;
@@ -30,6 +29,7 @@ mod proxies;
 mod repeats;
 mod report;
 mod scale;
+mod training;
 mod transparent;
 
 use cases::Case;
@@ -38,6 +38,8 @@ use proxies::{Proxy, ProxyKind, Stage};
 use repeats::Repeats;
 use report::Sample;
 use transparent::Extent;
+
+pub(crate) use training::train;
 
 /// Measure Nodeway, HAProxy, nginx and Envoy in rotated rounds: throughput, latency, CPU per request, memory.
 ///
@@ -139,7 +141,7 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode> {
         Some(given) => {
             Some(given.canonicalize().with_context(|| format!("there is no {}", given.display()))?)
         }
-        None => Some(build::nodeway(Profile::Release)?),
+        None => Some(shipped(args.quick)?),
     };
     let whole = args.only.is_empty() && args.proxies.is_empty();
     if whole {
@@ -182,6 +184,11 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode> {
         }
         _ => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// What people install; a quick look takes nearly that, if it is there, and waits for nothing long.
+fn shipped(quick: bool) -> Result<PathBuf> {
+    if quick { pgo::nodeway_by_what_is_there() } else { pgo::nodeway() }
 }
 
 fn measure(plan: &Plan, stage: &Stage<'_>) -> Result<Vec<Sample>> {

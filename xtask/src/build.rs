@@ -2,13 +2,13 @@
 //!
 //! Not for packing (`dist`) or for starting it (`run`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
 use crate::arch::Arch;
-use crate::shell::{self, Step};
+use crate::shell::{self, SEPARATOR, Step};
 use crate::{ebpf, packages, toolchain};
 
 #[derive(clap::Args)]
@@ -66,8 +66,14 @@ pub(crate) fn nodeway(profile: Profile) -> Result<PathBuf> {
     binary(profile, "nodeway")
 }
 
-/// Builds a `nodeway` that needs nothing of the system it runs on: an image may hold it alone.
-pub(crate) fn static_nodeway(profile: Profile, arch: Arch) -> Result<PathBuf> {
+/// Builds a `nodeway` that needs nothing of the system it runs on: an image may hold it alone. With `more` flags for the
+/// compiler, and in a target folder of its own where it has one.
+pub(crate) fn static_nodeway(
+    profile: Profile,
+    arch: Arch,
+    more: &[String],
+    folder: Option<&Path>,
+) -> Result<PathBuf> {
     packages::ensure(arch.packages(), "building Nodeway")?;
     let target = arch.target();
     toolchain::standard_library(&target)?;
@@ -77,23 +83,28 @@ pub(crate) fn static_nodeway(profile: Profile, arch: Arch) -> Result<PathBuf> {
         let object = shell::target_dir().join(format!("bpf/nodeway-{}.bpf.o", arch.rust()));
         ebpf::build_for(arch.rust(), object)?
     };
-    let step = Step::start(format!("Building a static nodeway ({target}, {})", profile.name()));
+    let how = [profile.name()].into_iter().chain(more.iter().map(String::as_str));
+    let how = how.collect::<Vec<_>>().join(", ");
+    let step = Step::start(format!("Building a static nodeway ({target}, {how})"));
+    let target_dir = folder.map_or_else(shell::target_dir, Path::to_path_buf);
+    // glibc, whole: Nodeway asks no name service; the API server has an address in the environment.
+    let flags = ["-Ctarget-feature=+crt-static"].into_iter().chain(more.iter().map(String::as_str));
     let variable =
         |what: &str| format!("CARGO_TARGET_{}_{what}", target.to_uppercase().replace('-', "_"));
     let mut command = shell::cargo();
     command
         .args(["build", "--package", "nodeway", "--bin", "nodeway", "--profile", profile.name()])
         // Named also for the host: else the flags would reach build scripts and macros.
-        .args(["--target", &target])
+        .args(["--target", &target, "--target-dir"])
+        .arg(&target_dir)
         .env(ebpf::OBJECT_VARIABLE, object)
         .env(variable("LINKER"), arch.linker())
-        // glibc, whole: Nodeway asks no name service; the API server has an address in the environment.
-        .env(variable("RUSTFLAGS"), "-Ctarget-feature=+crt-static");
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.collect::<Vec<_>>().join(SEPARATOR));
     shell::run(&mut command)?;
     step.done();
     let folder = profile.folder();
     let folder = folder.file_name().unwrap_or_default();
-    let path = shell::target_dir().join(target).join(folder).join("nodeway");
+    let path = target_dir.join(target).join(folder).join("nodeway");
     path.canonicalize().with_context(|| format!("cargo built no {}", path.display()))
 }
 

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use crate::arch::Arch;
 use crate::build::{self, Profile};
 use crate::shell::{self, Step};
-use crate::{helm, packages};
+use crate::{helm, packages, pgo};
 
 mod image;
 
@@ -35,8 +35,11 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode> {
     let arch = args.arch.map_or_else(Arch::host, Ok)?;
     let needed = [packages::BUILDAH, packages::CA_CERTIFICATES, packages::KUBECTL];
     packages::ensure(&needed, "making a release")?;
-    let profile = if args.quick { Profile::TestRelease } else { Profile::Release };
-    let binary = build::static_nodeway(profile, arch)?;
+    let binary = match args.quick {
+        true => build::static_nodeway(Profile::TestRelease, arch, &[], None)?,
+        false if arch.is_host() => pgo::nodeway()?,
+        false => build::static_nodeway(Profile::Release, arch, &[], None)?,
+    };
     let dist = shell::target_dir().join("dist");
     make_folder(&dist)?;
     if arch.is_host() {

@@ -7,13 +7,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::shell::{self, Step};
+use crate::shell::{self, SEPARATOR, Step};
 use crate::toolchain::{self, BPF_TARGET, Compiler};
 
 /// The environment variable by which the proxy's build script learns where the object is.
 pub(crate) const OBJECT_VARIABLE: &str = "NODEWAY_BPF_OBJECT";
-/// What cargo puts between flags that may themselves hold blanks.
-const SEPARATOR: &str = "\x1f";
 
 /// Where the object for this host is or will be.
 pub(crate) fn object_path() -> PathBuf {

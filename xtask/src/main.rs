@@ -18,6 +18,7 @@ mod fuzz;
 mod helm;
 mod lint;
 mod packages;
+mod pgo;
 mod pip;
 mod run;
 mod shell;

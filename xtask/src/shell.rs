@@ -10,6 +10,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+/// What cargo puts between a compiler's flags, which may themselves hold blanks.
+pub(crate) const SEPARATOR: &str = "\x1f";
+
 /// A long step: says what it is at its start, and what it took at its end.
 pub(crate) struct Step {
     name: String,

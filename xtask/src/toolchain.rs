@@ -15,6 +15,8 @@ use crate::shell::{self, Step};
 /// compiler on a newer LLVM needs a newer linker.
 const LLVM: u32 = 22;
 const LINKER_VERSION: &str = "0.13.0";
+/// Makes one profile of many counts.
+const PROFDATA: &str = "llvm-profdata";
 const DEBIAN: [Package; 3] = [packages::RUSTC_WEB, packages::CARGO_WEB, packages::CORE_FOR_BPF];
 const LINKER_NEEDS: [Package; 4] =
     [packages::LLVM_22, packages::POLLY_22, packages::CC, packages::CXX];
@@ -186,6 +188,39 @@ pub(crate) fn standard_library(target: &str) -> Result<()> {
     })?;
     step.done();
     Ok(())
+}
+
+/// `llvm-profdata`: of our compiler's LLVM, as rustup has it; else one of the same major version, which reads the same
+/// profiles.
+pub(crate) fn profdata() -> Result<PathBuf> {
+    let ask = |what: &[&str]| {
+        let mut ask = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+        shell::output(ask.current_dir(shell::workspace()).args(what))
+    };
+    let libraries = ask(&["--print", "target-libdir"])?;
+    // Beside the standard library's folder.
+    let ours = Path::new(libraries.trim()).with_file_name("bin").join(PROFDATA);
+    let llvm = llvm_major(&ask(&["-vV"])?).context("rustc does not say what LLVM it is on")?;
+    let debians = PathBuf::from(format!("/usr/lib/llvm-{llvm}/bin/{PROFDATA}"));
+    let find = || [&ours, &debians].into_iter().find(|file| file.is_file()).cloned();
+    if let Some(found) = find() {
+        return Ok(found);
+    }
+    let step = Step::start("Adding rustup's llvm-tools, which read profiles");
+    let mut add = Command::new("rustup");
+    add.current_dir(shell::workspace()).args(["component", "add", "llvm-tools"]);
+    let added = shell::run(&mut add);
+    let found = find().with_context(|| {
+        let why = added.err().map(|error| format!(" (tried: {error:#})")).unwrap_or_default();
+        format!(
+            "a release is built by a profile, which {PROFDATA} of LLVM {llvm} reads. Either of two \
+             will do: `rustup component add llvm-tools`{why}, or a package of your system that \
+             brings {}",
+            debians.display()
+        )
+    })?;
+    step.done();
+    Ok(found)
 }
 
 /// `bpf-linker`: one on PATH that is new enough, or ours in `target/tools`, built if need be.

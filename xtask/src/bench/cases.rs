@@ -135,7 +135,7 @@ pub(super) fn log(folder: &Path) -> PathBuf {
     folder.join("h2load.tsv")
 }
 
-fn wrk(connections: u32, seconds: u64, more: &[&str], url: &str) -> Command {
+pub(super) fn wrk(connections: u32, seconds: u64, more: &[&str], url: &str) -> Command {
     let mut command = Command::new("wrk");
     command.args(["--latency", "--timeout", "5s", "-t1"]);
     command.args([format!("-c{connections}"), format!("-d{seconds}s")]).args(more).arg(url);

@@ -17,7 +17,7 @@ pub(super) fn run(given: Option<&Path>) -> Result<ExitCode> {
         Some(given) => {
             given.canonicalize().with_context(|| format!("there is no {}", given.display()))?
         }
-        None => build::nodeway(Profile::Release)?,
+        None => super::shipped(false)?,
     };
     build::test_programs()?;
     let testserver = build::binary(Profile::TestRelease, "testserver")?;

@@ -44,7 +44,7 @@ pub(super) fn main(args: &Args) -> Result<ExitCode> {
         Some(given) => {
             given.canonicalize().with_context(|| format!("there is no {}", given.display()))?
         }
-        None => build::nodeway(Profile::Release)?,
+        None => super::shipped(args.quick)?,
     };
     prepare()?;
     run(&extent, &nodeway)

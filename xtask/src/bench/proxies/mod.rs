@@ -55,6 +55,11 @@ pub(super) struct Proxy {
     pub(super) path: &'static str,
 }
 
+/// A Service with one endpoint, for Nodeway.
+pub(super) fn service(name: &str, protocol: &str, endpoint: SocketAddrV4) -> String {
+    nodeway::service(name, protocol, std::iter::once(endpoint))
+}
+
 /// Where a proxy is to listen, and its own folder.
 struct Place {
     folder: PathBuf,

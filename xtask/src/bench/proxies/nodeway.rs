@@ -56,7 +56,11 @@ pub(super) fn command(
 
 /// A Service and its endpoints. A slice has one list of ports for all its endpoints, so endpoints on
 /// one address need a slice each.
-fn service(name: &str, protocol: &str, endpoints: impl Iterator<Item = SocketAddrV4>) -> String {
+pub(super) fn service(
+    name: &str,
+    protocol: &str,
+    endpoints: impl Iterator<Item = SocketAddrV4>,
+) -> String {
     let mut text = format!(
         "apiVersion: v1
 kind: Service
