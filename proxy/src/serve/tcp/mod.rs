@@ -1,5 +1,6 @@
 //! Connections that are relayed as they are.
 
+mod bulk;
 mod relay;
 mod secured;
 

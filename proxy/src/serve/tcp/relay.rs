@@ -7,6 +7,8 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
+use super::bulk::{Bulk, Taken};
+
 /// One read. All connections of a worker share one buffer of this size: what was read is written at
 /// once, so a connection holds memory only while its receiver is slow.
 const CHUNK: usize = 64 << 10;
@@ -100,18 +102,32 @@ async fn pump(
     to: &TcpStream,
     count: impl Fn(u64),
 ) -> Result<(), (End, io::Error)> {
+    let (mut bulk, mut fit): (Option<Bulk>, _) = (None, true);
     loop {
         from.readable().await.map_err(|error| (End::From, error))?;
-        match step(from, to) {
-            Ok(Step::End) => {
-                // A peer that has closed its side entirely has no use for our half-close.
-                let _ = rustix::net::shutdown(to, rustix::net::Shutdown::Write);
-                return Ok(());
+        if let Some(pipe) = &mut bulk {
+            match pipe.take(from) {
+                Ok(Taken::Some(much)) => {
+                    count(pipe.give(to).await.map_err(|error| (End::To, error))? as u64);
+                    if !much {
+                        bulk = None;
+                    }
+                    continue;
+                }
+                Ok(Taken::End) => return finish(to),
+                Ok(Taken::Unfit) => (bulk, fit) = (None, false),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Err((End::From, error)),
             }
-            Ok(Step::Moved(n)) => count(n as u64),
-            Ok(Step::Left(moved, rest)) => {
+        }
+        match step(from, to) {
+            Ok(Step::End) => return finish(to),
+            Ok(Step::Moved(n, rest)) => {
                 write_all(to, &rest).await.map_err(|error| (End::To, error))?;
-                count((moved + rest.len()) as u64);
+                count(n as u64);
+                if n == CHUNK && fit {
+                    bulk = Bulk::new();
+                }
             }
             Err((_, error)) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(broken) => return Err(broken),
@@ -119,13 +135,18 @@ async fn pump(
     }
 }
 
+/// Passes on that the sender has finished.
+fn finish(to: &TcpStream) -> Result<(), (End, io::Error)> {
+    // A peer that has closed its side entirely has no use for our half-close.
+    let _ = rustix::net::shutdown(to, rustix::net::Shutdown::Write);
+    Ok(())
+}
+
 enum Step {
     /// The sender has finished.
     End,
-    /// So many octets were read and written.
-    Moved(usize),
-    /// So many were written, these were not.
-    Left(usize, Vec<u8>),
+    /// So many octets were read and written but for these.
+    Moved(usize, Vec<u8>),
 }
 
 fn step(from: &TcpStream, to: &TcpStream) -> Result<Step, (End, io::Error)> {
@@ -139,11 +160,7 @@ fn step(from: &TcpStream, to: &TcpStream) -> Result<Step, (End, io::Error)> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(error) => return Err((End::To, error)),
         };
-        if written == read {
-            Ok(Step::Moved(read))
-        } else {
-            Ok(Step::Left(written, buffer[written..read].to_vec()))
-        }
+        Ok(Step::Moved(read, buffer[written..read].to_vec()))
     })
 }
 
@@ -224,6 +241,61 @@ mod tests {
         assert_eq!((heard.as_slice(), got), (&b"hello"[..], 1 << 20));
         assert_eq!((ended.sent, ended.received), (5, 1 << 20));
         assert!(ended.error.is_none());
+    }
+
+    #[tokio::test]
+    async fn large_and_small_pieces_in_turn_arrive_as_they_were_sent() {
+        let ((mut client, near), (far, mut server)) = (pair().await, pair().await);
+        let pieces = [3 << 20, 1, 200 << 10, 100, 5 << 20, 17 << 10, 0];
+        let said: Vec<Vec<u8>> = pieces
+            .iter()
+            .enumerate()
+            .map(|(nth, length)| (0..*length).map(|at| (at * 31 + nth) as u8).collect())
+            .collect();
+        let whole = said.concat();
+        let ask = async {
+            for piece in &said {
+                client.write_all(piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            client.shutdown().await.unwrap();
+            client.read(&mut [0; 1]).await.unwrap()
+        };
+        let answer = async {
+            let mut heard = Vec::new();
+            server.read_to_end(&mut heard).await.unwrap();
+            drop(server);
+            heard
+        };
+        let (ended, end, heard) =
+            tokio::join!(relay(&near, &far, b"", || (), pending()), ask, answer);
+        assert!(heard == whole && end == 0);
+        assert_eq!((ended.sent, ended.received), (whole.len() as u64, 0));
+        assert!(ended.error.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_a_pipe_takes_it_gives_whole_and_it_knows_an_end_from_nothing() {
+        let ((mut client, near), (far, mut server)) = (pair().await, pair().await);
+        let mut bulk = Bulk::new().unwrap();
+        client.write_all(&[7; 40 << 10]).await.unwrap();
+        let mut given = 0;
+        while given < 40 << 10 {
+            near.readable().await.unwrap();
+            match bulk.take(&near) {
+                Ok(Taken::Some(_)) => given += bulk.give(&far).await.unwrap(),
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                other => panic!("{other:?}"),
+            }
+        }
+        let nothing = bulk.take(&near);
+        assert!(nothing.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
+        drop(client);
+        near.readable().await.unwrap();
+        assert_eq!(bulk.take(&near).unwrap(), Taken::End);
+        let mut heard = vec![0; 40 << 10];
+        server.read_exact(&mut heard).await.unwrap();
+        assert!(heard.iter().all(|octet| *octet == 7));
     }
 
     #[tokio::test]
