@@ -250,7 +250,9 @@ mod tests {
         let said: Vec<Vec<u8>> = pieces
             .iter()
             .enumerate()
-            .map(|(nth, length)| (0..*length).map(|at| (at * 31 + nth) as u8).collect())
+            .map(|(nth, length)| {
+                (0..*length).map(|at| u8::try_from((at * 31 + nth) % 251).unwrap()).collect()
+            })
             .collect();
         let whole = said.concat();
         let ask = async {
